@@ -1,0 +1,97 @@
+//! Executors: what runs a tensor program.
+//!
+//! An [`Executor`] holds no plan and no files. It takes host tensors in, compiles a verified program once and runs
+//! it many times on values that stay where it put them.
+
+#[cfg(feature = "dfdx")]
+pub mod dfdx;
+pub mod reference;
+
+use thiserror::Error;
+
+use crate::hash::record;
+use crate::ir::{Function, Tensor, VerifyError};
+
+/// The float type of every tensor in a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Precision {
+    /// 32 bits.
+    F32,
+    /// 64 bits.
+    F64,
+}
+
+record! {
+    /// What decides the bits of a result besides plan, data and seed.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Numerics {
+        /// The executor class, such as `dfdx-cpu`.
+        pub executor: String,
+        /// `f32` or `f64`.
+        pub precision: String,
+        /// Raised whenever the same program may give other bits.
+        pub epoch: u32,
+        /// The random generator and its transforms, such as `philox4x32-10/1`.
+        pub random: String,
+    }
+}
+
+/// Why a program could not be compiled or run.
+#[derive(Debug, Error)]
+pub enum ExecError {
+    /// The device is absent or this build has no support for it; the text says what to do.
+    #[error("{0}")]
+    Unavailable(String),
+    /// The program is malformed.
+    #[error("the program `{function}` is malformed: {error}")]
+    Malformed {
+        /// The program's name.
+        function: String,
+        /// The broken invariant.
+        error: VerifyError,
+    },
+    /// An argument has the wrong shape, or there are too few or many.
+    #[error("`{function}` was called with {found}, it takes {wanted}")]
+    Arguments {
+        /// The program's name.
+        function: String,
+        /// What was given.
+        found: String,
+        /// What is taken.
+        wanted: String,
+    },
+    /// The device failed, for instance for want of memory.
+    #[error("the device failed in `{op}`: {reason}")]
+    Device {
+        /// The operation.
+        op: &'static str,
+        /// The device's own words.
+        reason: String,
+    },
+}
+
+/// Runs tensor programs on one device.
+pub trait Executor: Send + Sync {
+    /// A tensor on the device; cloning shares it.
+    type Value: Clone + Send;
+    /// A compiled program.
+    type Kernel: Send + Sync;
+
+    /// The name of the executor class, which is part of a run's identity.
+    fn name(&self) -> &'static str;
+
+    /// The float type of every value.
+    fn precision(&self) -> Precision;
+
+    /// Takes a host tensor in, rounding to the executor's float type.
+    fn upload(&self, tensor: &Tensor) -> Result<Self::Value, ExecError>;
+
+    /// Brings a value back, exactly.
+    fn download(&self, value: &Self::Value) -> Result<Tensor, ExecError>;
+
+    /// Verifies and compiles a program.
+    fn compile(&self, function: &Function) -> Result<Self::Kernel, ExecError>;
+
+    /// Runs a compiled program on one value per input; gives one value per output.
+    fn run(&self, kernel: &Self::Kernel, args: &[&Self::Value]) -> Result<Vec<Self::Value>, ExecError>;
+}

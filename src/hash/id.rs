@@ -1,0 +1,163 @@
+//! Content identities: BLAKE3 under a key per kind of object.
+
+use std::fmt;
+use std::str::FromStr;
+
+use thiserror::Error;
+
+use super::{Canonical, DecodeError, Value, cbor};
+
+/// The kinds of object that have an identity; the same bytes under two kinds have two ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// The text of a `.meta` file.
+    Source,
+    /// A compiled plan.
+    Plan,
+    /// The files an experiment read: names, sizes, content hashes.
+    Manifest,
+    /// Executor class, dtype, numerics epoch and random generator.
+    Numerics,
+    /// What decides a result: plan, data, numerics.
+    Input,
+    /// The machine and program of one execution.
+    Env,
+    /// One measured series.
+    Series,
+    /// Digests of the training state along a run.
+    Trace,
+    /// Trained parameters.
+    Weights,
+    /// Everything a run computed: series, traces, weights, verdicts of claims.
+    Result,
+    /// One execution: input, result, environment, times.
+    Run,
+    /// The outcome of one replay.
+    Verdict,
+    /// Raw bytes, hashed by plain BLAKE3 so that `b3sum` agrees.
+    Blob,
+}
+
+impl Kind {
+    /// Every kind, in the order of the format description.
+    pub const ALL: [Kind; 13] = [
+        Kind::Source,
+        Kind::Plan,
+        Kind::Manifest,
+        Kind::Numerics,
+        Kind::Input,
+        Kind::Env,
+        Kind::Series,
+        Kind::Trace,
+        Kind::Weights,
+        Kind::Result,
+        Kind::Run,
+        Kind::Verdict,
+        Kind::Blob,
+    ];
+
+    /// The lower-case name used in the format and in messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Source => "source",
+            Kind::Plan => "plan",
+            Kind::Manifest => "manifest",
+            Kind::Numerics => "numerics",
+            Kind::Input => "input",
+            Kind::Env => "env",
+            Kind::Series => "series",
+            Kind::Trace => "trace",
+            Kind::Weights => "weights",
+            Kind::Result => "result",
+            Kind::Run => "run",
+            Kind::Verdict => "verdict",
+            Kind::Blob => "blob",
+        }
+    }
+
+    /// The kind of that name.
+    pub fn from_name(name: &str) -> Option<Kind> {
+        Kind::ALL.into_iter().find(|k| k.name() == name)
+    }
+}
+
+/// A 256-bit content identity.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Id([u8; 32]);
+
+/// A text that is not an id.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("`{0}` is not a hash: 64 hexadecimal digits are wanted")]
+pub struct IdError(pub String);
+
+impl Id {
+    /// The id of raw bytes of the given kind: `BLAKE3-derive-key("metadsl 2026 <kind>")`, plain BLAKE3 for blobs.
+    pub fn of_bytes(kind: Kind, bytes: &[u8]) -> Id {
+        match kind {
+            Kind::Blob => Id(*blake3::hash(bytes).as_bytes()),
+            _ => Id(blake3::derive_key(&format!("metadsl 2026 {}", kind.name()), bytes)),
+        }
+    }
+
+    /// The id of a canonical object.
+    pub fn of<T: Canonical>(kind: Kind, object: &T) -> Id {
+        Id::of_bytes(kind, &cbor::encode(&object.to_value()))
+    }
+
+    /// An id from its 32 bytes.
+    pub fn from_bytes(bytes: [u8; 32]) -> Id {
+        Id(bytes)
+    }
+
+    /// The 32 bytes.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// The first twelve hexadecimal digits, for people.
+    pub fn short(&self) -> String {
+        self.to_string()[..12].to_owned()
+    }
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|b| write!(f, "{b:02x}"))
+    }
+}
+
+impl fmt::Debug for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Id({})", self.short())
+    }
+}
+
+impl FromStr for Id {
+    type Err = IdError;
+    fn from_str(text: &str) -> Result<Id, IdError> {
+        let wrong = || IdError(text.to_owned());
+        if text.len() != 64 || !text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+            return Err(wrong());
+        }
+        let mut bytes = [0; 32];
+        for (i, byte) in bytes.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(&text[2 * i..2 * i + 2], 16).map_err(|_| wrong())?;
+        }
+        Ok(Id(bytes))
+    }
+}
+
+impl Canonical for Id {
+    fn to_value(&self) -> Value {
+        Value::Bytes(self.0.to_vec())
+    }
+    fn from_value(value: &Value) -> Result<Self, DecodeError> {
+        match value {
+            Value::Bytes(b) => {
+                let bytes = b.as_slice().try_into().map_err(|_| DecodeError::new("an id has 32 bytes"))?;
+                Ok(Id(bytes))
+            }
+            other => Err(DecodeError::new(format!("expected an id, found {}", other.kind_name()))),
+        }
+    }
+}
