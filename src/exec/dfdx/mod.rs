@@ -1,0 +1,1 @@
+//! dfdx executor.

@@ -1,0 +1,1 @@
+//! RON and JSON views of a value tree.
