@@ -1,8 +1,12 @@
 //! metadsl: declarative experiments for meta-learning, federated learning and fine-tuning, with a ledger that
 //! proves a replay. `ARCHITECTURE.md` is the map.
 
+pub mod catalog;
 pub mod diag;
 pub mod exec;
 pub mod hash;
 pub mod ir;
+pub mod lang;
+pub mod numeric;
+pub mod plan;
 pub mod syntax;

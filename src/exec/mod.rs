@@ -12,14 +12,7 @@ use thiserror::Error;
 use crate::hash::record;
 use crate::ir::{Function, Tensor, VerifyError};
 
-/// The float type of every tensor in a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Precision {
-    /// 32 bits.
-    F32,
-    /// 64 bits.
-    F64,
-}
+pub use crate::ir::Precision;
 
 record! {
     /// What decides the bits of a result besides plan, data and seed.

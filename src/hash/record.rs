@@ -40,13 +40,14 @@ macro_rules! record {
     };
 }
 
-/// Defines an enum whose canonical form is the variant's name, or a one-entry map from it to the fields.
+/// Defines an enum whose canonical form is the variant's name, or a one-entry map from it to the fields. The
+/// documentation of a variant explains its fields.
 macro_rules! variants {
     ($(#[$meta:meta])* pub enum $name:ident {
         $($(#[$vmeta:meta])* $variant:ident $({ $($(#[$fmeta:meta])* $field:ident : $ty:ty),* $(,)? })?),* $(,)?
     }) => {
         $(#[$meta])*
-        pub enum $name { $($(#[$vmeta])* $variant $({ $($(#[$fmeta])* $field: $ty),* })?),* }
+        pub enum $name { $($(#[$vmeta])* $variant $({ $($(#[$fmeta])* #[allow(missing_docs)] $field: $ty),* })?),* }
 
         impl $crate::hash::Canonical for $name {
             fn to_value(&self) -> $crate::hash::Value {

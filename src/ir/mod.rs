@@ -17,4 +17,4 @@ pub use build::Builder;
 pub use function::{Function, Node, NodeId, Port, VerifyError};
 pub use grad::grad;
 pub use op::{Binary, Compare, MAX_ELEMENTS, Op, Real, Reduce, ShapeError, Unary};
-pub use tensor::Tensor;
+pub use tensor::{Precision, Tensor};

@@ -1,5 +1,28 @@
 //! A dense tensor on the host, the currency between programs, data and metrics.
 
+use crate::hash::variants;
+
+variants! {
+    /// The float type of every tensor in a run.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum Precision {
+        /// 32 bits.
+        F32,
+        /// 64 bits.
+        F64,
+    }
+}
+
+impl Precision {
+    /// `f32` or `f64`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Precision::F32 => "f32",
+            Precision::F64 => "f64",
+        }
+    }
+}
+
 /// Row-major values with their dims. Elements are `f64`, which holds every `f32` exactly; an executor rounds
 /// to its own float type when it takes a tensor in.
 #[derive(Debug, Clone, PartialEq)]

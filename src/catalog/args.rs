@@ -1,0 +1,100 @@
+//! Arguments that were checked against an entry's parameters.
+
+/// A checked argument.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Arg {
+    /// A number within its range.
+    Real(f64),
+    /// A whole number within its range.
+    Count(u64),
+    /// One of the allowed words.
+    Word(String),
+    /// Names that exist: parameters of the model, strata, one family.
+    Names(Vec<String>),
+    /// `lo..hi`
+    Range(u64, u64),
+    /// A truth value.
+    Bool(bool),
+    /// Text.
+    Text(String),
+}
+
+/// The arguments of one call, one per parameter that was given or has an initial value.
+///
+/// The getters rely on the checker: an entry asks only for its own parameters, by the type it declared.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Args(Vec<(&'static str, Arg)>);
+
+impl Args {
+    /// No arguments yet.
+    pub fn new() -> Args {
+        Args::default()
+    }
+
+    /// Adds the argument of a parameter.
+    pub fn set(&mut self, name: &'static str, arg: Arg) {
+        self.0.push((name, arg));
+    }
+
+    /// The argument of a parameter, if there is one.
+    pub fn get(&self, name: &str) -> Option<&Arg> {
+        self.0.iter().find(|(n, _)| *n == name).map(|(_, arg)| arg)
+    }
+
+    /// A real number.
+    pub fn real(&self, name: &str) -> f64 {
+        match self.get(name) {
+            Some(Arg::Real(x)) => *x,
+            other => unreachable!("`{name}` was checked to be a real number, not {other:?}"),
+        }
+    }
+
+    /// A whole number, if given.
+    pub fn count(&self, name: &str) -> Option<u64> {
+        self.get(name).map(|arg| match arg {
+            Arg::Count(n) => *n,
+            other => unreachable!("`{name}` was checked to be a count, not {other:?}"),
+        })
+    }
+
+    /// A word.
+    pub fn word(&self, name: &str) -> &str {
+        match self.get(name) {
+            Some(Arg::Word(w)) => w,
+            other => unreachable!("`{name}` was checked to be a word, not {other:?}"),
+        }
+    }
+
+    /// Names; none where not given.
+    pub fn names(&self, name: &str) -> Vec<String> {
+        match self.get(name) {
+            Some(Arg::Names(names)) => names.clone(),
+            None => vec![],
+            other => unreachable!("`{name}` was checked to be names, not {other:?}"),
+        }
+    }
+
+    /// A range.
+    pub fn range(&self, name: &str) -> (u64, u64) {
+        match self.get(name) {
+            Some(Arg::Range(lo, hi)) => (*lo, *hi),
+            other => unreachable!("`{name}` was checked to be a range, not {other:?}"),
+        }
+    }
+
+    /// A truth value.
+    pub fn bool(&self, name: &str) -> bool {
+        match self.get(name) {
+            Some(Arg::Bool(b)) => *b,
+            other => unreachable!("`{name}` was checked to be a truth value, not {other:?}"),
+        }
+    }
+
+    /// Text.
+    pub fn text(&self, name: &str) -> &str {
+        match self.get(name) {
+            Some(Arg::Text(t)) => t,
+            other => unreachable!("`{name}` was checked to be text, not {other:?}"),
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! What a catalog entry is.
+
+/// The place in an experiment where a name can stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A distribution, after `~` or inside a declaration.
+    Law,
+    /// A function in a tensor expression.
+    Function,
+    /// `loss = ...`
+    Loss,
+    /// `adapt = ...`
+    Adaptation,
+    /// `outer = ...`
+    Outer,
+    /// `update = ...`
+    Update,
+    /// `tasks = ...`
+    Tasks,
+    /// `partition = ...`
+    Partition,
+    /// `data NAME = ...`
+    Data,
+    /// A measurement of the state: `measure NAME = ...`
+    StateMetric,
+    /// A measurement of one example: `measure NAME = mean(...) on ...`
+    ExampleMetric,
+    /// How per-task values become one number.
+    Reduction,
+    /// How per-seed values become one number, in a claim.
+    SeedReduction,
+}
+
+impl Kind {
+    /// The words a person reads, with the article.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Kind::Law => "a law",
+            Kind::Function => "a function",
+            Kind::Loss => "a loss",
+            Kind::Adaptation => "an adaptation",
+            Kind::Outer => "an outer objective",
+            Kind::Update => "an update rule",
+            Kind::Tasks => "a source of tasks",
+            Kind::Partition => "a partition",
+            Kind::Data => "a data reader",
+            Kind::StateMetric => "a metric of the state",
+            Kind::ExampleMetric => "a metric of examples",
+            Kind::Reduction => "a reduction over tasks",
+            Kind::SeedReduction => "a reduction over seeds",
+        }
+    }
+}
+
+/// The type of a parameter, with its range.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Ty {
+    /// A real number with `above < x` (or `above <= x` where `closed`) and `x <= most`.
+    Real {
+        /// The lower bound.
+        above: f64,
+        /// Whether the lower bound itself is allowed.
+        closed: bool,
+        /// The upper bound, allowed.
+        most: f64,
+    },
+    /// A whole number of at least that size.
+    Count(u64),
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// One or more parameters or groups of the model, or `all`.
+    Groups,
+    /// A family of tasks.
+    Family,
+    /// Strata of the family.
+    Strata,
+    /// A range of whole numbers, `lo..hi`.
+    Range,
+    /// `true` or `false`.
+    Bool,
+    /// Quoted text.
+    Text,
+    /// A tensor expression.
+    Tensor,
+}
+
+impl Ty {
+    /// Any finite real.
+    pub const REAL: Ty = Ty::Real { above: f64::NEG_INFINITY, closed: false, most: f64::INFINITY };
+    /// A real above zero.
+    pub const POSITIVE: Ty = Ty::Real { above: 0.0, closed: false, most: f64::INFINITY };
+    /// A real of at least zero.
+    pub const NON_NEGATIVE: Ty = Ty::Real { above: 0.0, closed: true, most: f64::INFINITY };
+    /// A real from 0 to 1.
+    pub const SHARE: Ty = Ty::Real { above: 0.0, closed: true, most: 1.0 };
+
+    /// The words a person reads.
+    pub fn describe(&self) -> String {
+        match *self {
+            Ty::Real { above, closed, most } => {
+                let low = match (above.is_finite(), closed) {
+                    (false, _) => String::new(),
+                    (true, true) => format!(" >= {above}"),
+                    (true, false) => format!(" > {above}"),
+                };
+                let high = if most.is_finite() { format!(" and <= {most}") } else { String::new() };
+                format!("a real number{low}{high}")
+            }
+            Ty::Count(least) => format!("a whole number >= {least}"),
+            Ty::Word(words) => format!("one of {}", words.join(", ")),
+            Ty::Groups => "parameters or groups of the model, such as `w`, `[B, w]` or `all`".into(),
+            Ty::Family => "the name of a `tasks` block".into(),
+            Ty::Strata => "strata of the family, such as `[easy, hard]`".into(),
+            Ty::Range => "a range of whole numbers, such as `0..64`".into(),
+            Ty::Bool => "`true` or `false`".into(),
+            Ty::Text => "quoted text".into(),
+            Ty::Tensor => "a tensor".into(),
+        }
+    }
+}
+
+/// What a parameter is when it is not given.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Initial {
+    /// It must be given.
+    Required,
+    /// It may be left out, and then means nothing.
+    Absent,
+    /// That number.
+    Real(f64),
+    /// That word.
+    Word(&'static str),
+    /// That truth value.
+    Bool(bool),
+}
+
+/// A parameter of an entry. Arguments without a key fill parameters in this order.
+#[derive(Debug, Clone, Copy)]
+pub struct Param {
+    /// Its key.
+    pub name: &'static str,
+    /// Its type and range.
+    pub ty: Ty,
+    /// Its value when not given.
+    pub initial: Initial,
+    /// What it does, in a few words, with its unit.
+    pub doc: &'static str,
+}
+
+impl Param {
+    /// A parameter that must be given.
+    pub const fn required(name: &'static str, ty: Ty, doc: &'static str) -> Param {
+        Param { name, ty, initial: Initial::Required, doc }
+    }
+
+    /// A parameter with a value of its own when not given.
+    pub const fn optional(name: &'static str, ty: Ty, initial: Initial, doc: &'static str) -> Param {
+        Param { name, ty, initial, doc }
+    }
+}
+
+/// One name of the vocabulary.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry {
+    /// The name as it is written.
+    pub name: &'static str,
+    /// Where it can stand.
+    pub kind: Kind,
+    /// What it takes.
+    pub params: &'static [Param],
+    /// What it means, with its formula and source.
+    pub doc: &'static str,
+    /// One line that uses it.
+    pub example: &'static str,
+}
+
+impl Entry {
+    /// The signature: `sgd(on, rate: a real number > 0, momentum = 0, ...)`.
+    pub fn signature(&self) -> String {
+        let params = self.params.iter().map(|p| match p.initial {
+            Initial::Required => p.name.to_owned(),
+            Initial::Absent => format!("{}?", p.name),
+            Initial::Real(x) => format!("{} = {x}", p.name),
+            Initial::Word(w) => format!("{} = {w}", p.name),
+            Initial::Bool(b) => format!("{} = {b}", p.name),
+        });
+        match self.params {
+            [] => self.name.to_owned(),
+            _ => format!("{}({})", self.name, params.collect::<Vec<_>>().join(", ")),
+        }
+    }
+}

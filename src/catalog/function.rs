@@ -1,0 +1,168 @@
+//! Functions in tensor expressions, and the same functions of plain numbers.
+
+use super::entry::{Entry, Kind, Param, Ty};
+use crate::ir::{Binary, Builder, NodeId, Unary};
+
+/// A function that maps every entry by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Elementwise {
+    /// `e^x`
+    Exp,
+    /// Natural logarithm.
+    Ln,
+    /// Square root.
+    Sqrt,
+    /// Sine of radians.
+    Sin,
+    /// Cosine of radians.
+    Cos,
+    /// Hyperbolic tangent.
+    Tanh,
+    /// Magnitude.
+    Abs,
+    /// `max(x, 0)`
+    Relu,
+    /// `1 / (1 + e^-x)`
+    Sigmoid,
+    /// `ln(1 + e^x)`
+    Softplus,
+}
+
+/// A function of a tensor in a tensor expression.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TensorFunction {
+    /// Keeps the dims.
+    Elementwise(Elementwise),
+    /// The sum of all entries, a scalar.
+    Sum,
+    /// The mean of all entries, a scalar.
+    Mean,
+    /// `e^x` normalised over the last dim; keeps the dims.
+    Softmax,
+}
+
+/// A function of numbers, for constants.
+pub type ScalarFunction = fn(f64) -> f64;
+
+impl TensorFunction {
+    /// The function of that name.
+    pub fn find(name: &str) -> Option<TensorFunction> {
+        use Elementwise as E;
+        Some(match name {
+            "exp" => TensorFunction::Elementwise(E::Exp),
+            "ln" => TensorFunction::Elementwise(E::Ln),
+            "sqrt" => TensorFunction::Elementwise(E::Sqrt),
+            "sin" => TensorFunction::Elementwise(E::Sin),
+            "cos" => TensorFunction::Elementwise(E::Cos),
+            "tanh" => TensorFunction::Elementwise(E::Tanh),
+            "abs" => TensorFunction::Elementwise(E::Abs),
+            "relu" => TensorFunction::Elementwise(E::Relu),
+            "sigmoid" => TensorFunction::Elementwise(E::Sigmoid),
+            "softplus" => TensorFunction::Elementwise(E::Softplus),
+            "sum" => TensorFunction::Sum,
+            "mean" => TensorFunction::Mean,
+            "softmax" => TensorFunction::Softmax,
+            _ => return None,
+        })
+    }
+
+    /// The function applied to a node.
+    pub fn lower(self, b: &mut Builder, x: NodeId) -> NodeId {
+        match self {
+            TensorFunction::Elementwise(f) => f.lower(b, x),
+            TensorFunction::Sum => b.sum_all(x),
+            TensorFunction::Mean => {
+                let count: usize = b.dims(x).iter().product();
+                let sum = b.sum_all(x);
+                b.scale(sum, 1.0 / count as f64)
+            }
+            TensorFunction::Softmax => {
+                let axis = b.dims(x).len() - 1;
+                let size = b.dims(x)[axis];
+                let top = b.reduce_max(x, axis);
+                let top = b.detach(top);
+                let top = b.broadcast(top, axis, size);
+                let shifted = b.sub(x, top);
+                let exp = b.unary(Unary::Exp, shifted);
+                let total = b.sum(exp, axis);
+                let total = b.broadcast(total, axis, size);
+                b.div(exp, total)
+            }
+        }
+    }
+}
+
+impl Elementwise {
+    fn lower(self, b: &mut Builder, x: NodeId) -> NodeId {
+        let dims = b.dims(x).to_vec();
+        match self {
+            Elementwise::Exp => b.unary(Unary::Exp, x),
+            Elementwise::Ln => b.unary(Unary::Ln, x),
+            Elementwise::Sqrt => b.unary(Unary::Sqrt, x),
+            Elementwise::Sin => b.unary(Unary::Sin, x),
+            Elementwise::Cos => b.unary(Unary::Cos, x),
+            Elementwise::Tanh => b.unary(Unary::Tanh, x),
+            Elementwise::Abs => b.unary(Unary::Abs, x),
+            Elementwise::Relu => {
+                let zero = b.full(0.0, &dims);
+                b.binary(Binary::Max, x, zero)
+            }
+            // tanh saturates instead of overflowing, so this form is finite everywhere.
+            Elementwise::Sigmoid => {
+                let half = b.scale(x, 0.5);
+                let tanh = b.unary(Unary::Tanh, half);
+                let scaled = b.scale(tanh, 0.5);
+                b.offset(scaled, 0.5)
+            }
+            // max(x, 0) + ln(1 + e^-|x|) with max(x, 0) = (x + |x|) / 2, whose slope at 0 is the right one.
+            Elementwise::Softplus => {
+                let size = b.unary(Unary::Abs, x);
+                let sum = b.add(x, size);
+                let rectified = b.scale(sum, 0.5);
+                let down = b.neg(size);
+                let exp = b.unary(Unary::Exp, down);
+                let one = b.offset(exp, 1.0);
+                let log = b.unary(Unary::Ln, one);
+                b.add(rectified, log)
+            }
+        }
+    }
+
+    /// The same function of a number.
+    pub fn of_number(self) -> ScalarFunction {
+        match self {
+            Elementwise::Exp => libm::exp,
+            Elementwise::Ln => libm::log,
+            Elementwise::Sqrt => libm::sqrt,
+            Elementwise::Sin => libm::sin,
+            Elementwise::Cos => libm::cos,
+            Elementwise::Tanh => libm::tanh,
+            Elementwise::Abs => libm::fabs,
+            Elementwise::Relu => |x| if x > 0.0 { x } else { 0.0 },
+            Elementwise::Sigmoid => |x| 0.5 * libm::tanh(0.5 * x) + 0.5,
+            Elementwise::Softplus => |x| if x > 0.0 { x + libm::log1p(libm::exp(-x)) } else { libm::log1p(libm::exp(x)) },
+        }
+    }
+}
+
+const X: &[Param] = &[Param::required("x", Ty::Tensor, "a tensor")];
+
+const fn function(name: &'static str, doc: &'static str, example: &'static str) -> Entry {
+    Entry { name, kind: Kind::Function, params: X, doc, example }
+}
+
+pub(super) const ENTRIES: &[Entry] = &[
+    function("exp", "The exponential of every entry.", "exp(x)"),
+    function("ln", "The natural logarithm of every entry.", "ln(x)"),
+    function("sqrt", "The square root of every entry.", "sqrt(x)"),
+    function("sin", "The sine of every entry, in radians.", "sin(x)"),
+    function("cos", "The cosine of every entry, in radians.", "cos(x)"),
+    function("tanh", "The hyperbolic tangent of every entry.", "tanh(x)"),
+    function("abs", "The magnitude of every entry; its slope at 0 counts as 0.", "abs(x)"),
+    function("relu", "The larger of every entry and 0; its slope at 0 counts as 0.", "relu(x)"),
+    function("sigmoid", "1 / (1 + e^-x) of every entry.", "sigmoid(x)"),
+    function("softplus", "ln(1 + e^x) of every entry.", "softplus(x)"),
+    function("sum", "The sum of all entries, a scalar.", "sum(x)"),
+    function("mean", "The mean of all entries, a scalar.", "mean(x)"),
+    function("softmax", "e^x normalised to sum 1 over the last dim.", "softmax(x)"),
+];

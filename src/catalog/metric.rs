@@ -1,0 +1,182 @@
+//! Metrics: what a measurement takes from the state, from examples, over tasks.
+
+use super::entry::{Entry, Kind, Param, Ty};
+use super::loss::{Loss, one_hot};
+use crate::hash::variants;
+use crate::ir::{Builder, Compare, NodeId};
+
+variants! {
+    /// A number for one task after adaptation.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum Metric {
+        /// The mean of a loss over the task's query examples.
+        Loss { loss: Loss },
+        /// The share of query examples whose largest output is the target's class; a tie counts as right.
+        Accuracy,
+        /// The family's closed-form population risk.
+        Risk,
+    }
+}
+
+impl Metric {
+    /// The metric of that name.
+    pub fn find(name: &str) -> Option<Metric> {
+        match name {
+            "accuracy" => Some(Metric::Accuracy),
+            "risk" => Some(Metric::Risk),
+            _ => Loss::find(name).map(|loss| Metric::Loss { loss }),
+        }
+    }
+
+    /// Whether a larger value is better, which decides what `worst` means.
+    pub fn higher_is_better(self) -> bool {
+        matches!(self, Metric::Accuracy)
+    }
+
+    /// The value for one example, a scalar; `None` for a metric that needs no examples.
+    pub fn lower(self, b: &mut Builder, prediction: NodeId, target: NodeId) -> Option<NodeId> {
+        match self {
+            Metric::Loss { loss } => Some(loss.lower(b, prediction, target)),
+            Metric::Accuracy => {
+                let classes = b.dims(prediction)[0];
+                let hit = one_hot(b, target, classes);
+                let chosen = b.mul(hit, prediction);
+                let chosen = b.sum(chosen, 0);
+                let top = b.reduce_max(prediction, 0);
+                Some(b.compare(Compare::Le, top, chosen))
+            }
+            Metric::Risk => None,
+        }
+    }
+}
+
+variants! {
+    /// How the values of many tasks become one number.
+    #[derive(Debug, Clone, Copy, PartialEq)]
+    pub enum Reduction {
+        /// The arithmetic mean.
+        Mean,
+        /// The largest.
+        Max,
+        /// The smallest.
+        Min,
+        /// The population standard deviation.
+        Std,
+        /// The quantile, by linear interpolation.
+        Quantile { q: f64 },
+    }
+}
+
+variants! {
+    /// A number computed from tensors of the state (parameters, world).
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum StateMetric {
+        /// The one scalar itself.
+        Value,
+        /// The sine of the largest principal angle between the column spaces of two matrices.
+        SubspaceDistance,
+    }
+}
+
+pub(super) const ENTRIES: &[Entry] = &[
+    Entry {
+        name: "subspace_distance",
+        kind: Kind::StateMetric,
+        params: &[
+            Param::required("a", Ty::Tensor, "a matrix [d, k]"),
+            Param::required("b", Ty::Tensor, "a matrix [d, l] with l <= k"),
+        ],
+        doc: "The sine of the largest principal angle between the column spaces of `a` and `b`: the spectral norm of \
+              (I - QQ') P for orthonormal bases Q of `a` and P of `b`. 0 where `a` spans `b`, 1 where some direction of `b` is missed.",
+        example: "measure angle = subspace_distance(B, truth) every 10",
+    },
+    Entry {
+        name: "mass",
+        kind: Kind::StateMetric,
+        params: &[Param::required("strata", Ty::Strata, "the strata whose weights are added")],
+        doc: "The share of the adversary's weights that lies on these strata, under `outer = worst(...)`.",
+        example: "measure hard_mass = mass(hard) every 100",
+    },
+    Entry {
+        name: "accuracy",
+        kind: Kind::ExampleMetric,
+        params: &[],
+        doc: "The share of query examples whose largest output is the target's class; a tie counts as right.",
+        example: "measure accuracy = mean(accuracy) on local every 10",
+    },
+    Entry {
+        name: "squared",
+        kind: Kind::ExampleMetric,
+        params: &[],
+        doc: "The mean squared error over a task's query examples.",
+        example: "measure mse = mean(squared) on test every 1000",
+    },
+    Entry {
+        name: "half_squared",
+        kind: Kind::ExampleMetric,
+        params: &[],
+        doc: "Half the mean squared error over a task's query examples.",
+        example: "measure loss = mean(half_squared) on test every 1000",
+    },
+    Entry {
+        name: "cross_entropy",
+        kind: Kind::ExampleMetric,
+        params: &[],
+        doc: "The mean cross-entropy over a task's query examples, in nats.",
+        example: "measure loss = mean(cross_entropy) on test every 10",
+    },
+    Entry {
+        name: "risk",
+        kind: Kind::ExampleMetric,
+        params: &[],
+        doc: "The family's closed-form population risk at the adapted parameters.",
+        example: "measure excess = mean(risk) on test every 10",
+    },
+    Entry {
+        name: "mean",
+        kind: Kind::Reduction,
+        params: &[Param::required("of", Ty::Tensor, "a metric of examples")],
+        doc: "The mean over tasks, each task counting once.",
+        example: "measure mse = mean(squared) on test every 1000",
+    },
+    Entry {
+        name: "worst",
+        kind: Kind::Reduction,
+        params: &[Param::required("of", Ty::Tensor, "a metric of examples")],
+        doc: "The worst task: the largest loss, or the smallest accuracy.",
+        example: "measure worst = worst(squared) on test every 1000",
+    },
+    Entry {
+        name: "std",
+        kind: Kind::Reduction,
+        params: &[Param::required("of", Ty::Tensor, "a metric of examples")],
+        doc: "The population standard deviation over tasks.",
+        example: "measure spread = std(squared) on test every 1000",
+    },
+    Entry {
+        name: "quantile",
+        kind: Kind::Reduction,
+        params: &[
+            Param::required("of", Ty::Tensor, "a metric of examples"),
+            Param::required("q", Ty::SHARE, "the share of tasks below it"),
+        ],
+        doc: "The quantile over tasks, by linear interpolation between order statistics.",
+        example: "measure p95 = quantile(squared, q: 0.95) on test every 1000",
+    },
+    Entry {
+        name: "median",
+        kind: Kind::SeedReduction,
+        params: &[],
+        doc: "The median over seeds.",
+        example: "expect median(maml.angle[500]) <= 1e-3",
+    },
+    Entry {
+        name: "mean",
+        kind: Kind::SeedReduction,
+        params: &[],
+        doc: "The mean over seeds.",
+        example: "expect mean(maml.mse[500]) <= 1",
+    },
+    Entry { name: "min", kind: Kind::SeedReduction, params: &[], doc: "The least over seeds.", example: "expect min(erm.angle[500]) >= 0.9" },
+    Entry { name: "max", kind: Kind::SeedReduction, params: &[], doc: "The most over seeds.", example: "expect max(maml.angle[500]) <= 1e-3" },
+];

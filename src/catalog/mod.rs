@@ -1,0 +1,48 @@
+//! The open vocabulary: every name a `.meta` file can call, as typed data.
+//!
+//! An [`Entry`] says what a name takes and means; the checker, `metadsl plan` and the messages read this one table.
+//! The typed value that a checked call becomes (a [`Solver`], an [`Outer`]...) lives beside its entries, together with
+//! its lowering to tensor programs. To add an entry: its file, and one line in [`ENTRIES`].
+
+mod args;
+mod entry;
+mod function;
+mod law;
+mod loss;
+mod metric;
+mod outer;
+mod partition;
+mod solver;
+mod tasks;
+
+pub use args::{Arg, Args};
+pub use entry::{Entry, Initial, Kind, Param, Ty};
+pub use function::{Elementwise, ScalarFunction, TensorFunction};
+pub use law::{BaseLaw, Law};
+pub use loss::Loss;
+pub use metric::{Metric, Reduction, StateMetric};
+pub use outer::{Outer, Sees, Simplex, Through, Weights};
+pub use partition::{Csv, Partition};
+pub use solver::{Budget, Solver};
+
+/// Every entry, grouped by kind.
+pub const ENTRIES: &[&[Entry]] = &[
+    law::ENTRIES,
+    function::ENTRIES,
+    loss::ENTRIES,
+    metric::ENTRIES,
+    outer::ENTRIES,
+    partition::ENTRIES,
+    solver::ENTRIES,
+    tasks::ENTRIES,
+];
+
+/// The entries of one kind, in the order of the table.
+pub fn of_kind(kind: Kind) -> impl Iterator<Item = &'static Entry> {
+    ENTRIES.iter().flat_map(|group| group.iter()).filter(move |e| e.kind == kind)
+}
+
+/// The entry of that kind and name.
+pub fn find(kind: Kind, name: &str) -> Option<&'static Entry> {
+    of_kind(kind).find(|e| e.name == name)
+}

@@ -1,0 +1,124 @@
+//! Outer objectives: how the adapted tasks become the next shared parameters.
+
+use super::entry::{Entry, Initial, Kind, Param, Ty};
+use super::args::Args;
+use crate::hash::variants;
+
+variants! {
+    /// What passes through the adaptation when the outer loss is differentiated.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum Through {
+        /// Everything: second order through every inner step.
+        Exact,
+        /// The inner gradients count as constants: `d theta_t / d theta = 1`.
+        FirstOrder,
+        /// Nothing: adapted parameters count as constants.
+        Stop,
+        /// No gradient is taken; the outer gradient is `theta - mean_t theta_t` (Reptile).
+        Difference,
+    }
+}
+
+variants! {
+    /// The set of alternatives of a worst-case objective.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum Simplex {
+        /// One weight per task of the pool.
+        Task,
+        /// One weight per stratum.
+        Stratum,
+    }
+}
+
+variants! {
+    /// The losses that the adversary ascends.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum Sees {
+        /// The losses themselves.
+        Raw,
+        /// The losses times their weights in the objective.
+        Weighted,
+    }
+}
+
+variants! {
+    /// How much a task counts in an average of parameters.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum Weights {
+        /// In proportion to its number of examples.
+        Examples,
+        /// All alike.
+        Uniform,
+    }
+}
+
+variants! {
+    /// The outer reduction over tasks.
+    #[derive(Debug, Clone, PartialEq)]
+    pub enum Outer {
+        /// The mean of the tasks' losses after adaptation.
+        Mean,
+        /// The largest mixture of them: `max over p in the simplex of sum_i p_i F_i`.
+        Worst {
+            over: Simplex,
+            ascent: f64,
+            sees: Sees,
+        },
+        /// The average of the adapted parameters themselves.
+        Average { weights: Weights },
+    }
+}
+
+impl Outer {
+    /// The objective of a checked call.
+    pub fn from_args(name: &str, args: &Args) -> Outer {
+        match name {
+            "mean" => Outer::Mean,
+            "worst" => Outer::Worst {
+                over: if args.word("over") == "task" { Simplex::Task } else { Simplex::Stratum },
+                ascent: args.real("ascent"),
+                sees: if args.word("sees") == "raw" { Sees::Raw } else { Sees::Weighted },
+            },
+            "average" => Outer::Average {
+                weights: if args.word("weights") == "examples" { Weights::Examples } else { Weights::Uniform },
+            },
+            other => unreachable!("`{other}` is not in the table of outer objectives"),
+        }
+    }
+}
+
+pub(super) const ENTRIES: &[Entry] = &[
+    Entry {
+        name: "mean",
+        kind: Kind::Outer,
+        params: &[],
+        doc: "The mean over the sampled tasks of the query loss after adaptation (MAML; without adaptation, average risk).",
+        example: "outer = mean",
+    },
+    Entry {
+        name: "worst",
+        kind: Kind::Outer,
+        params: &[
+            Param::optional("over", Ty::Word(&["task", "stratum"]), Initial::Word("task"), "what has a weight of its own"),
+            Param::required("ascent", Ty::POSITIVE, "the adversary's step size"),
+            Param::optional("sees", Ty::Word(&["raw", "weighted"]), Initial::Word("raw"), "the losses it ascends"),
+        ],
+        doc: "min over parameters of max over the simplex of sum_i p_i F_i, by alternating steps: parameters descend the weighted \
+              loss of the sampled tasks, then p_i grows by `ascent` times the loss of each sampled task and is projected back onto \
+              the simplex in the Euclidean norm (TR-MAML, Collins et al. 2020).",
+        example: "outer = worst(over: task, ascent: 1e-5)",
+    },
+    Entry {
+        name: "average",
+        kind: Kind::Outer,
+        params: &[Param::optional(
+            "weights",
+            Ty::Word(&["examples", "uniform"]),
+            Initial::Word("uniform"),
+            "how much a task counts",
+        )],
+        doc: "The average of the adapted parameters over the tasks of the round (FedAvg, McMahan et al. 2017). Parameters named in \
+              `keep` stay with their task and are not averaged. With `update`, the server treats start minus average as a gradient.",
+        example: "outer = average(weights: examples)",
+    },
+];

@@ -1,0 +1,144 @@
+//! Evaluating claims, and writing them as text.
+
+use std::fmt;
+
+use super::types::{Arithmetic, Claim, Quantity, Relation, SeedReduction};
+use crate::numeric;
+
+/// The outcome of one claim.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Verdict {
+    /// Whether the relation holds: for sides with one value per seed, for every seed. NaN holds nowhere.
+    pub holds: bool,
+    /// The left side; of several seeds, the one that decides (the least favourable).
+    pub left: f64,
+    /// The right side at the same seed.
+    pub right: f64,
+}
+
+impl Claim {
+    /// Evaluates the claim. `at` gives the values of a series at a step, one per seed in a fixed order, NaN where a
+    /// run diverged before.
+    pub fn evaluate(&self, at: &dyn Fn(&str, &str, u64) -> Vec<f64>) -> Verdict {
+        let (left, right) = (self.left.values(at), self.right.values(at));
+        let cases = left.len().max(right.len());
+        let pick = |side: &[f64], i: usize| side[if side.len() == 1 { 0 } else { i }];
+        // Positive slack: the claim holds with that much to spare.
+        let slack = |l: f64, r: f64| match self.relation {
+            Relation::AtMost | Relation::Below => r - l,
+            Relation::AtLeast | Relation::Above => l - r,
+        };
+        let mut worst = Verdict { holds: true, left: f64::NAN, right: f64::NAN };
+        for i in 0..cases {
+            let (l, r) = (pick(&left, i), pick(&right, i));
+            let holds = self.relation.holds(l, r);
+            let worse = i == 0 || (worst.holds && !holds) || (worst.holds == holds && slack(l, r) < slack(worst.left, worst.right));
+            if worse {
+                worst = Verdict { holds, left: l, right: r };
+            }
+        }
+        worst
+    }
+}
+
+impl Relation {
+    /// Whether two numbers stand in the relation.
+    pub fn holds(self, left: f64, right: f64) -> bool {
+        match self {
+            Relation::AtMost => left <= right,
+            Relation::Below => left < right,
+            Relation::AtLeast => left >= right,
+            Relation::Above => left > right,
+        }
+    }
+
+    /// The sign a person writes.
+    pub fn symbol(self) -> &'static str {
+        match self {
+            Relation::AtMost => "<=",
+            Relation::Below => "<",
+            Relation::AtLeast => ">=",
+            Relation::Above => ">",
+        }
+    }
+}
+
+impl Quantity {
+    /// One value, or one per seed.
+    fn values(&self, at: &dyn Fn(&str, &str, u64) -> Vec<f64>) -> Vec<f64> {
+        match self {
+            Quantity::Number { value } => vec![*value],
+            Quantity::At { arm, measure, step } => at(arm, measure, *step),
+            Quantity::OverSeeds { reduction, of } => {
+                let values = of.values(at);
+                vec![match reduction {
+                    SeedReduction::Median => numeric::median(&values),
+                    SeedReduction::Mean => numeric::mean(&values),
+                    SeedReduction::Min => numeric::quantile(&values, 0.0),
+                    SeedReduction::Max => numeric::quantile(&values, 1.0),
+                }]
+            }
+            Quantity::Arithmetic { operator, left, right } => {
+                let (left, right) = (left.values(at), right.values(at));
+                let pick = |side: &[f64], i: usize| side[if side.len() == 1 { 0 } else { i }];
+                (0..left.len().max(right.len()))
+                    .map(|i| operator.apply(pick(&left, i), pick(&right, i)))
+                    .collect()
+            }
+        }
+    }
+}
+
+impl Arithmetic {
+    /// The result for two numbers.
+    pub fn apply(self, left: f64, right: f64) -> f64 {
+        match self {
+            Arithmetic::Add => left + right,
+            Arithmetic::Sub => left - right,
+            Arithmetic::Mul => left * right,
+            Arithmetic::Div => left / right,
+        }
+    }
+
+    fn symbol(self) -> &'static str {
+        match self {
+            Arithmetic::Add => "+",
+            Arithmetic::Sub => "-",
+            Arithmetic::Mul => "*",
+            Arithmetic::Div => "/",
+        }
+    }
+}
+
+impl fmt::Display for Claim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.left, self.relation.symbol(), self.right)
+    }
+}
+
+impl fmt::Display for Quantity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Quantity::Number { value } => write!(f, "{value}"),
+            Quantity::At { arm, measure, step } => write!(f, "{arm}.{measure}[{step}]"),
+            Quantity::OverSeeds { reduction, of } => {
+                let name = match reduction {
+                    SeedReduction::Median => "median",
+                    SeedReduction::Mean => "mean",
+                    SeedReduction::Min => "min",
+                    SeedReduction::Max => "max",
+                };
+                write!(f, "{name}({of})")
+            }
+            Quantity::Arithmetic { operator, left, right } => {
+                let side = |f: &mut fmt::Formatter<'_>, q: &Quantity| match q {
+                    Quantity::Arithmetic { .. } => write!(f, "({q})"),
+                    _ => write!(f, "{q}"),
+                };
+                side(f, left)?;
+                write!(f, " {} ", operator.symbol())?;
+                side(f, right)
+            }
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! One task: its loss on some examples, and its adaptation.
+
+use super::sample::{example_slots, latent_slots};
+use super::{Input, LowerError, Part, Ports, closed_form};
+use crate::catalog::{Budget, Metric, Solver, Through};
+use crate::ir::{Binary, Builder, Function, NodeId, batch, grad};
+use crate::plan::types::{Arm, Block, Family, Objective};
+
+/// Which examples.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Which {
+    Support,
+    Query,
+}
+
+/// A program for one task under construction.
+pub(super) struct Task<'a> {
+    pub ports: Ports,
+    pub arm: &'a Arm,
+    family: &'a Family,
+    pub support: Part,
+    pub query: Part,
+}
+
+impl<'a> Task<'a> {
+    pub fn new(arm: &'a Arm, family: &'a Family, support: Part, query: Part) -> Task<'a> {
+        Task { ports: Ports::new(), arm, family, support, query }
+    }
+
+    /// The same task in a program of its own.
+    pub fn another(&self) -> Task<'a> {
+        Task::new(self.arm, self.family, self.support, self.query)
+    }
+
+    /// The parameters as inputs, in the order of the model.
+    pub fn params(&mut self) -> Vec<NodeId> {
+        let slots = &self.arm.model.params;
+        slots.iter().enumerate().map(|(i, s)| self.ports.get(Input::Param(i), &s.name, &s.dims)).collect()
+    }
+
+    /// What is minimised, at these parameters: a scalar.
+    pub fn loss(&mut self, objective: &Objective, params: &[NodeId], which: Which) -> Result<NodeId, LowerError> {
+        match objective {
+            Objective::Risk => self.risk(params),
+            Objective::Sample { loss, .. } => self.mean_over_examples(Metric::Loss { loss: *loss }, params, which),
+        }
+    }
+
+    /// A metric of the query examples, or of the risk: a scalar.
+    pub fn metric(&mut self, metric: Metric, params: &[NodeId]) -> Result<NodeId, LowerError> {
+        match metric {
+            Metric::Risk => self.risk(params),
+            _ => self.mean_over_examples(metric, params, Which::Query),
+        }
+    }
+
+    fn risk(&mut self, params: &[NodeId]) -> Result<NodeId, LowerError> {
+        let risk = self.family.risk.as_ref().ok_or_else(|| LowerError::Dangling(format!("a risk of `{}`", self.family.name)))?;
+        let latents = latent_slots(self.family);
+        let mut args = Vec::new();
+        for port in &risk.inputs {
+            let param = self.arm.model.params.iter().position(|p| p.name == port.name);
+            let latent = latents.iter().position(|(n, _)| *n == port.name);
+            args.push(match (param, latent) {
+                (Some(i), _) => params[i],
+                (None, Some(i)) => self.ports.get(Input::Latent(i), &port.name, &latents[i].1),
+                (None, None) => self.ports.world(self.arm, &port.name).ok_or_else(|| LowerError::Dangling(format!("`{}`", port.name)))?,
+            });
+        }
+        Ok(self.ports.b.inline(risk, &args)[0])
+    }
+
+    /// The mean of a metric of single examples, over those that are there.
+    fn mean_over_examples(&mut self, metric: Metric, params: &[NodeId], which: Which) -> Result<NodeId, LowerError> {
+        let one = self.example(metric)?;
+        let slots = example_slots(self.family);
+        let (part, prefix) = match which {
+            Which::Support => (self.support, "support"),
+            Which::Query => (self.query, "query"),
+        };
+        let (mut args, mut mapped) = (Vec::new(), Vec::new());
+        for port in &one.inputs {
+            let variable = slots.iter().position(|(n, _)| *n == port.name);
+            mapped.push(variable.is_some());
+            args.push(match variable {
+                Some(i) => {
+                    let input = if which == Which::Support { Input::Support(i) } else { Input::Query(i) };
+                    self.ports.get(input, &format!("{prefix}.{}", port.name), &[&[part.size], slots[i].1.as_slice()].concat())
+                }
+                None => params[self.param(&port.name)?],
+            });
+        }
+        let values = batch(&mut self.ports.b, &one, &args, &mapped, part.size)[0];
+        if !part.masked {
+            return Ok(self.ports.b.mean(values, 0));
+        }
+        let mask = self.mask(which);
+        let b = &mut self.ports.b;
+        // Filling may hold anything, so it is cut out and not multiplied by zero.
+        let nothing = b.full(0.0, &[part.size]);
+        let counted = b.select(mask, values, nothing);
+        let (total, count) = (b.sum(counted, 0), b.sum(mask, 0));
+        let one = b.constant(1.0);
+        let count = b.binary(Binary::Max, count, one);
+        Ok(b.div(total, count))
+    }
+
+    /// 1 for every example that is there.
+    pub fn mask(&mut self, which: Which) -> NodeId {
+        match which {
+            Which::Support => self.ports.get(Input::SupportMask, "support.mask", &[self.support.size]),
+            Which::Query => self.ports.get(Input::QueryMask, "query.mask", &[self.query.size]),
+        }
+    }
+
+    fn param(&self, name: &str) -> Result<usize, LowerError> {
+        self.arm.model.params.iter().position(|p| p.name == name).ok_or_else(|| LowerError::Dangling(format!("parameter `{name}`")))
+    }
+
+    /// A metric of one example: inputs are parameters and the example's variables, by name.
+    fn example(&self, metric: Metric) -> Result<Function, LowerError> {
+        let forward = &self.arm.model.forward;
+        let mut b = Builder::new();
+        let args: Vec<NodeId> = forward.inputs.iter().map(|p| b.input(p.name.clone(), forward.dims(p.node))).collect();
+        let prediction = b.inline(forward, &args)[0];
+        let slots = example_slots(self.family);
+        let (_, dims) = slots.iter().find(|(n, _)| n == "y").ok_or_else(|| LowerError::Dangling("a target `y`".into()))?;
+        let target = b.input("y", dims);
+        let value = metric.lower(&mut b, prediction, target).ok_or_else(|| LowerError::Dangling("a metric of examples".into()))?;
+        Ok(b.finish("example", vec![("value".into(), value)]))
+    }
+
+    /// The parameters after all blocks, unrolled so that they can be differentiated.
+    pub fn adapt(&mut self, objective: &Objective, blocks: &[Block], through: Through, params: &[NodeId]) -> Result<Vec<NodeId>, LowerError> {
+        let mut params = params.to_vec();
+        for block in blocks {
+            let on = self.arm.params_named(&block.on);
+            if let Solver::ClosedForm { penalty } = block.solver {
+                let solved = closed_form::solve(self, objective, &params, &on, penalty)?;
+                for (&i, step) in on.iter().zip(solved) {
+                    let step = if through == Through::Exact { step } else { self.ports.b.detach(step) };
+                    params[i] = self.ports.b.sub(params[i], step);
+                }
+                continue;
+            }
+            let Budget::Steps { count } = block.budget else {
+                return Err(LowerError::Dangling("epochs inside a differentiated adaptation".into()));
+            };
+            let slots = &self.arm.model.params;
+            let mut memory: Vec<Vec<NodeId>> =
+                on.iter().map(|&i| block.solver.memory().iter().map(|_| self.ports.b.full(0.0, &slots[i].dims)).collect()).collect();
+            for step in 1..=count {
+                let loss = self.loss(objective, &params, Which::Support)?;
+                let schedule: Vec<NodeId> = block.solver.schedule(step).into_iter().map(|x| self.ports.b.constant(x)).collect();
+                let at: Vec<NodeId> = on.iter().map(|&i| params[i]).collect();
+                let gradients = grad(&mut self.ports.b, loss, &at);
+                for (k, &i) in on.iter().enumerate() {
+                    let b = &mut self.ports.b;
+                    let gradient = if through == Through::Exact { gradients[k] } else { b.detach(gradients[k]) };
+                    (params[i], memory[k]) = block.solver.step(b, params[i], gradient, &memory[k], &schedule);
+                }
+            }
+        }
+        if through == Through::Stop {
+            for i in blocks.iter().flat_map(|b| self.arm.params_named(&b.on)) {
+                params[i] = self.ports.b.detach(params[i]);
+            }
+        }
+        Ok(params)
+    }
+}

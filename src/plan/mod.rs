@@ -1,0 +1,11 @@
+//! The plan, and its lowering to tensor programs.
+//!
+//! [`Plan`] says what will happen, without text or spans; it is what is hashed, stored and replayed. [`lower`]
+//! turns each arm into the programs that training runs; nothing there depends on where the plan came from.
+
+mod claim;
+pub mod lower;
+mod types;
+
+pub use claim::Verdict;
+pub use types::*;

@@ -1,0 +1,419 @@
+//! The plan: what will happen, without spans and with every default explicit. This is what is hashed and replayed.
+
+use crate::catalog::{BaseLaw, Budget, Csv, Loss, Metric, Outer, Partition, Reduction, Solver, StateMetric, Through};
+use crate::hash::{record, variants};
+use crate::ir::{Function, Precision};
+
+record! {
+    /// A whole experiment: every arm spelled out, seeds, claims.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct Plan {
+        /// The edition of the language it was written in.
+        pub edition: u32,
+        /// The experiment's name.
+        pub experiment: String,
+        /// The arms, in the order of the file.
+        pub arms: Vec<Arm>,
+        /// The seeds; every arm runs once per seed, all arms on the same random streams.
+        pub seeds: Vec<u64>,
+        /// What the experiment asserts.
+        pub claims: Vec<Claim>,
+    }
+}
+
+record! {
+    /// One arm: the base experiment with its overrides applied.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct Arm {
+        /// Its name.
+        pub name: String,
+        /// The data sets it reads; their files are named by the run's manifest.
+        pub data: Vec<DataSource>,
+        /// Drawn once per seed.
+        pub world: Sampler,
+        /// The families of tasks in use.
+        pub families: Vec<Family>,
+        /// The model.
+        pub model: Model,
+        /// Training.
+        pub train: Train,
+        /// Evaluation protocols in use.
+        pub evaluations: Vec<Evaluation>,
+        /// What is measured.
+        pub measures: Vec<Measure>,
+    }
+}
+
+record! {
+    /// A data set.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct DataSource {
+        /// Its name in the experiment.
+        pub name: String,
+        /// How its file is read.
+        pub csv: Csv,
+    }
+}
+
+record! {
+    /// A named tensor type.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Slot {
+        /// Its name.
+        pub name: String,
+        /// Its shape; batch-like axes are not part of it.
+        pub dims: Vec<usize>,
+    }
+}
+
+record! {
+    /// One standard draw that a sampler takes as an input.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct Draw {
+        /// The input's name and the leaf of its stream path: `~` and the declared name, with `.2`, `.3`... for
+        /// further draws of one declaration.
+        pub name: String,
+        /// The law.
+        pub law: BaseLaw,
+        /// The shape.
+        pub dims: Vec<usize>,
+    }
+}
+
+record! {
+    /// A program that makes random values. Its inputs are the draws and values already known, all by name.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct Sampler {
+        /// The draws among the inputs of `function`.
+        pub draws: Vec<Draw>,
+        /// The program; every output is one declared value.
+        pub function: Function,
+    }
+}
+
+record! {
+    /// A family of tasks.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct Family {
+        /// Its name.
+        pub name: String,
+        /// Kinds of task; one, named `all`, where the family declares none.
+        pub strata: Vec<Stratum>,
+        /// Drawn at every visit.
+        pub episode: Sampler,
+        /// Drawn once per example; outputs are the example's variables.
+        pub example: Sampler,
+        /// The closed-form population risk of the parameters for one task: inputs by name, one scalar output.
+        pub risk: Option<Function>,
+        /// The data set behind the tasks, where they are clients and not draws.
+        pub source: Option<Clients>,
+    }
+}
+
+record! {
+    /// A kind of task with laws of its own.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct Stratum {
+        /// Its name.
+        pub name: String,
+        /// How many tasks of it a pool holds, and its weight among fresh tasks.
+        pub count: u64,
+        /// Drawn once per task; may read `index`, the number of the task within the stratum.
+        pub task: Sampler,
+    }
+}
+
+record! {
+    /// Tasks that are the clients of a data set.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct Clients {
+        /// The data set's name.
+        pub data: String,
+        /// Who holds what.
+        pub partition: Partition,
+        /// The share of each client's shuffled examples that only evaluations see.
+        pub hold_out: f64,
+        /// The features of one example, `x`, and its label, `y`.
+        pub example: Vec<Slot>,
+    }
+}
+
+record! {
+    /// A model.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct Model {
+        /// Its name.
+        pub name: String,
+        /// The parameters, in order.
+        pub params: Vec<Slot>,
+        /// Initial values; outputs in the order of `params`.
+        pub init: Sampler,
+        /// The prediction for one example: inputs by name (parameters and the example's variables), one output.
+        pub forward: Function,
+    }
+}
+
+variants! {
+    /// Which tasks take part.
+    #[derive(Debug, Clone, PartialEq)]
+    pub enum TaskSource {
+        /// New tasks at every step.
+        Fresh { family: String, count: u64 },
+        /// A fixed set: so many tasks of each stratum, or all clients; `batch` of them at each step.
+        Pool { family: String, strata: Vec<PoolStratum>, batch: u64, replace: bool },
+    }
+}
+
+record! {
+    /// The tasks of one stratum in a pool.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct PoolStratum {
+        /// The stratum's name.
+        pub name: String,
+        /// How many.
+        pub count: u64,
+    }
+}
+
+variants! {
+    /// What is minimised.
+    #[derive(Debug, Clone, PartialEq)]
+    pub enum Objective {
+        /// The family's closed-form risk.
+        Risk,
+        /// The mean of a loss over examples; generated tasks draw `support` and `query` examples at each visit,
+        /// clients use those they hold (both numbers 0).
+        Sample { loss: Loss, support: u64, query: u64 },
+    }
+}
+
+record! {
+    /// One block of adaptation.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct Block {
+        /// The parameters that move.
+        pub on: Vec<String>,
+        /// How.
+        pub solver: Solver,
+        /// How long.
+        pub budget: Budget,
+        /// The examples of one step; all of them where absent.
+        pub batch: Option<u64>,
+    }
+}
+
+record! {
+    /// Training.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct Train {
+        /// Which tasks take part in a step.
+        pub tasks: TaskSource,
+        /// What tasks minimise.
+        pub objective: Objective,
+        /// How a task adapts the parameters; blocks in order.
+        pub adapt: Vec<Block>,
+        /// What passes through the adaptation.
+        pub through: Through,
+        /// Parameters that belong to the tasks of the pool and stay with them between steps.
+        pub keep: Vec<String>,
+        /// The outer reduction.
+        pub outer: Outer,
+        /// The rule that moves the shared parameters; absent where they are averaged.
+        pub update: Option<Solver>,
+        /// The number of outer steps (rounds).
+        pub steps: u64,
+        /// The float type of every tensor.
+        pub precision: Precision,
+    }
+}
+
+record! {
+    /// An evaluation protocol.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct Evaluation {
+        /// Its name.
+        pub name: String,
+        /// The tasks, the same at every measurement.
+        pub tasks: TaskSource,
+        /// What adaptation minimises, and the examples measured.
+        pub objective: Objective,
+        /// How a task adapts first.
+        pub adapt: Vec<Block>,
+    }
+}
+
+record! {
+    /// A measured series.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct Measure {
+        /// Its name.
+        pub name: String,
+        /// Steps between measurements; step 0 and the last step are always measured.
+        pub every: u64,
+        /// What is measured.
+        pub what: What,
+    }
+}
+
+variants! {
+    /// What a measure takes.
+    #[derive(Debug, Clone, PartialEq)]
+    pub enum What {
+        /// A number of the state: `function` gives the metric's arguments from parameters and world, by name.
+        State { metric: StateMetric, function: Function },
+        /// A metric of the query examples of an evaluation's tasks, reduced over tasks.
+        Evaluation { name: String, metric: Metric, reduction: Reduction },
+        /// The adversary's weight on some strata.
+        Mass { strata: Vec<String> },
+    }
+}
+
+record! {
+    /// An inequality that should hold.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct Claim {
+        /// The left side.
+        pub left: Quantity,
+        /// The relation.
+        pub relation: Relation,
+        /// The right side.
+        pub right: Quantity,
+    }
+}
+
+variants! {
+    /// The relation a claim states.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum Relation {
+        /// `<=`
+        AtMost,
+        /// `<`
+        Below,
+        /// `>=`
+        AtLeast,
+        /// `>`
+        Above,
+    }
+}
+
+variants! {
+    /// A number, or one number per seed, computed from measurements.
+    #[derive(Debug, Clone, PartialEq)]
+    pub enum Quantity {
+        /// A constant.
+        Number { value: f64 },
+        /// The value of a series at a step, one per seed.
+        At { arm: String, measure: String, step: u64 },
+        /// A reduction over seeds.
+        OverSeeds { reduction: SeedReduction, of: Box<Quantity> },
+        /// Arithmetic, seed by seed.
+        Arithmetic { operator: Arithmetic, left: Box<Quantity>, right: Box<Quantity> },
+    }
+}
+
+variants! {
+    /// Arithmetic in claims.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum Arithmetic {
+        /// `+`
+        Add,
+        /// `-`
+        Sub,
+        /// `*`
+        Mul,
+        /// `/`
+        Div,
+    }
+}
+
+variants! {
+    /// How per-seed values become one number.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum SeedReduction {
+        /// The median.
+        Median,
+        /// The mean.
+        Mean,
+        /// The least.
+        Min,
+        /// The most.
+        Max,
+    }
+}
+
+impl Sampler {
+    /// Whether it makes nothing.
+    pub fn is_empty(&self) -> bool {
+        self.function.outputs.is_empty()
+    }
+}
+
+impl Family {
+    /// The stratum of that name.
+    pub fn stratum(&self, name: &str) -> Option<&Stratum> {
+        self.strata.iter().find(|s| s.name == name)
+    }
+}
+
+impl TaskSource {
+    /// The family the tasks come from.
+    pub fn family(&self) -> &str {
+        match self {
+            TaskSource::Fresh { family, .. } | TaskSource::Pool { family, .. } => family,
+        }
+    }
+
+    /// How many tasks take part in a step.
+    pub fn per_step(&self) -> usize {
+        match self {
+            TaskSource::Fresh { count, .. } => *count as usize,
+            TaskSource::Pool { batch, .. } => *batch as usize,
+        }
+    }
+
+    /// How many tasks there are, where that is a fixed number.
+    pub fn pool_size(&self) -> Option<usize> {
+        match self {
+            TaskSource::Fresh { .. } => None,
+            TaskSource::Pool { strata, .. } => Some(strata.iter().map(|s| s.count as usize).sum()),
+        }
+    }
+}
+
+impl Arm {
+    /// The family of that name.
+    pub fn family(&self, name: &str) -> Option<&Family> {
+        self.families.iter().find(|f| f.name == name)
+    }
+
+    /// The evaluation of that name.
+    pub fn evaluation(&self, name: &str) -> Option<&Evaluation> {
+        self.evaluations.iter().find(|e| e.name == name)
+    }
+
+    /// The parameters that all tasks share, by position in the model.
+    pub fn shared(&self) -> Vec<usize> {
+        self.positions(|name| !self.train.keep.iter().any(|k| k == name))
+    }
+
+    /// The parameters that stay with their task, by position in the model.
+    pub fn kept(&self) -> Vec<usize> {
+        self.positions(|name| self.train.keep.iter().any(|k| k == name))
+    }
+
+    /// The positions of named parameters in the model.
+    pub fn params_named(&self, names: &[String]) -> Vec<usize> {
+        self.positions(|name| names.iter().any(|n| n == name))
+    }
+
+    fn positions(&self, wanted: impl Fn(&str) -> bool) -> Vec<usize> {
+        (0..self.model.params.len()).filter(|&i| wanted(&self.model.params[i].name)).collect()
+    }
+}
+
+impl Train {
+    /// Whether tasks adapt in a loop of their own programs, because nothing is differentiated through it.
+    pub fn is_local(&self) -> bool {
+        matches!(self.outer, Outer::Average { .. }) || self.through == Through::Difference
+    }
+}
