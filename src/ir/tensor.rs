@@ -63,6 +63,14 @@ impl Tensor {
         &mut self.data
     }
 
+    /// The elements as little-endian bytes of that float type.
+    pub fn to_le_bytes(&self, precision: Precision) -> Vec<u8> {
+        match precision {
+            Precision::F32 => self.data.iter().flat_map(|&x| (x as f32).to_le_bytes()).collect(),
+            Precision::F64 => self.data.iter().flat_map(|x| x.to_le_bytes()).collect(),
+        }
+    }
+
     /// The elements alone.
     pub fn into_data(self) -> Vec<f64> {
         self.data

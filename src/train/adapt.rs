@@ -1,0 +1,197 @@
+//! Local adaptation: every task moves its own parameters, in a loop over one program per block.
+
+use super::TrainError;
+use super::bind::Kernel;
+use super::tasks::{TaskMaker, Visit};
+use crate::exec::Executor;
+use crate::ir::Tensor;
+use crate::plan::lower::{AdaptPrograms, Input};
+use crate::plan::{Arm, Block};
+use crate::catalog::Budget;
+
+/// The compiled programs of an adaptation.
+pub(super) struct Adaptation<'a, E: Executor> {
+    exec: &'a E,
+    arm: &'a Arm,
+    blocks: &'a [Block],
+    spread: Kernel<E>,
+    steps: Vec<Kernel<E>>,
+}
+
+impl<'a, E: Executor> Adaptation<'a, E> {
+    pub fn new(exec: &'a E, arm: &'a Arm, blocks: &'a [Block], programs: &AdaptPrograms) -> Result<Self, TrainError> {
+        Ok(Adaptation {
+            exec,
+            arm,
+            blocks,
+            spread: Kernel::compile(exec, &programs.spread)?,
+            steps: programs.blocks.iter().map(|p| Kernel::compile(exec, p)).collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// The parameters of every task `[T, ..]` after all blocks, in the order of the model. `shared` holds a value for
+    /// every shared parameter, `kept` the tasks' own ones.
+    pub fn run(
+        &self,
+        maker: &TaskMaker<E>,
+        visit: &Visit<E>,
+        world: &[E::Value],
+        shared: &[Option<E::Value>],
+        kept: Vec<Option<E::Value>>,
+        step: u64,
+    ) -> Result<Vec<E::Value>, TrainError> {
+        let spread = self.spread.run(self.exec, |input| match input {
+            Input::Param(i) => shared[i].as_ref().expect("only shared parameters are spread"),
+            other => unreachable!("spreading does not read {other:?}"),
+        })?;
+        let mut params = kept;
+        for (i, value) in self.arm.shared().into_iter().zip(spread) {
+            params[i] = Some(value);
+        }
+        let mut params: Vec<E::Value> = params.into_iter().map(|p| p.expect("a parameter is shared or kept")).collect();
+        for (number, (block, kernel)) in self.blocks.iter().zip(&self.steps).enumerate() {
+            let mut batches = Batches::new(self.exec, block, maker, visit, step, number as u64)?;
+            let on = self.arm.params_named(&block.on);
+            let mut memory = self.zeros(block, &on, visit.places.len())?;
+            let mut done = 0;
+            while let Some(batch) = batches.next(self.exec)? {
+                done += 1;
+                let schedule: Vec<E::Value> =
+                    block.solver.schedule(done).into_iter().map(|x| self.exec.upload(&Tensor::scalar(x))).collect::<Result<_, _>>()?;
+                let results = kernel.run(self.exec, |input| match input {
+                    Input::World(i) => &world[i],
+                    Input::Param(i) => &params[i],
+                    Input::Memory { param, slot } => {
+                        let place = on.iter().position(|&i| i == param).expect("a solver remembers its own parameters");
+                        &memory[place * block.solver.memory().len() + slot]
+                    }
+                    Input::Schedule(i) => &schedule[i],
+                    _ => batch.find(visit, input).unwrap_or_else(|| unreachable!("a local step does not read {input:?}")),
+                })?;
+                let mut results = results.into_iter();
+                for (&i, value) in on.iter().zip(results.by_ref()) {
+                    params[i] = value;
+                }
+                memory = results.collect();
+            }
+        }
+        Ok(params)
+    }
+
+    /// What the block's solver remembers at the start: zeros for every task.
+    fn zeros(&self, block: &Block, on: &[usize], tasks: usize) -> Result<Vec<E::Value>, TrainError> {
+        let mut memory = Vec::new();
+        for &i in on {
+            let dims = [&[tasks], self.arm.model.params[i].dims.as_slice()].concat();
+            for _ in block.solver.memory() {
+                memory.push(self.exec.upload(&Tensor::full(&dims, 0.0))?);
+            }
+        }
+        Ok(memory)
+    }
+}
+
+/// The batches of one block, in order: all examples each time, or shuffled parts of them.
+struct Batches<'a, E: Executor> {
+    left: u64,
+    cut: Option<Cut<'a, E>>,
+}
+
+/// Cutting the tasks' examples into batches. Tasks are in step: where one has fewer batches in an epoch than
+/// another, it rests, so that no example counts more than once an epoch.
+struct Cut<'a, E: Executor> {
+    maker: &'a TaskMaker<'a, E>,
+    visit: &'a Visit<E>,
+    host: Vec<Tensor>,
+    size: usize,
+    step: u64,
+    block: u64,
+    per_epoch: usize,
+    position: usize,
+    epoch: u64,
+    orders: Vec<Vec<usize>>,
+}
+
+/// The examples of one local step.
+enum Batch<E: Executor> {
+    Whole,
+    Part { values: Vec<E::Value>, mask: E::Value },
+}
+
+impl<E: Executor> Batch<E> {
+    fn find<'v>(&'v self, visit: &'v Visit<E>, input: Input) -> Option<&'v E::Value> {
+        match (self, input) {
+            (Batch::Part { values, .. }, Input::Support(i)) => values.get(i),
+            (Batch::Part { mask, .. }, Input::SupportMask) => Some(mask),
+            _ => visit.find(input),
+        }
+    }
+}
+
+impl<'a, E: Executor> Batches<'a, E> {
+    fn new(exec: &E, block: &Block, maker: &'a TaskMaker<'a, E>, visit: &'a Visit<E>, step: u64, number: u64) -> Result<Self, TrainError> {
+        let Some(size) = block.batch else {
+            let (Budget::Steps { count } | Budget::Epochs { count }) = block.budget;
+            return Ok(Batches { left: count, cut: None });
+        };
+        let size = size as usize;
+        let longest = visit.support_counts().iter().copied().max().unwrap_or(0);
+        let per_epoch = longest.div_ceil(size);
+        let left = match block.budget {
+            Budget::Steps { count } => count,
+            Budget::Epochs { count } => count * per_epoch as u64,
+        };
+        let host = visit.support_on_host(exec)?;
+        let cut = Cut { maker, visit, host, size, step, block: number, per_epoch, position: 0, epoch: 0, orders: vec![] };
+        Ok(Batches { left, cut: Some(cut) })
+    }
+
+    fn next(&mut self, exec: &E) -> Result<Option<Batch<E>>, TrainError> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        self.left -= 1;
+        match &mut self.cut {
+            None => Ok(Some(Batch::Whole)),
+            Some(cut) => cut.next(exec).map(Some),
+        }
+    }
+}
+
+impl<E: Executor> Cut<'_, E> {
+    fn next(&mut self, exec: &E) -> Result<Batch<E>, TrainError> {
+        if self.position == 0 {
+            self.orders = self
+                .visit
+                .ids()
+                .iter()
+                .zip(self.visit.support_counts())
+                .map(|(&id, &count)| {
+                    let mut order: Vec<usize> = (0..count).collect();
+                    self.maker.shuffle_stream(id, self.step).child(self.block).child(self.epoch).shuffle(&mut order);
+                    order
+                })
+                .collect();
+        }
+        let tasks = self.orders.len();
+        let mut mask = Tensor::full(&[tasks, self.size], 0.0);
+        let mut values: Vec<Tensor> = self.host.iter().map(|t| Tensor::full(&[&[tasks, self.size], &t.dims()[2..]].concat(), 0.0)).collect();
+        for (t, order) in self.orders.iter().enumerate() {
+            for (slot, &example) in order.iter().skip(self.position * self.size).take(self.size).enumerate() {
+                let at = t * self.size + slot;
+                mask.data_mut()[at] = 1.0;
+                for (to, from) in values.iter_mut().zip(&self.host) {
+                    let len: usize = from.dims()[2..].iter().product();
+                    let source = (t * from.dims()[1] + example) * len;
+                    to.data_mut()[at * len..(at + 1) * len].copy_from_slice(&from.data()[source..source + len]);
+                }
+            }
+        }
+        self.position += 1;
+        if self.position == self.per_epoch {
+            (self.position, self.epoch) = (0, self.epoch + 1);
+        }
+        let values = values.iter().map(|v| exec.upload(v)).collect::<Result<_, _>>()?;
+        Ok(Batch::Part { values, mask: exec.upload(&mask)? })
+    }
+}

@@ -1,0 +1,143 @@
+//! One arm under one seed, from the first draw to the last measurement.
+
+use super::bind::Kernel;
+use super::evaluate::{Measures, is_due};
+use super::outer::{State, Trainer};
+use super::tasks::{self, Setting, TRAIN, TaskMaker};
+use super::{DataSets, Observer, TrainError, draw};
+use crate::exec::Executor;
+use crate::hash::{Id, Kind};
+use crate::ir::{Precision, Tensor};
+use crate::plan::lower::{self, Input, Program};
+use crate::plan::{Arm, Sampler};
+use crate::rng::Stream;
+
+/// How a cell ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// All steps were made.
+    Finished,
+    /// A parameter or a measured value was not finite at that step, and training stopped there.
+    Diverged {
+        /// The step.
+        step: u64,
+    },
+}
+
+/// One measured series.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Series {
+    /// The measure's name.
+    pub measure: String,
+    /// The steps at which it was taken.
+    pub steps: Vec<u64>,
+    /// The values.
+    pub values: Vec<f64>,
+}
+
+impl Series {
+    /// The value at a step; NaN where none was taken, as after a divergence.
+    pub fn at(&self, step: u64) -> f64 {
+        self.steps.iter().position(|&s| s == step).map_or(f64::NAN, |i| self.values[i])
+    }
+}
+
+/// What one arm gave under one seed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cell {
+    /// The arm.
+    pub arm: String,
+    /// The seed.
+    pub seed: u64,
+    /// How it ended.
+    pub status: Status,
+    /// The series, in the order of the arm's measures.
+    pub series: Vec<Series>,
+    /// Digests of the parameters, at every step where something was measured.
+    pub trace: Vec<(u64, Id)>,
+    /// The parameters at the end: shared ones, and `[pool, ..]` for those that tasks keep.
+    pub weights: Vec<(String, Tensor)>,
+    /// The float type of the weights.
+    pub precision: Precision,
+}
+
+/// Runs one arm under one seed.
+pub fn run_cell<E: Executor>(exec: &E, arm: &Arm, seed: u64, sets: &DataSets, observer: &dyn Observer) -> Result<Cell, TrainError> {
+    let (tables, sizes) = tasks::clients(arm, seed, sets)?;
+    let programs = lower::lower(arm, &sizes)?;
+    let world = sample_once(exec, &programs.world, &arm.world, seed, "world", &[])?;
+    let init = sample_once(exec, &programs.init, &arm.model.init, seed, "init", &world)?;
+    let setting = Setting { exec, arm, seed, world: &world, tables: &tables, sets };
+    let maker = TaskMaker::new(&setting, &arm.train.tasks, &arm.train.objective, &programs.tasks, TRAIN)?;
+    let trainer = Trainer::new(exec, arm, &programs.train)?;
+    let measures = Measures::new(&setting, &programs)?;
+    let mut state = State::new(exec, arm, init, maker.pool_size())?;
+
+    let mut series: Vec<Series> =
+        arm.measures.iter().map(|m| Series { measure: m.name.clone(), steps: vec![], values: vec![] }).collect();
+    let (mut trace, mut status) = (Vec::new(), Status::Finished);
+    for step in 0..=arm.train.steps {
+        if observer.cancelled() {
+            return Err(TrainError::Cancelled);
+        }
+        if step > 0 {
+            trainer.step(exec, arm, &maker, &world, &mut state, step)?;
+            observer.stepped(&arm.name, seed, step);
+        }
+        let last = step == arm.train.steps;
+        if !last && !arm.measures.iter().any(|m| is_due(m, step, arm.train.steps)) {
+            continue;
+        }
+        let weights = weights(exec, arm, &state)?;
+        trace.push((step, digest(&weights, exec.precision())));
+        let mut finite = weights.iter().all(|(_, t)| t.data().iter().all(|x| x.is_finite()));
+        for (i, value) in measures.take(exec, arm, &world, &state, step)? {
+            finite &= value.is_finite();
+            series[i].steps.push(step);
+            series[i].values.push(value);
+            observer.measured(&arm.name, seed, &arm.measures[i].name, step, value);
+        }
+        if !finite {
+            status = Status::Diverged { step };
+            break;
+        }
+    }
+    let weights = weights(exec, arm, &state)?;
+    Ok(Cell { arm: arm.name.clone(), seed, status, series, trace, weights, precision: exec.precision() })
+}
+
+/// Runs a sampler that is drawn once per seed.
+fn sample_once<E: Executor>(exec: &E, program: &Program, sampler: &Sampler, seed: u64, scope: &str, world: &[E::Value]) -> Result<Vec<E::Value>, TrainError> {
+    let kernel = Kernel::compile(exec, program)?;
+    let values = kernel.run_made(exec, |input, _| match input {
+        Input::World(i) => Ok(world[i].clone()),
+        Input::Draw(i) => {
+            let draw = &sampler.draws[i];
+            exec.upload(&draw::tensor(draw, &Stream::new(seed, &[scope, &draw.name])))
+        }
+        other => unreachable!("a sampler does not read {other:?}"),
+    })?;
+    Ok(values)
+}
+
+fn weights<E: Executor>(exec: &E, arm: &Arm, state: &State<E>) -> Result<Vec<(String, Tensor)>, TrainError> {
+    let mut weights = Vec::new();
+    for (i, slot) in arm.model.params.iter().enumerate() {
+        let tensor = match (&state.shared[i], &state.kept[i]) {
+            (Some(value), _) => exec.download(value)?,
+            (None, Some(table)) => table.clone(),
+            (None, None) => unreachable!("a parameter is shared or kept"),
+        };
+        weights.push((slot.name.clone(), tensor));
+    }
+    Ok(weights)
+}
+
+/// The digest of the parameters' bits, in the order of the model.
+fn digest(weights: &[(String, Tensor)], precision: Precision) -> Id {
+    let mut bytes = Vec::new();
+    for (_, tensor) in weights {
+        bytes.extend(tensor.to_le_bytes(precision));
+    }
+    Id::of_bytes(Kind::Trace, &bytes)
+}

@@ -1,0 +1,139 @@
+//! Measurements: of the state, and of tasks under an evaluation.
+
+use super::TrainError;
+use super::adapt::Adaptation;
+use super::bind::Kernel;
+use super::outer::State;
+use super::tasks::{Setting, TaskMaker, Visit};
+use crate::catalog::{Reduction, StateMetric};
+use crate::exec::Executor;
+use crate::ir::Tensor;
+use crate::numeric::{self, Matrix};
+use crate::plan::lower::{Input, Programs};
+use crate::plan::{Arm, Measure, Objective, TaskSource, What};
+
+/// The compiled programs of all measures of an arm.
+pub(super) struct Measures<'a, E: Executor> {
+    kernels: Vec<Option<Kernel<E>>>,
+    evaluations: Vec<Protocol<'a, E>>,
+}
+
+/// One evaluation. Its tasks are the same at every measurement, so they are made once.
+struct Protocol<'a, E: Executor> {
+    maker: TaskMaker<'a, E>,
+    visit: Visit<E>,
+    adapt: Adaptation<'a, E>,
+}
+
+impl<'a, E: Executor> Measures<'a, E> {
+    pub fn new(setting: &Setting<'a, E>, programs: &Programs) -> Result<Self, TrainError> {
+        let (exec, arm) = (setting.exec, setting.arm);
+        let mut evaluations = Vec::new();
+        for (evaluation, programs) in arm.evaluations.iter().zip(&programs.evaluations) {
+            let maker = TaskMaker::new(setting, &evaluation.tasks, &evaluation.objective, &programs.tasks, &evaluation.name)?;
+            let visit = maker.visit(0)?;
+            if matches!(evaluation.objective, Objective::Sample { .. }) && visit.query_counts().iter().all(|&n| n == 0) {
+                return Err(TrainError::Data {
+                    name: evaluation.tasks.family().to_owned(),
+                    reason: format!("`{}` measures held-out examples, and none are held out; raise `hold_out`", evaluation.name),
+                });
+            }
+            let adapt = Adaptation::new(exec, arm, &evaluation.adapt, &programs.adapt)?;
+            evaluations.push(Protocol { maker, visit, adapt });
+        }
+        let kernels = programs.measures.iter().map(|p| Ok(p.as_ref().map(|p| Kernel::compile(exec, p)).transpose()?)).collect::<Result<_, TrainError>>()?;
+        Ok(Measures { kernels, evaluations })
+    }
+
+    /// The values of the measures that are due after `step` steps, with their positions in the arm.
+    pub fn take(&self, exec: &E, arm: &Arm, world: &[E::Value], state: &State<E>, step: u64) -> Result<Vec<(usize, f64)>, TrainError> {
+        let due: Vec<usize> = (0..arm.measures.len()).filter(|&i| is_due(&arm.measures[i], step, arm.train.steps)).collect();
+        let mut adapted: Vec<Option<Vec<E::Value>>> = self.evaluations.iter().map(|_| None).collect();
+        let mut values = Vec::new();
+        for i in due {
+            let value = match &arm.measures[i].what {
+                What::State { metric, .. } => self.state(exec, i, *metric, world, state)?,
+                What::Mass { strata } => mass(arm, strata, &state.adversary),
+                What::Evaluation { name, reduction, .. } => {
+                    let position = arm.evaluations.iter().position(|e| e.name == *name).expect("lowering found every evaluation");
+                    let protocol = &self.evaluations[position];
+                    if adapted[position].is_none() {
+                        let kept = state.kept_rows(exec, &protocol.visit.places)?;
+                        adapted[position] = Some(protocol.adapt.run(&protocol.maker, &protocol.visit, world, &state.shared, kept, 0)?);
+                    }
+                    let params = adapted[position].as_deref().unwrap_or_default();
+                    let per_task = self.per_task(exec, i, protocol, world, params)?;
+                    reduce(*reduction, &counted(&arm.evaluations[position].objective, &protocol.visit, per_task.data()))
+                }
+            };
+            values.push((i, value));
+        }
+        Ok(values)
+    }
+
+    fn state(&self, exec: &E, i: usize, metric: StateMetric, world: &[E::Value], state: &State<E>) -> Result<f64, TrainError> {
+        let kernel = self.kernels[i].as_ref().expect("a metric of the state has a program");
+        let results = kernel.run(exec, |input| match input {
+            Input::World(i) => &world[i],
+            Input::Param(i) => state.shared[i].as_ref().expect("the checker lets measures read shared parameters alone"),
+            other => unreachable!("a measure does not read {other:?}"),
+        })?;
+        let results: Vec<Tensor> = results.iter().map(|v| exec.download(v)).collect::<Result<_, _>>()?;
+        Ok(match metric {
+            StateMetric::Value => results[0].data()[0],
+            StateMetric::SubspaceDistance => numeric::subspace_distance(matrix(&results[0]), matrix(&results[1])),
+        })
+    }
+
+    fn per_task(&self, exec: &E, i: usize, protocol: &Protocol<E>, world: &[E::Value], params: &[E::Value]) -> Result<Tensor, TrainError> {
+        let kernel = self.kernels[i].as_ref().expect("a metric of tasks has a program");
+        let results = kernel.run(exec, |input| match input {
+            Input::World(i) => &world[i],
+            Input::Param(i) => &params[i],
+            _ => protocol.visit.find(input).unwrap_or_else(|| unreachable!("a metric does not read {input:?}")),
+        })?;
+        Ok(exec.download(&results[0])?)
+    }
+}
+
+/// Whether a measure is taken after `step` of `last` steps.
+pub(super) fn is_due(measure: &Measure, step: u64, last: u64) -> bool {
+    step.is_multiple_of(measure.every) || step == last
+}
+
+/// The values of the tasks that have something to be measured on.
+fn counted<E: Executor>(objective: &Objective, visit: &Visit<E>, values: &[f64]) -> Vec<f64> {
+    match objective {
+        Objective::Risk => values.to_vec(),
+        Objective::Sample { .. } => values.iter().zip(visit.query_counts()).filter(|(_, n)| **n > 0).map(|(v, _)| *v).collect(),
+    }
+}
+
+fn reduce(reduction: Reduction, values: &[f64]) -> f64 {
+    match reduction {
+        Reduction::Mean => numeric::mean(values),
+        Reduction::Max => numeric::quantile(values, 1.0),
+        Reduction::Min => numeric::quantile(values, 0.0),
+        Reduction::Std => numeric::population_std(values),
+        Reduction::Quantile { q } => numeric::quantile(values, q),
+    }
+}
+
+/// The share of the adversary's weights on some strata of the training pool; without an adversary, of its tasks.
+fn mass(arm: &Arm, strata: &[String], adversary: &[f64]) -> f64 {
+    let TaskSource::Pool { strata: pool, .. } = &arm.train.tasks else { return f64::NAN };
+    let chosen = |name: &String| strata.contains(name);
+    let total: u64 = pool.iter().map(|s| s.count).sum();
+    if adversary.is_empty() {
+        return pool.iter().filter(|s| chosen(&s.name)).map(|s| s.count as f64 / total as f64).sum();
+    }
+    if adversary.len() == pool.len() && adversary.len() as u64 != total {
+        return pool.iter().zip(adversary).filter(|(s, _)| chosen(&s.name)).map(|(_, p)| p).sum();
+    }
+    let owners = pool.iter().flat_map(|s| std::iter::repeat_n(&s.name, s.count as usize));
+    owners.zip(adversary).filter(|(name, _)| chosen(name)).map(|(_, p)| p).sum()
+}
+
+fn matrix(tensor: &Tensor) -> Matrix<'_> {
+    Matrix::new(tensor.dims()[0], tensor.dims()[1], tensor.data())
+}

@@ -1,0 +1,70 @@
+//! Training: an arm and a seed become series of measurements and trained parameters.
+//!
+//! A [`Cell`] is one arm under one seed. It is a pure function of the arm, the seed, the data and the executor's
+//! numerics: random numbers are addressed (seed, path, number), never by order of execution, so arms see the same tasks and a
+//! further measurement changes no number. Nothing here knows the ledger or the terminal; progress goes to an [`Observer`].
+
+mod adapt;
+mod bind;
+mod cell;
+mod draw;
+mod evaluate;
+mod outer;
+mod tasks;
+
+pub use cell::{Cell, Series, Status, run_cell};
+
+use std::collections::BTreeMap;
+
+use thiserror::Error;
+
+use crate::data::{DataSet, PartitionError};
+use crate::exec::ExecError;
+use crate::plan::lower::LowerError;
+
+/// The data sets of a run, by name.
+pub type DataSets = BTreeMap<String, DataSet>;
+
+/// Who watches a run. Calls come from many threads.
+pub trait Observer: Sync {
+    /// A step was made.
+    fn stepped(&self, arm: &str, seed: u64, step: u64);
+    /// Something was measured after `step` steps.
+    fn measured(&self, arm: &str, seed: u64, measure: &str, step: u64, value: f64);
+    /// Whether the run should end as soon as it can.
+    fn cancelled(&self) -> bool {
+        false
+    }
+}
+
+/// Why a cell could not be run. Divergence is not among them: it is a result.
+#[derive(Debug, Error)]
+pub enum TrainError {
+    /// The executor failed.
+    #[error(transparent)]
+    Exec(#[from] ExecError),
+    /// The plan has no programs.
+    #[error(transparent)]
+    Lower(#[from] LowerError),
+    /// The data cannot be divided as the plan says.
+    #[error("tasks `{family}` from `{data}`: {error}")]
+    Partition {
+        /// The family.
+        family: String,
+        /// The data set.
+        data: String,
+        /// Why.
+        error: PartitionError,
+    },
+    /// A data set is missing or does not have the examples the plan was made for.
+    #[error("data `{name}`: {reason}")]
+    Data {
+        /// The data set.
+        name: String,
+        /// What is wrong, and how to mend it.
+        reason: String,
+    },
+    /// The run was asked to end.
+    #[error("the run was interrupted")]
+    Cancelled,
+}

@@ -1,0 +1,205 @@
+//! The outer state: shared parameters, what the update remembers, kept parameters, the adversary's weights.
+
+use super::TrainError;
+use super::adapt::Adaptation;
+use super::bind::Kernel;
+use super::tasks::{TaskMaker, Visit};
+use crate::catalog::{Outer, Sees, Simplex, Weights};
+use crate::exec::Executor;
+use crate::ir::Tensor;
+use crate::numeric;
+use crate::plan::lower::{Input, TrainPrograms};
+use crate::plan::{Arm, TaskSource};
+
+/// Everything that training moves.
+pub(super) struct State<E: Executor> {
+    /// The shared parameters, by position in the model; none where tasks keep their own.
+    pub shared: Vec<Option<E::Value>>,
+    /// What the update remembers, `[param][slot]`.
+    memory: Vec<Vec<E::Value>>,
+    /// The kept parameters of every task of the pool, `[pool, ..]`, by position; none where shared.
+    pub kept: Vec<Option<Tensor>>,
+    /// The adversary's weights over the simplex; empty without one.
+    pub adversary: Vec<f64>,
+}
+
+impl<E: Executor> State<E> {
+    pub fn new(exec: &E, arm: &Arm, init: Vec<E::Value>, pool: usize) -> Result<State<E>, TrainError> {
+        let (mut shared, mut kept) = (vec![None; init.len()], vec![None; init.len()]);
+        let kept_params = arm.kept();
+        for (i, value) in init.into_iter().enumerate() {
+            if kept_params.contains(&i) {
+                let one = exec.download(&value)?;
+                kept[i] = Some(Tensor::stack(one.dims(), &vec![one.clone(); pool]));
+            } else {
+                shared[i] = Some(value);
+            }
+        }
+        let slots = arm.train.update.as_ref().map_or(0, |u| u.memory().len());
+        let memory = arm.model.params.iter().map(|p| (0..slots).map(|_| exec.upload(&Tensor::full(&p.dims, 0.0))).collect()).collect::<Result<_, _>>()?;
+        let adversary = match &arm.train.outer {
+            Outer::Worst { over, .. } => {
+                let corners = match (over, &arm.train.tasks) {
+                    (Simplex::Stratum, TaskSource::Pool { strata, .. }) => strata.len(),
+                    _ => pool,
+                };
+                vec![1.0 / corners as f64; corners]
+            }
+            _ => vec![],
+        };
+        Ok(State { shared, memory, kept, adversary })
+    }
+
+    /// The kept parameters of some tasks, on the executor.
+    pub fn kept_rows(&self, exec: &E, places: &[usize]) -> Result<Vec<Option<E::Value>>, TrainError> {
+        self.kept.iter().map(|k| Ok(k.as_ref().map(|t| exec.upload(&t.rows(places))).transpose()?)).collect()
+    }
+
+    /// Stores the kept parameters of some tasks.
+    fn keep(&mut self, exec: &E, position: usize, places: &[usize], values: &E::Value) -> Result<(), TrainError> {
+        let values = exec.download(values)?;
+        let table = self.kept[position].as_mut().expect("the plan keeps this parameter");
+        let len = table.row_len();
+        for (i, &place) in places.iter().enumerate() {
+            table.set_row(place, &values.data()[i * len..(i + 1) * len]);
+        }
+        Ok(())
+    }
+}
+
+/// The compiled programs of training.
+pub(super) enum Trainer<'a, E: Executor> {
+    Step(Kernel<E>),
+    Local { adapt: Adaptation<'a, E>, reduce: Kernel<E> },
+}
+
+impl<'a, E: Executor> Trainer<'a, E> {
+    pub fn new(exec: &'a E, arm: &'a Arm, programs: &TrainPrograms) -> Result<Self, TrainError> {
+        Ok(match programs {
+            TrainPrograms::Step(step) => Trainer::Step(Kernel::compile(exec, step)?),
+            TrainPrograms::Local { adapt, reduce } => Trainer::Local {
+                adapt: Adaptation::new(exec, arm, &arm.train.adapt, adapt)?,
+                reduce: Kernel::compile(exec, reduce)?,
+            },
+        })
+    }
+
+    /// Makes step number `step`, from 1.
+    pub fn step(&self, exec: &E, arm: &Arm, maker: &TaskMaker<E>, world: &[E::Value], state: &mut State<E>, step: u64) -> Result<(), TrainError> {
+        let visit = maker.visit(step - 1)?;
+        let schedule: Vec<E::Value> = match &arm.train.update {
+            Some(update) => update.schedule(step).into_iter().map(|x| exec.upload(&Tensor::scalar(x))).collect::<Result<_, _>>()?,
+            None => vec![],
+        };
+        let kept = state.kept_rows(exec, &visit.places)?;
+        match self {
+            Trainer::Step(kernel) => {
+                let factors = factors(arm, &state.adversary, &visit);
+                let weights = exec.upload(&Tensor::new(vec![factors.len()], factors.clone()))?;
+                let results = kernel.run(exec, |input| match input {
+                    Input::World(i) => &world[i],
+                    Input::Param(i) => state.shared[i].as_ref().or(kept[i].as_ref()).expect("a parameter is shared or kept"),
+                    Input::Memory { param, slot } => &state.memory[param][slot],
+                    Input::Schedule(i) => &schedule[i],
+                    Input::Weights => &weights,
+                    _ => visit.find(input).unwrap_or_else(|| unreachable!("a step does not read {input:?}")),
+                })?;
+                let mut results = results.into_iter();
+                take_update(arm, state, &mut results);
+                let losses = results.next().expect("a step gives the losses");
+                for (i, values) in arm.kept().into_iter().zip(results) {
+                    state.keep(exec, i, &visit.places, &values)?;
+                }
+                if let Outer::Worst { ascent, sees, .. } = arm.train.outer {
+                    let losses = exec.download(&losses)?;
+                    ascend(arm, &mut state.adversary, &visit, losses.data(), &factors, ascent, sees);
+                }
+            }
+            Trainer::Local { adapt, reduce } => {
+                let adapted = adapt.run(maker, &visit, world, &state.shared, kept, step)?;
+                for i in arm.kept() {
+                    state.keep(exec, i, &visit.places, &adapted[i])?;
+                }
+                let weights = average_weights(arm, &visit);
+                let weights = exec.upload(&Tensor::new(vec![weights.len()], weights))?;
+                let results = reduce.run(exec, |input| match input {
+                    Input::Param(i) => state.shared[i].as_ref().expect("only shared parameters are reduced"),
+                    Input::Adapted(i) => &adapted[i],
+                    Input::Memory { param, slot } => &state.memory[param][slot],
+                    Input::Schedule(i) => &schedule[i],
+                    Input::Weights => &weights,
+                    other => unreachable!("a reduction does not read {other:?}"),
+                })?;
+                take_update(arm, state, &mut results.into_iter());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Takes the shared parameters and their memory from a program's results.
+fn take_update<E: Executor>(arm: &Arm, state: &mut State<E>, results: &mut impl Iterator<Item = E::Value>) {
+    let shared = arm.shared();
+    for &i in &shared {
+        state.shared[i] = results.next();
+    }
+    let slots = arm.train.update.as_ref().map_or(0, |u| u.memory().len());
+    for &i in &shared {
+        state.memory[i] = results.by_ref().take(slots).collect();
+    }
+}
+
+/// The corner of the simplex that a task of the pool belongs to.
+fn corner(arm: &Arm, place: usize) -> usize {
+    match (&arm.train.outer, &arm.train.tasks) {
+        (Outer::Worst { over: Simplex::Stratum, .. }, TaskSource::Pool { strata, .. }) => {
+            let mut end = 0;
+            strata
+                .iter()
+                .position(|s| {
+                    end += s.count as usize;
+                    place < end
+                })
+                .expect("a place lies within the pool")
+        }
+        _ => place,
+    }
+}
+
+/// How many tasks of the pool share each corner.
+fn corner_sizes(arm: &Arm, corners: usize) -> Vec<usize> {
+    match (&arm.train.outer, &arm.train.tasks) {
+        (Outer::Worst { over: Simplex::Stratum, .. }, TaskSource::Pool { strata, .. }) => strata.iter().map(|s| s.count as usize).collect(),
+        _ => vec![1; corners],
+    }
+}
+
+/// What each sampled loss is multiplied by: `p_i` over the chance of a uniform draw to hit corner `i`, so that the mean over
+/// the sample estimates `sum_i p_i F_i`. 1 without an adversary.
+fn factors<E: Executor>(arm: &Arm, adversary: &[f64], visit: &Visit<E>) -> Vec<f64> {
+    if adversary.is_empty() {
+        return vec![1.0; visit.places.len()];
+    }
+    let sizes = corner_sizes(arm, adversary.len());
+    let pool: usize = sizes.iter().sum();
+    visit.places.iter().map(|&place| corner(arm, place)).map(|c| adversary[c] * pool as f64 / sizes[c] as f64).collect()
+}
+
+/// One ascent step: `p_i += rate * loss` for every sampled task, then the Euclidean projection onto the simplex.
+fn ascend<E: Executor>(arm: &Arm, adversary: &mut Vec<f64>, visit: &Visit<E>, losses: &[f64], factors: &[f64], rate: f64, sees: Sees) {
+    for ((&place, &loss), &factor) in visit.places.iter().zip(losses).zip(factors) {
+        adversary[corner(arm, place)] += rate * if sees == Sees::Raw { loss } else { factor * loss };
+    }
+    *adversary = numeric::simplex_projection(adversary);
+}
+
+/// How much each task counts in an average; sums to 1.
+fn average_weights<E: Executor>(arm: &Arm, visit: &Visit<E>) -> Vec<f64> {
+    let counts: Vec<f64> = match arm.train.outer {
+        Outer::Average { weights: Weights::Examples } => visit.support_counts().iter().map(|&n| n as f64).collect(),
+        _ => vec![1.0; visit.places.len()],
+    };
+    let total: f64 = counts.iter().sum();
+    // A risk has no examples to count; its tasks then weigh alike.
+    if total == 0.0 { vec![1.0 / counts.len() as f64; counts.len()] } else { counts.iter().map(|n| n / total).collect() }
+}

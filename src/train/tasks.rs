@@ -1,0 +1,434 @@
+//! The tasks of a step: which take part, and what they hold.
+
+use std::collections::HashMap;
+
+use super::bind::Kernel;
+use super::{DataSets, TrainError, draw};
+use crate::data::{self, DataSet};
+use crate::exec::Executor;
+use crate::ir::Tensor;
+use crate::plan::lower::{ClientSizes, Input, Part, TaskPrograms};
+use crate::plan::{Arm, Clients, Draw, Family, Objective, TaskSource};
+use crate::rng::Stream;
+
+/// The examples of one client, by row of the data set.
+#[derive(Debug, Clone)]
+pub(super) struct Client {
+    pub train: Vec<usize>,
+    pub held_out: Vec<usize>,
+}
+
+/// The clients of every family made from data.
+pub(super) type ClientTables = HashMap<String, Vec<Client>>;
+
+/// Divides the data among clients; the same for every arm that asks the same, under one seed.
+pub(super) fn clients(arm: &Arm, seed: u64, sets: &DataSets) -> Result<(ClientTables, ClientSizes), TrainError> {
+    let (mut tables, mut sizes) = (ClientTables::new(), ClientSizes::default());
+    for family in &arm.families {
+        let Some(source) = &family.source else { continue };
+        let set = data_set(source, sets)?;
+        let partition = Stream::new(seed, &["partition", &family.name]);
+        let held = source.partition.divide(&set.labels, &partition).map_err(|error| TrainError::Partition {
+            family: family.name.clone(),
+            data: source.data.clone(),
+            error,
+        })?;
+        let hold_out = Stream::new(seed, &["hold_out", &family.name]);
+        let table: Vec<Client> = held
+            .iter()
+            .enumerate()
+            .map(|(i, examples)| {
+                let stream = hold_out.child(i as u64);
+                let (train, held_out) = match source.hold_out {
+                    0.0 => (examples.clone(), vec![]),
+                    share => data::hold_out(examples, share, &stream),
+                };
+                Client { train, held_out }
+            })
+            .collect();
+        sizes.train.insert(family.name.clone(), table.iter().map(|c| c.train.len()).max().unwrap_or(0).max(1));
+        sizes.held_out.insert(family.name.clone(), table.iter().map(|c| c.held_out.len()).max().unwrap_or(0).max(1));
+        tables.insert(family.name.clone(), table);
+    }
+    Ok((tables, sizes))
+}
+
+fn data_set<'d>(source: &Clients, sets: &'d DataSets) -> Result<&'d DataSet, TrainError> {
+    let wrong = |reason: String| TrainError::Data { name: source.data.clone(), reason };
+    let set = sets.get(&source.data).ok_or_else(|| wrong("it is not loaded".into()))?;
+    let features = &source.example[0].dims;
+    if set.features.dims()[1..] != features[..] {
+        return Err(wrong(format!("its examples have dims {:?}, the plan was made for {features:?}", &set.features.dims()[1..])));
+    }
+    Ok(set)
+}
+
+/// A task: its stratum (by position in the source) and its number within it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct TaskId {
+    pub stratum: usize,
+    pub index: u64,
+}
+
+/// What the tasks of one step hold, on the executor.
+pub(super) struct Visit<E: Executor> {
+    /// Their positions in the pool (for fresh tasks, in the step).
+    pub places: Vec<usize>,
+    ids: Vec<TaskId>,
+    latents: Vec<E::Value>,
+    support: Examples<E>,
+    query: Examples<E>,
+}
+
+/// One part of the examples of all tasks of a step.
+struct Examples<E: Executor> {
+    values: Vec<E::Value>,
+    mask: Option<E::Value>,
+    /// How many each task has.
+    counts: Vec<usize>,
+}
+
+impl<E: Executor> Visit<E> {
+    /// The value behind a tag that belongs to the tasks.
+    pub fn find(&self, input: Input) -> Option<&E::Value> {
+        match input {
+            Input::Latent(i) => self.latents.get(i),
+            Input::Support(i) => self.support.values.get(i),
+            Input::Query(i) => self.query.values.get(i),
+            Input::SupportMask => self.support.mask.as_ref(),
+            Input::QueryMask => self.query.mask.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// How many support examples each task has.
+    pub fn support_counts(&self) -> &[usize] {
+        &self.support.counts
+    }
+
+    /// How many query examples each task has.
+    pub fn query_counts(&self) -> &[usize] {
+        &self.query.counts
+    }
+
+    /// The support variables on the host, to be cut into batches.
+    pub fn support_on_host(&self, exec: &E) -> Result<Vec<Tensor>, TrainError> {
+        Ok(self.support.values.iter().map(|v| exec.download(v)).collect::<Result<_, _>>()?)
+    }
+
+    /// The tasks that take part.
+    pub fn ids(&self) -> &[TaskId] {
+        &self.ids
+    }
+}
+
+/// Makes the tasks of one source, step by step.
+pub(super) struct TaskMaker<'a, E: Executor> {
+    exec: &'a E,
+    family: &'a Family,
+    source: &'a TaskSource,
+    objective: &'a Objective,
+    seed: u64,
+    scope: &'a str,
+    world: &'a [E::Value],
+    strata: Vec<Kernel<E>>,
+    visit: Option<Kernel<E>>,
+    support: Part,
+    query: Part,
+    /// The task variables of the whole pool, one tensor `[pool, ..]` per variable.
+    pool: Option<Vec<Tensor>>,
+    clients: Option<(&'a [Client], &'a DataSet)>,
+    /// Whether queries are the examples held out.
+    measures: bool,
+}
+
+/// What a task maker works on.
+pub(super) struct Setting<'a, E: Executor> {
+    pub exec: &'a E,
+    pub arm: &'a Arm,
+    pub seed: u64,
+    pub world: &'a [E::Value],
+    pub tables: &'a ClientTables,
+    pub sets: &'a DataSets,
+}
+
+impl<'a, E: Executor> TaskMaker<'a, E> {
+    /// `scope` names the stream of fresh tasks and visits: `train`, or the name of an evaluation.
+    pub fn new(setting: &Setting<'a, E>, source: &'a TaskSource, objective: &'a Objective, programs: &TaskPrograms, scope: &'a str) -> Result<Self, TrainError> {
+        let exec = setting.exec;
+        let dangling = || TrainError::Lower(crate::plan::lower::LowerError::Dangling(format!("tasks `{}`", source.family())));
+        let family = setting.arm.family(source.family()).ok_or_else(dangling)?;
+        let clients = match &family.source {
+            Some(clients) => {
+                let table = setting.tables.get(&family.name).ok_or_else(dangling)?;
+                Some((table.as_slice(), data_set(clients, setting.sets)?))
+            }
+            None => None,
+        };
+        let mut maker = TaskMaker {
+            exec,
+            family,
+            source,
+            objective,
+            seed: setting.seed,
+            scope,
+            world: setting.world,
+            strata: programs.strata.iter().map(|p| Kernel::compile(exec, p)).collect::<Result<_, _>>()?,
+            visit: programs.visit.as_ref().map(|p| Kernel::compile(exec, p)).transpose()?,
+            support: programs.support,
+            query: programs.query,
+            pool: None,
+            clients,
+            measures: scope != TRAIN,
+        };
+        if let TaskSource::Pool { strata, .. } = source {
+            let mut pool: Option<Vec<Tensor>> = None;
+            for (s, stratum) in strata.iter().enumerate() {
+                let ids: Vec<TaskId> = (0..stratum.count).map(|index| TaskId { stratum: s, index }).collect();
+                let made = maker.make(s, &ids)?;
+                pool = Some(match pool {
+                    None => made,
+                    Some(before) => before.into_iter().zip(made).map(|(a, b)| append(a, &b)).collect(),
+                });
+            }
+            maker.pool = pool;
+        }
+        maker.check_clients()?;
+        Ok(maker)
+    }
+
+    /// Clients that draw a fixed number of examples must have that many.
+    fn check_clients(&self) -> Result<(), TrainError> {
+        let (Some((table, _)), Objective::Sample { support, query, .. }) = (self.clients, self.objective) else { return Ok(()) };
+        let wanted = (support + if self.measures { 0 } else { *query }) as usize;
+        match table.iter().position(|c| c.train.len() < wanted) {
+            Some(i) => Err(TrainError::Data {
+                name: self.family.name.clone(),
+                reason: format!("client {i} has {} training examples, and a visit draws {wanted}; lower `split` or use fewer clients", table[i].train.len()),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    fn stratum_name(&self, s: usize) -> &str {
+        match self.source {
+            TaskSource::Fresh { .. } => &self.family.strata[s].name,
+            TaskSource::Pool { strata, .. } => &strata[s].name,
+        }
+    }
+
+    /// The task variables of the given tasks, which fill the program of their stratum.
+    fn make(&self, s: usize, ids: &[TaskId]) -> Result<Vec<Tensor>, TrainError> {
+        let stratum = self.family.stratum(self.stratum_name(s)).expect("lowering found every stratum");
+        // Tasks of a pool are the same for training and every evaluation; fresh ones belong to who draws them.
+        let root = match self.source {
+            TaskSource::Pool { .. } => Stream::new(self.seed, &["tasks", &self.family.name, &stratum.name]),
+            TaskSource::Fresh { .. } => Stream::new(self.seed, &["fresh", self.scope, &self.family.name, &stratum.name]),
+        };
+        let values = self.strata[s].run_made(self.exec, |input, dims| match input {
+            Input::World(i) => Ok(self.world[i].clone()),
+            Input::Index => self.exec.upload(&Tensor::new(dims.to_vec(), ids.iter().map(|t| t.index as f64).collect())),
+            Input::Draw(i) => {
+                let draw = &stratum.task.draws[i];
+                let stream = root.child_str(&draw.name);
+                self.exec.upload(&rows(draw, dims, ids.iter().map(|t| stream.child(t.index))))
+            }
+            other => unreachable!("a task program does not read {other:?}"),
+        })?;
+        Ok(values.iter().map(|v| self.exec.download(v)).collect::<Result<_, _>>()?)
+    }
+
+    /// The tasks of one step: the pool as a whole or a sample of it, or fresh ones.
+    pub fn visit(&self, step: u64) -> Result<Visit<E>, TrainError> {
+        let (places, ids, latents) = match self.source {
+            TaskSource::Fresh { count, .. } => self.fresh(step, *count)?,
+            TaskSource::Pool { strata, batch, replace, .. } => {
+                let all: Vec<TaskId> = strata.iter().enumerate().flat_map(|(stratum, s)| (0..s.count).map(move |index| TaskId { stratum, index })).collect();
+                let batch = *batch as usize;
+                let stream = Stream::new(self.seed, &["sample", self.scope, &self.family.name]).child(step);
+                let places = match (*replace, batch == all.len()) {
+                    (true, _) => stream.sample_with_replacement(all.len(), batch),
+                    (false, true) => (0..batch).collect(),
+                    (false, false) => stream.sample_without_replacement(all.len(), batch),
+                };
+                let latents = self.pool.iter().flatten().map(|t| t.rows(&places)).collect();
+                let ids = places.iter().map(|&p| all[p]).collect();
+                (places, ids, latents)
+            }
+        };
+        let mut values: Vec<E::Value> = latents.iter().map(|t| self.exec.upload(t)).collect::<Result<_, _>>()?;
+        let (support, query) = match self.clients {
+            Some((table, set)) => {
+                let (support, query) = self.held(table, &ids, step);
+                (self.gather(&support, self.support, set)?, self.gather(&query, self.query, set)?)
+            }
+            None => self.drawn(step, &ids, &mut values)?,
+        };
+        Ok(Visit { places, ids, latents: values, support, query })
+    }
+
+    fn fresh(&self, step: u64, count: u64) -> Result<(Vec<usize>, Vec<TaskId>, Vec<Tensor>), TrainError> {
+        let numbers = step * count..(step + 1) * count;
+        let weights: Vec<u64> = self.family.strata.iter().map(|s| s.count).collect();
+        let total: u64 = weights.iter().sum();
+        let stream = Stream::new(self.seed, &["fresh", self.scope, &self.family.name]).child_str("stratum");
+        let ids: Vec<TaskId> = numbers
+            .map(|index| {
+                let mut left = stream.below(index, total as usize) as u64;
+                let stratum = weights.iter().position(|&w| {
+                    let hit = left < w;
+                    left = left.saturating_sub(w);
+                    hit
+                });
+                TaskId { stratum: stratum.expect("the number lies below the sum of the weights"), index }
+            })
+            .collect();
+        let mut latents: Option<Vec<Tensor>> = None;
+        for s in 0..self.family.strata.len() {
+            if !ids.iter().any(|t| t.stratum == s) {
+                continue;
+            }
+            let made = self.make(s, &ids)?;
+            match &mut latents {
+                None => latents = Some(made),
+                Some(latents) => {
+                    for (all, of_stratum) in latents.iter_mut().zip(&made) {
+                        let len = all.row_len();
+                        for i in (0..ids.len()).filter(|&i| ids[i].stratum == s) {
+                            all.set_row(i, &of_stratum.data()[i * len..(i + 1) * len]);
+                        }
+                    }
+                }
+            }
+        }
+        Ok(((0..count as usize).collect(), ids, latents.unwrap_or_default()))
+    }
+
+    /// Draws episodes and examples; the episode's variables join the latents.
+    fn drawn(&self, step: u64, ids: &[TaskId], latents: &mut Vec<E::Value>) -> Result<(Examples<E>, Examples<E>), TrainError> {
+        // A task that a step holds twice is visited twice, with draws of its own.
+        let mut visits: HashMap<TaskId, u64> = HashMap::new();
+        let repeats: Vec<u64> = ids
+            .iter()
+            .map(|&id| {
+                let count = visits.entry(id).or_insert(0);
+                *count += 1;
+                *count - 1
+            })
+            .collect();
+        let mut outputs = Vec::new();
+        if let Some(kernel) = &self.visit {
+            let root = Stream::new(self.seed, &["visit", self.scope, &self.family.name]);
+            let by_stratum = |leaf: &str, draw: &Draw| -> Vec<Stream> {
+                (0..self.stratum_count()).map(|s| root.child_str(self.stratum_name(s)).child_str(leaf).child_str(&draw.name)).collect()
+            };
+            let filled = |leaf: &str, draw: &Draw, dims: &[usize]| {
+                let roots = by_stratum(leaf, draw);
+                let streams = ids.iter().zip(&repeats).map(|(t, &r)| roots[t.stratum].child(t.index).child(step).child(r));
+                self.exec.upload(&rows(draw, dims, streams))
+            };
+            let inputs: &[E::Value] = latents;
+            outputs = kernel.run_made(self.exec, |input, dims| match input {
+                Input::World(i) => Ok(self.world[i].clone()),
+                Input::Latent(i) => Ok(inputs[i].clone()),
+                Input::EpisodeDraw(i) => filled("episode", &self.family.episode.draws[i], dims),
+                Input::SupportDraw(i) => filled("support", &self.family.example.draws[i], dims),
+                Input::QueryDraw(i) => filled("query", &self.family.example.draws[i], dims),
+                other => unreachable!("a visit does not read {other:?}"),
+            })?;
+        }
+        let mut outputs = outputs.into_iter();
+        latents.extend(outputs.by_ref().take(self.family.episode.function.outputs.len()));
+        let variables = self.family.example.function.outputs.len();
+        let mut part = |part: Part| Examples {
+            values: if part.size > 0 { outputs.by_ref().take(variables).collect() } else { vec![] },
+            mask: None,
+            counts: vec![part.size; ids.len()],
+        };
+        let support = part(self.support);
+        let query = part(self.query);
+        Ok((support, query))
+    }
+
+    fn stratum_count(&self) -> usize {
+        match self.source {
+            TaskSource::Fresh { .. } => self.family.strata.len(),
+            TaskSource::Pool { strata, .. } => strata.len(),
+        }
+    }
+
+    /// Which rows of the data set each client uses at a step: support and query.
+    fn held(&self, table: &[Client], ids: &[TaskId], step: u64) -> (Vec<Vec<usize>>, Vec<Vec<usize>>) {
+        let Objective::Sample { support, query, .. } = self.objective else { return (vec![vec![]; ids.len()], vec![vec![]; ids.len()]) };
+        let (support, query) = (*support as usize, *query as usize);
+        let root = Stream::new(self.seed, &["examples", self.scope, &self.family.name]);
+        ids.iter()
+            .map(|id| {
+                let client = &table[id.index as usize];
+                if support == 0 {
+                    let query = if self.measures { client.held_out.clone() } else { client.train.clone() };
+                    return (client.train.clone(), query);
+                }
+                let mut rows = client.train.clone();
+                root.child(id.index).child(step).shuffle(&mut rows);
+                let query = if self.measures { client.held_out.clone() } else { rows[support..support + query].to_vec() };
+                (rows[..support].to_vec(), query)
+            })
+            .unzip()
+    }
+
+    /// The examples of all clients at these rows, filled up to the part's size.
+    fn gather(&self, held: &[Vec<usize>], part: Part, set: &DataSet) -> Result<Examples<E>, TrainError> {
+        let counts: Vec<usize> = held.iter().map(Vec::len).collect();
+        if part.size == 0 {
+            return Ok(Examples { values: vec![], mask: None, counts });
+        }
+        let len = set.features.row_len();
+        let mut x = Tensor::full(&[held.len(), part.size, len], 0.0);
+        let mut y = Tensor::full(&[held.len(), part.size], 0.0);
+        let mut mask = Tensor::full(&[held.len(), part.size], 0.0);
+        for (t, rows) in held.iter().enumerate() {
+            for (i, &row) in rows.iter().enumerate() {
+                let at = t * part.size + i;
+                x.data_mut()[at * len..(at + 1) * len].copy_from_slice(&set.features.data()[row * len..(row + 1) * len]);
+                y.data_mut()[at] = f64::from(set.labels[row]);
+                mask.data_mut()[at] = 1.0;
+            }
+        }
+        let mask = if part.masked { Some(self.exec.upload(&mask)?) } else { None };
+        Ok(Examples { values: vec![self.exec.upload(&x)?, self.exec.upload(&y)?], mask, counts })
+    }
+
+    /// The number of tasks in the pool.
+    pub fn pool_size(&self) -> usize {
+        self.source.pool_size().unwrap_or(0)
+    }
+
+    /// The stream that shuffles a task's examples into batches.
+    pub fn shuffle_stream(&self, id: TaskId, step: u64) -> Stream {
+        Stream::new(self.seed, &["shuffle", self.scope, &self.family.name, self.stratum_name(id.stratum)]).child(id.index).child(step)
+    }
+}
+
+/// The scope of training's streams.
+pub(super) const TRAIN: &str = "train";
+
+/// A draw for every task, `dims` = `[tasks, ..]`.
+fn rows(draw: &Draw, dims: &[usize], streams: impl Iterator<Item = Stream>) -> Tensor {
+    let mut out = Tensor::full(dims, 0.0);
+    let len = out.row_len();
+    if len > 0 {
+        for (row, stream) in out.data_mut().chunks_mut(len).zip(streams) {
+            draw::fill(draw, &stream, row);
+        }
+    }
+    out
+}
+
+fn append(a: Tensor, b: &Tensor) -> Tensor {
+    let mut dims = a.dims().to_vec();
+    dims[0] += b.dims()[0];
+    let mut data = a.into_data();
+    data.extend_from_slice(b.data());
+    Tensor::new(dims, data)
+}
