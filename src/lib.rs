@@ -5,4 +5,6 @@ pub mod diag;
 pub mod exec;
 pub mod hash;
 pub mod ir;
+pub mod numeric;
+pub mod rng;
 pub mod syntax;
