@@ -2,6 +2,7 @@
 //! proves a replay. `ARCHITECTURE.md` is the map.
 
 pub mod catalog;
+pub mod data;
 pub mod diag;
 pub mod exec;
 pub mod hash;
@@ -9,4 +10,6 @@ pub mod ir;
 pub mod lang;
 pub mod numeric;
 pub mod plan;
+pub mod rng;
 pub mod syntax;
+pub mod train;

@@ -1,0 +1,362 @@
+//! Comma-separated values, plain or packed with gzip.
+
+use std::io::Read;
+use std::ops::Range;
+
+use csv::{ByteRecord, ReaderBuilder, Trim};
+
+use super::source::{LIMIT, error_of, line_at, open};
+use super::{DataError, DataSet};
+use crate::ir::Tensor;
+
+/// Whether the first row names the columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Header {
+    /// It does where none of its cells is a number.
+    #[default]
+    Auto,
+    /// It does.
+    Present,
+    /// It is data.
+    Absent,
+}
+
+/// How the columns of a file make a data set. Columns count from 0.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CsvOptions {
+    /// The columns of the features.
+    pub features: Range<usize>,
+    /// The column of the label.
+    pub label: usize,
+    /// What every feature is multiplied by.
+    pub scale: f64,
+    /// Whether the first row names the columns.
+    pub header: Header,
+}
+
+impl CsvOptions {
+    /// Whether a file like that has the columns and the options make sense; what can be known before reading it all.
+    pub fn check(&self, file: &Preview) -> Result<(), DataError> {
+        if self.features.is_empty() {
+            return Err(DataError::NoFeatures);
+        }
+        if self.features.contains(&self.label) {
+            return Err(DataError::LabelIsFeature(self.label));
+        }
+        if !self.scale.is_finite() {
+            return Err(DataError::Scale(self.scale));
+        }
+        for (role, column) in [("features", self.features.end - 1), ("label", self.label)] {
+            if column >= file.columns {
+                let (columns, separator) = (file.columns, file.separator());
+                return Err(DataError::NoSuchColumn { role, column, columns, separator });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The beginning of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Preview {
+    /// The number of columns of the first row.
+    pub columns: usize,
+    /// The names of the columns, where the first row is a header.
+    pub names: Option<Vec<String>>,
+    /// The first rows of data, at most five; bytes that are no UTF-8 are replaced.
+    pub rows: Vec<Vec<String>>,
+}
+
+impl Preview {
+    /// The separator that the first row seems to use instead of the comma.
+    fn separator(&self) -> Option<char> {
+        let first = self.names.as_ref().or(self.rows.first())?;
+        let [cell] = first.as_slice() else { return None };
+        [';', '\t', '|', ' '].into_iter().find(|&c| cell.contains(c))
+    }
+}
+
+/// The first rows of a file, read without reading the rest.
+pub fn preview(bytes: &[u8], header: Header) -> Result<Preview, DataError> {
+    Rows::start(bytes, header, LIMIT)?.preview(5)
+}
+
+/// The data set in the bytes of a file. Empty lines are skipped and blanks around values ignored.
+///
+/// Fails where the options do not fit the file, a row is longer or shorter than the first, a feature is not a finite
+/// number, a label not an integer, or a packed file is damaged or holds more than 1 GiB.
+pub fn read_csv(bytes: &[u8], options: &CsvOptions) -> Result<DataSet, DataError> {
+    read_within(bytes, options, LIMIT)
+}
+
+fn read_within(bytes: &[u8], options: &CsvOptions, limit: u64) -> Result<DataSet, DataError> {
+    options.check(&Rows::start(bytes, options.header, limit)?.preview(1)?)?;
+    let mut rows = Rows::start(bytes, options.header, limit)?;
+    let mut features = Vec::new();
+    let mut labels = Vec::new();
+    while let Some(row) = rows.next()? {
+        let line = || rows.line(&row);
+        for column in options.features.clone() {
+            let scaled = number(&row[column]).map(|x| x * options.scale).filter(|x| x.is_finite());
+            let fault = || DataError::Number { line: line(), column, found: shown(&row[column]) };
+            features.push(scaled.ok_or_else(fault)?);
+        }
+        let column = options.label;
+        let label = number(&row[column]).filter(|x| x.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(x));
+        let fault = || DataError::Label { line: line(), column, found: shown(&row[column]) };
+        labels.push(label.ok_or_else(fault)? as u32);
+    }
+    let classes = labels.iter().max().map_or(0, |&largest| largest as usize + 1);
+    let features = Tensor::new(vec![labels.len(), options.features.len()], features);
+    Ok(DataSet { features, labels, classes })
+}
+
+/// The number that a cell holds; infinities and NaN are words to the parser and are left to the caller.
+fn number(cell: &[u8]) -> Option<f64> {
+    std::str::from_utf8(cell).ok()?.parse().ok()
+}
+
+/// The beginning of a cell, for a message.
+fn shown(cell: &[u8]) -> String {
+    let text = String::from_utf8_lossy(cell);
+    let start: String = text.chars().take(40).collect();
+    if start.len() < text.len() { format!("{start}...") } else { start }
+}
+
+/// The rows of data of a file, all of one length.
+struct Rows<'a> {
+    bytes: &'a [u8],
+    reader: csv::Reader<Box<dyn Read + 'a>>,
+    columns: usize,
+    names: Option<Vec<String>>,
+    /// The first row, where it was read to see whether it is a header and is not.
+    first: Option<ByteRecord>,
+}
+
+impl<'a> Rows<'a> {
+    fn start(bytes: &'a [u8], header: Header, limit: u64) -> Result<Rows<'a>, DataError> {
+        let mut builder = ReaderBuilder::new();
+        // Rows of another length are let through here and reported with their line.
+        let reader = builder.has_headers(false).flexible(true).trim(Trim::All).from_reader(open(bytes, limit));
+        let mut rows = Rows { bytes, reader, columns: 0, names: None, first: None };
+        let row = rows.read()?.ok_or(DataError::Empty)?;
+        rows.columns = row.len();
+        let named = match header {
+            Header::Present => true,
+            Header::Absent => false,
+            Header::Auto => row.iter().all(|cell| number(cell).is_none()),
+        };
+        if named {
+            rows.names = Some(texts(&row));
+        } else {
+            rows.first = Some(row);
+        }
+        Ok(rows)
+    }
+
+    /// The next row; fails on one of another length.
+    fn next(&mut self) -> Result<Option<ByteRecord>, DataError> {
+        let next = match self.first.take() {
+            Some(first) => Some(first),
+            None => self.read()?,
+        };
+        match next {
+            Some(row) if row.len() != self.columns => {
+                Err(DataError::Ragged { line: self.line(&row), found: row.len(), expected: self.columns })
+            }
+            other => Ok(other),
+        }
+    }
+
+    fn read(&mut self) -> Result<Option<ByteRecord>, DataError> {
+        let mut row = ByteRecord::new();
+        let more = self.reader.read_byte_record(&mut row).map_err(error_of)?;
+        Ok(more.then_some(row))
+    }
+
+    /// The line where a row begins.
+    fn line(&self, row: &ByteRecord) -> u64 {
+        line_at(self.bytes, row.position().map_or(0, csv::Position::byte))
+    }
+
+    /// At most `limit` rows; a file without any is an error.
+    fn preview(mut self, limit: usize) -> Result<Preview, DataError> {
+        let mut rows = Vec::new();
+        while rows.len() < limit
+            && let Some(row) = self.next()?
+        {
+            rows.push(texts(&row));
+        }
+        if rows.is_empty() {
+            return Err(DataError::Empty);
+        }
+        Ok(Preview { columns: self.columns, names: self.names, rows })
+    }
+}
+
+fn texts(row: &ByteRecord) -> Vec<String> {
+    row.iter().map(|cell| String::from_utf8_lossy(cell).into_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+    use proptest::prelude::*;
+
+    const DIGITS: &[u8] = include_bytes!("../../experiments/data/digits.csv.gz");
+
+    fn options(features: Range<usize>, label: usize) -> CsvOptions {
+        CsvOptions { features, label, scale: 1.0, header: Header::Auto }
+    }
+
+    fn read(text: &str) -> Result<DataSet, DataError> {
+        read_csv(text.as_bytes(), &options(0..2, 2))
+    }
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn digits() {
+        let set = read_csv(DIGITS, &CsvOptions { scale: 1.0 / 16.0, ..options(0..64, 64) }).unwrap();
+        assert_eq!(set.features.dims(), [1797, 64]);
+        assert_eq!((set.labels.len(), set.classes), (1797, 10));
+        let count = |class| set.labels.iter().filter(|&&l| l == class).count();
+        assert_eq!((0..10).map(count).collect::<Vec<_>>(), [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]);
+        assert!(set.features.data().iter().all(|x| (0.0..=1.0).contains(x)));
+        assert_eq!(set.features.data().iter().sum::<f64>(), 561_718.0 / 16.0);
+        let seen = preview(DIGITS, Header::Auto).unwrap();
+        assert_eq!((seen.columns, seen.rows.len(), &seen.names), (65, 5, &None));
+    }
+
+    #[test]
+    fn values_labels_blanks_and_scale() {
+        let half = CsvOptions { scale: 0.5, ..options(1..3, 0) };
+        let set = read_csv(b"3, 1.5, -2e1\r\n\r\n0.0,\"4\",8", &half).unwrap();
+        assert_eq!(set.features, Tensor::new(vec![2, 2], vec![0.75, -10.0, 2.0, 4.0]));
+        assert_eq!((set.labels, set.classes), (vec![3, 0], 4));
+    }
+
+    #[test]
+    fn plain_packed_and_twice_packed_members_are_the_same() {
+        let plain = read("1,2,0\n3,4,1\n").unwrap();
+        let members = [gzip(b"1,2,0\n"), gzip(b"3,4,1\n")].concat();
+        for packed in [gzip(b"1,2,0\n3,4,1\n"), members] {
+            assert_eq!(read_csv(&packed, &options(0..2, 2)).unwrap(), plain);
+        }
+    }
+
+    #[test]
+    fn headers() {
+        let text = "a,b,c\n1,2,0\n";
+        let with = |header| read_csv(text.as_bytes(), &CsvOptions { header, ..options(0..2, 2) });
+        assert_eq!(with(Header::Auto).unwrap().labels, [0]);
+        assert_eq!(with(Header::Present).unwrap().labels, [0]);
+        let found = DataError::Number { line: 1, column: 0, found: "a".into() };
+        assert_eq!(with(Header::Absent), Err(found.clone()));
+        assert!(found.help().contains("header: true"));
+        let seen = preview(text.as_bytes(), Header::Auto).unwrap();
+        assert_eq!(seen.names, Some(vec!["a".into(), "b".into(), "c".into()]));
+        assert_eq!(seen.rows, [["1", "2", "0"]]);
+        // A first row with one typing mistake is data, not a header that vanishes.
+        assert_eq!(read("1,2O,0\n"), Err(DataError::Number { line: 1, column: 1, found: "2O".into() }));
+        // A byte order mark is no part of the first cell.
+        assert_eq!(read("\u{feff}1,2,0\n").unwrap().labels, [0]);
+    }
+
+    #[test]
+    fn faults_name_their_place() {
+        let number = |line, column, found: &str| DataError::Number { line, column, found: found.into() };
+        let label = |line, found: &str| DataError::Label { line, column: 2, found: found.into() };
+        let cases = [
+            ("", DataError::Empty),
+            ("\n\n", DataError::Empty),
+            ("a,b,c\n", DataError::Empty),
+            ("1,2,0\n1,2\n", DataError::Ragged { line: 2, found: 2, expected: 3 }),
+            ("1,2,0\n1,2,0,9\n", DataError::Ragged { line: 2, found: 4, expected: 3 }),
+            ("a,b,c\n1,2\n", DataError::Ragged { line: 2, found: 2, expected: 3 }),
+            ("1,2,0\n\n1,x,0\n", number(3, 1, "x")),
+            ("\r\n1,2,0\r\n\r\n1,2,0\r\n1,x,0", number(5, 1, "x")),
+            ("1,2,\"0\n\"\n1,x,0\n", number(3, 1, "x")),
+            ("1,2,0\n1,,0\n", number(2, 1, "")),
+            ("1,2,0\nNaN,2,0\n", number(2, 0, "NaN")),
+            ("1,2,0\n1,-inf,0\n", number(2, 1, "-inf")),
+            ("1,2,0\n1,1e999,0\n", number(2, 1, "1e999")),
+            ("1,2,0\n1,2,-1\n", label(2, "-1")),
+            ("1,2,0\n1,2,0.5\n", label(2, "0.5")),
+            ("1,2,0\n1,2,cat\n", label(2, "cat")),
+            ("1,2,0\n1,2,NaN\n", label(2, "NaN")),
+            ("1,2,0\n1,2,4294967296\n", label(2, "4294967296")),
+        ];
+        for (text, fault) in cases {
+            assert_eq!(read(text), Err(fault), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn options_that_do_not_fit() {
+        let text = b"1,2,0\n";
+        let no = |role, column| DataError::NoSuchColumn { role, column, columns: 3, separator: None };
+        assert_eq!(read_csv(text, &options(0..4, 4)), Err(no("features", 3)));
+        assert_eq!(read_csv(text, &options(0..2, 3)), Err(no("label", 3)));
+        assert_eq!(read_csv(text, &options(0..usize::MAX, usize::MAX)), Err(no("features", usize::MAX - 1)));
+        assert_eq!(read_csv(text, &options(0..0, 2)), Err(DataError::NoFeatures));
+        assert_eq!(read_csv(text, &options(0..3, 2)), Err(DataError::LabelIsFeature(2)));
+        let scaled = |scale| read_csv(b"1e300,2,0\n", &CsvOptions { scale, ..options(0..2, 2) });
+        assert_eq!(scaled(f64::INFINITY), Err(DataError::Scale(f64::INFINITY)));
+        assert_eq!(scaled(1e300), Err(DataError::Number { line: 1, column: 0, found: "1e300".into() }));
+        let semicolons = read_csv(b"1;2;0\n1;2;0\n", &CsvOptions { header: Header::Absent, ..options(0..2, 2) });
+        let message = semicolons.unwrap_err().to_string();
+        assert_eq!(
+            message,
+            "there is no column 1 for the features: the file has 1 column, with its values separated by `;`"
+        );
+    }
+
+    #[test]
+    fn damaged_gzip() {
+        let cut = read_csv(&DIGITS[..30_000], &options(0..64, 64));
+        assert!(matches!(cut, Err(DataError::Unreadable(_))), "{cut:?}");
+        let mut flipped = DIGITS.to_vec();
+        flipped[40_000] ^= 0x10;
+        assert!(read_csv(&flipped, &options(0..64, 64)).is_err());
+        assert!(matches!(preview(&[0x1F, 0x8B], Header::Auto), Err(DataError::Unreadable(_))));
+    }
+
+    #[test]
+    fn a_decompression_bomb_stops_at_the_limit() {
+        let packed = gzip("1,2,0\n".repeat(100_000).as_bytes());
+        assert!(packed.len() < 4000);
+        assert_eq!(read_within(&packed, &options(0..2, 2), 50_000), Err(DataError::TooLarge(50_000)));
+        assert_eq!(read_within(&packed, &options(0..2, 2), 600_000).unwrap().labels.len(), 100_000);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_give_an_answer(bytes in prop::collection::vec(any::<u8>(), 0..200), packed: bool) {
+            let bytes = if packed { gzip(&bytes) } else { bytes };
+            for header in [Header::Auto, Header::Present, Header::Absent] {
+                let _ = preview(&bytes, header);
+                let read = read_csv(&bytes, &CsvOptions { header, ..options(0..1, 1) });
+                if let Err(fault) = read {
+                    prop_assert!(!fault.to_string().is_empty() && !fault.help().is_empty());
+                }
+            }
+        }
+
+        #[test]
+        fn written_numbers_are_read_back(values in prop::collection::vec((-1e9..1e9f64, 0u32..50), 1..40)) {
+            let text: String = values.iter().map(|(x, label)| format!("{x},{label}\n")).collect();
+            let set = read_csv(text.as_bytes(), &options(0..1, 1)).unwrap();
+            prop_assert_eq!(set.features.data(), values.iter().map(|v| v.0).collect::<Vec<_>>());
+            prop_assert_eq!(set.labels, values.iter().map(|v| v.1).collect::<Vec<_>>());
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! Partitions: which client holds which examples.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+
+use thiserror::Error;
+
+use crate::rng::{Stream, law};
+
+/// How the examples of a data set are divided among clients. Each example goes to exactly one client, and each
+/// client gets at least one.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Partition {
+    /// A shuffle cut into parts whose sizes differ by at most one.
+    Iid {
+        /// The number of clients.
+        clients: usize,
+    },
+    /// Every client holds examples of exactly `classes` labels.
+    ///
+    /// After McMahan et al. 2017 (AISTATS), who sort by label, cut into shards and deal them, and the code of Collins
+    /// et al. 2021 (FedRep), which cuts within labels. Here: each label is cut into shards, `clients * classes` in
+    /// all, the next shard always going to the label whose shards are largest, so that shards are as equal as the
+    /// labels allow; the examples of a label are shuffled and its shards differ by at most one example. Then the
+    /// clients, in random order, draw `classes` shards of distinct labels, a label as likely as it has shards left. A
+    /// label with as many shards as there are clients still to serve is taken first, so the deal always comes out.
+    Shards {
+        /// The number of clients.
+        clients: usize,
+        /// The number of labels each of them holds.
+        classes: usize,
+    },
+    /// Each label is divided by its own draw from a symmetric Dirichlet law over the clients: the smaller `alpha`, the
+    /// fewer clients hold a label (Yurochkin et al., ICML 2019; Li et al., ICDE 2022). A client left with nothing takes
+    /// one example of the client that then holds most.
+    Dirichlet {
+        /// The number of clients.
+        clients: usize,
+        /// The concentration, from 1e-6 to 1e6.
+        alpha: f64,
+    },
+}
+
+/// Why a data set cannot be divided like that.
+#[derive(Debug, Clone, PartialEq, Error)]
+pub enum PartitionError {
+    /// No clients, or clients without classes.
+    #[error("a partition needs at least one client and each client at least one class")]
+    Nobody,
+    /// Some client would have no example.
+    #[error("{clients} clients cannot share {examples} examples: each needs at least one")]
+    TooFewExamples {
+        /// The number of clients.
+        clients: usize,
+        /// The number of examples.
+        examples: usize,
+    },
+    /// A client cannot hold that many labels.
+    #[error("a client cannot hold {classes} labels: the data set has {labels}")]
+    TooFewLabels {
+        /// The labels wanted for each client.
+        classes: usize,
+        /// The labels that occur.
+        labels: usize,
+    },
+    /// Some label would be held by nobody.
+    #[error(
+        "{clients} clients with {classes} labels each leave out some of the {labels} labels: examples would be dropped"
+    )]
+    LabelsLeftOut {
+        /// The number of clients.
+        clients: usize,
+        /// The labels of each.
+        classes: usize,
+        /// The labels that occur.
+        labels: usize,
+    },
+    /// The labels cannot be cut into that many shards of distinct clients.
+    #[error(
+        "{clients} clients with {classes} labels each need {clients} x {classes} shards, the examples allow {possible}"
+    )]
+    TooManyShards {
+        /// The number of clients.
+        clients: usize,
+        /// The labels of each.
+        classes: usize,
+        /// The most shards possible: a label has no more than its examples, nor than there are clients.
+        possible: usize,
+    },
+    /// A concentration out of range.
+    #[error(transparent)]
+    Law(#[from] law::LawError),
+}
+
+impl Partition {
+    /// The number of clients.
+    pub fn clients(&self) -> usize {
+        match *self {
+            Partition::Iid { clients } | Partition::Shards { clients, .. } | Partition::Dirichlet { clients, .. } => {
+                clients
+            }
+        }
+    }
+
+    /// The examples of each client, as ascending indices into `labels`; a function of the labels and the stream alone.
+    pub fn divide(&self, labels: &[u32], stream: &Stream) -> Result<Vec<Vec<usize>>, PartitionError> {
+        let (clients, examples) = (self.clients(), labels.len());
+        if clients == 0 {
+            return Err(PartitionError::Nobody);
+        }
+        if clients > examples {
+            return Err(PartitionError::TooFewExamples { clients, examples });
+        }
+        let mut held = match *self {
+            Partition::Iid { clients } => iid(examples, clients, stream),
+            Partition::Shards { clients, classes } => shards(labels, clients, classes, stream)?,
+            Partition::Dirichlet { clients, alpha } => dirichlet(labels, clients, alpha, stream)?,
+        };
+        held.iter_mut().for_each(|client| client.sort_unstable());
+        Ok(held)
+    }
+}
+
+/// Divides indices at random into (train, test). The test part holds the nearest integer to `fraction * n`, but at
+/// least one where there are two or more, and so does the train part; a single index goes to the train part.
+pub fn hold_out(indices: &[usize], fraction: f64, stream: &Stream) -> (Vec<usize>, Vec<usize>) {
+    let n = indices.len();
+    let mut train = indices.to_vec();
+    stream.shuffle(&mut train);
+    let wanted = (fraction * n as f64).round() as usize;
+    let test = if n < 2 { 0 } else { wanted.clamp(1, n - 1) };
+    let test = train.split_off(n - test);
+    (train, test)
+}
+
+fn iid(examples: usize, clients: usize, stream: &Stream) -> Vec<Vec<usize>> {
+    let mut order: Vec<usize> = (0..examples).collect();
+    stream.shuffle(&mut order);
+    equal_parts(&order, clients).map(<[usize]>::to_vec).collect()
+}
+
+fn shards(labels: &[u32], clients: usize, classes: usize, stream: &Stream) -> Result<Vec<Vec<usize>>, PartitionError> {
+    let members = shuffled_by_label(labels, stream);
+    let sizes: Vec<usize> = members.iter().map(Vec::len).collect();
+    let counts = shard_counts(&sizes, clients, classes)?;
+    let mut piles: Vec<_> = members.iter().zip(&counts).map(|(m, &count)| equal_parts(m, count)).collect();
+
+    let mut order: Vec<usize> = (0..clients).collect();
+    stream.child_str("clients").shuffle(&mut order);
+    let deal = stream.child_str("deal");
+    let mut left = counts;
+    let mut held = vec![Vec::new(); clients];
+    for (served, &client) in order.iter().enumerate() {
+        for label in distinct_labels(&left, clients - served, classes, &deal.child(client as u64)) {
+            left[label] -= 1;
+            held[client].extend(piles[label].next().into_iter().flatten());
+        }
+    }
+    Ok(held)
+}
+
+/// How many shards each label is cut into: at least one, at most one for each client and for each of its examples.
+fn shard_counts(sizes: &[usize], clients: usize, classes: usize) -> Result<Vec<usize>, PartitionError> {
+    let labels = sizes.len();
+    if classes == 0 {
+        return Err(PartitionError::Nobody);
+    }
+    if classes > labels {
+        return Err(PartitionError::TooFewLabels { classes, labels });
+    }
+    // No overflow: neither exceeds the number of examples.
+    let wanted = clients * classes;
+    if wanted < labels {
+        return Err(PartitionError::LabelsLeftOut { clients, classes, labels });
+    }
+    let possible = sizes.iter().map(|&n| n.min(clients)).sum();
+    if wanted > possible {
+        return Err(PartitionError::TooManyShards { clients, classes, possible });
+    }
+    let mut counts = vec![1; labels];
+    for _ in labels..wanted {
+        // Shard sizes as fractions, compared without rounding; the first of equals.
+        let larger = |a: usize, b: usize| sizes[a] as u128 * counts[b] as u128 > sizes[b] as u128 * counts[a] as u128;
+        let open = (0..labels).filter(|&l| counts[l] < sizes[l].min(clients));
+        let largest = open.reduce(|best, l| if larger(l, best) { l } else { best });
+        counts[largest.expect("more shards are possible than are wanted")] += 1;
+    }
+    Ok(counts)
+}
+
+/// `classes` distinct labels for one client, where `left` shards of each label remain for `waiting` clients, this one
+/// included, and the sum of `left` is `waiting * classes` with no entry above `waiting`; the choice keeps that so.
+fn distinct_labels(left: &[usize], waiting: usize, classes: usize, stream: &Stream) -> Vec<usize> {
+    let mut chosen: Vec<usize> = (0..left.len()).filter(|&l| left[l] == waiting).collect();
+    let mut weights: Vec<usize> = left.iter().map(|&n| if n == waiting { 0 } else { n }).collect();
+    for counter in chosen.len()..classes {
+        let mut at = stream.below(counter as u64, weights.iter().sum());
+        let mut label = 0;
+        while at >= weights[label] {
+            at -= weights[label];
+            label += 1;
+        }
+        weights[label] = 0;
+        chosen.push(label);
+    }
+    chosen
+}
+
+fn dirichlet(labels: &[u32], clients: usize, alpha: f64, stream: &Stream) -> Result<Vec<Vec<usize>>, PartitionError> {
+    let shares = stream.child_str("shares");
+    let mut held = vec![Vec::new(); clients];
+    for (label, members) in shuffled_by_label(labels, stream).iter().enumerate() {
+        let share = law::dirichlet(&shares.child(label as u64), alpha, clients)?;
+        let mut cumulative = 0.0;
+        let mut start = 0;
+        for (client, p) in share.iter().enumerate() {
+            cumulative += p;
+            let last = client + 1 == clients;
+            let end = if last { members.len() } else { (cumulative * members.len() as f64) as usize };
+            let end = end.min(members.len());
+            held[client].extend(&members[start..end]);
+            start = end;
+        }
+    }
+    feed_empty_clients(&mut held);
+    Ok(held)
+}
+
+/// Gives every client without an example one of the client that holds most, the first of equals.
+fn feed_empty_clients(held: &mut [Vec<usize>]) {
+    let mut donors: BinaryHeap<_> = held.iter().enumerate().map(|(client, h)| (h.len(), Reverse(client))).collect();
+    for client in 0..held.len() {
+        if !held[client].is_empty() {
+            continue;
+        }
+        if let Some((size, Reverse(donor))) = donors.pop() {
+            let example = held[donor].pop();
+            held[client].extend(example);
+            donors.push((size - 1, Reverse(donor)));
+        }
+    }
+}
+
+/// The indices of each label that occurs, labels ascending, each shuffled by a stream of its own.
+fn shuffled_by_label(labels: &[u32], stream: &Stream) -> Vec<Vec<usize>> {
+    let mut members: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
+    for (index, &label) in labels.iter().enumerate() {
+        members.entry(label).or_default().push(index);
+    }
+    let order = stream.child_str("examples");
+    for (&label, indices) in &mut members {
+        order.child(u64::from(label)).shuffle(indices);
+    }
+    members.into_values().collect()
+}
+
+/// Consecutive parts whose lengths differ by at most one.
+fn equal_parts(items: &[usize], parts: usize) -> impl Iterator<Item = &[usize]> {
+    let cut = move |i: usize| (i as u128 * items.len() as u128 / parts as u128) as usize;
+    (0..parts).map(move |i| &items[cut(i)..cut(i + 1)])
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,186 @@
+//! Tests of the partitions: each is a partition, holds what its law promises, and refuses what cannot be.
+
+use std::collections::BTreeSet;
+
+use super::*;
+use proptest::prelude::*;
+
+fn stream(seed: u64) -> Stream {
+    Stream::new(seed, &["partition"])
+}
+
+/// `n` labels of `classes` classes in a mixed order.
+fn balanced(n: usize, classes: u32) -> Vec<u32> {
+    (0..n as u32).map(|i| i * 7 % classes).collect()
+}
+
+fn labels_of(client: &[usize], labels: &[u32]) -> BTreeSet<u32> {
+    client.iter().map(|&i| labels[i]).collect()
+}
+
+/// Each index once, no client empty, each client ascending.
+fn is_partition(held: &[Vec<usize>], n: usize) -> bool {
+    let mut all: Vec<usize> = held.concat();
+    all.sort_unstable();
+    all == (0..n).collect::<Vec<_>>() && held.iter().all(|client| !client.is_empty() && client.is_sorted())
+}
+
+proptest! {
+    #[test]
+    fn iid_is_a_partition_into_equal_parts(seed: u64, n in 1usize..300, clients in 1usize..40) {
+        let labels = balanced(n, 3);
+        let held = Partition::Iid { clients }.divide(&labels, &stream(seed));
+        if clients > n {
+            prop_assert_eq!(held, Err(PartitionError::TooFewExamples { clients, examples: n }));
+        } else {
+            let held = held.unwrap();
+            prop_assert!(held.len() == clients && is_partition(&held, n));
+            prop_assert!(held.iter().all(|c| c.len() == n / clients || c.len() == n.div_ceil(clients)));
+        }
+    }
+
+    #[test]
+    fn shards_hold_exactly_their_classes(
+        seed: u64,
+        labels in prop::collection::vec(0u32..6, 1..200),
+        clients in 1usize..25,
+        classes in 1usize..5,
+    ) {
+        match (Partition::Shards { clients, classes }).divide(&labels, &stream(seed)) {
+            Ok(held) => {
+                prop_assert!(held.len() == clients && is_partition(&held, labels.len()));
+                prop_assert!(held.iter().all(|client| labels_of(client, &labels).len() == classes));
+            }
+            // Refused only where no such partition exists.
+            Err(_) => {
+                let present: BTreeSet<u32> = labels.iter().copied().collect();
+                let count = |l: &u32| labels.iter().filter(|x| *x == l).count().min(clients);
+                let possible: usize = present.iter().map(count).sum();
+                prop_assert!(
+                    classes > present.len() || clients * classes < present.len() || clients * classes > possible
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn dirichlet_is_a_partition(
+        seed: u64,
+        labels in prop::collection::vec(0u32..6, 30..200),
+        clients in 1usize..30,
+        exponent in -6.0..6.0f64,
+    ) {
+        let alpha = 10f64.powf(exponent);
+        let held = Partition::Dirichlet { clients, alpha }.divide(&labels, &stream(seed)).unwrap();
+        prop_assert!(held.len() == clients && is_partition(&held, labels.len()));
+    }
+
+    #[test]
+    fn hold_out_keeps_every_index(seed: u64, n in 0usize..60, fraction in 0.0..=1.0f64) {
+        let indices: Vec<usize> = (0..n).map(|i| 3 * i).collect();
+        let (train, test) = hold_out(&indices, fraction, &stream(seed));
+        let mut all = [train.clone(), test.clone()].concat();
+        all.sort_unstable();
+        prop_assert_eq!(all, indices);
+        prop_assert!(n < 2 || (!train.is_empty() && !test.is_empty()));
+        prop_assert!(n < 2 || (test.len() as f64 - fraction * n as f64).abs() <= 1.0);
+    }
+}
+
+#[test]
+fn the_stream_decides() {
+    let labels = balanced(400, 10);
+    let kinds = [
+        Partition::Iid { clients: 20 },
+        Partition::Shards { clients: 20, classes: 2 },
+        Partition::Dirichlet { clients: 20, alpha: 0.5 },
+    ];
+    for kind in kinds {
+        let first = kind.divide(&labels, &stream(1)).unwrap();
+        assert_eq!(first, kind.divide(&labels, &stream(1)).unwrap());
+        assert_ne!(first, kind.divide(&labels, &stream(2)).unwrap());
+    }
+}
+
+/// A change here needs a new number in `rng::GENERATOR`.
+#[test]
+fn golden_partitions() {
+    let labels = balanced(12, 3);
+    let divide = |kind: Partition| kind.divide(&labels, &stream(7)).unwrap();
+    assert_eq!(divide(Partition::Iid { clients: 3 }), [vec![2, 3, 5, 11], vec![0, 6, 7, 8], vec![1, 4, 9, 10]]);
+    assert_eq!(
+        divide(Partition::Shards { clients: 3, classes: 2 }),
+        [vec![0, 7, 9, 10], vec![1, 4, 8, 11], vec![2, 3, 5, 6]]
+    );
+    assert_eq!(
+        divide(Partition::Dirichlet { clients: 3, alpha: 1.0 }),
+        [vec![0, 1, 4, 9], vec![6, 8, 11], vec![2, 3, 5, 7, 10]]
+    );
+}
+
+#[test]
+fn shards_of_balanced_labels_are_equal() {
+    let labels = balanced(1000, 10);
+    let held = Partition::Shards { clients: 50, classes: 2 }.divide(&labels, &stream(0)).unwrap();
+    assert!(held.iter().all(|client| client.len() == 20));
+    let pairs: BTreeSet<_> = held.iter().map(|client| labels_of(client, &labels)).collect();
+    assert!(pairs.len() > 20, "the deal mixes the labels: {} pairs", pairs.len());
+}
+
+#[test]
+fn shard_counts_follow_the_sizes_within_their_limits() {
+    assert_eq!(shard_counts(&[100, 100, 100], 6, 2), Ok(vec![4, 4, 4]));
+    assert_eq!(shard_counts(&[300, 100, 100], 10, 1), Ok(vec![6, 2, 2]));
+    // A label has at most one shard for each client, and one for each of its examples.
+    assert_eq!(shard_counts(&[1000, 10, 10], 4, 2), Ok(vec![4, 2, 2]));
+    assert_eq!(shard_counts(&[2, 10, 10], 4, 2), Ok(vec![1, 4, 3]));
+    assert_eq!(shard_counts(&[1, 1, 1], 3, 1), Ok(vec![1, 1, 1]));
+}
+
+#[test]
+fn shards_where_everybody_holds_everything() {
+    let labels = balanced(40, 4);
+    let held = Partition::Shards { clients: 10, classes: 4 }.divide(&labels, &stream(0)).unwrap();
+    assert!(is_partition(&held, 40) && held.iter().all(|client| client.len() == 4));
+}
+
+#[test]
+fn a_small_alpha_concentrates_and_a_large_one_evens_out() {
+    let labels = balanced(2000, 10);
+    let labels_per_client = |alpha| {
+        let held = Partition::Dirichlet { clients: 10, alpha }.divide(&labels, &stream(3)).unwrap();
+        held.iter().map(|client| labels_of(client, &labels).len()).sum::<usize>()
+    };
+    assert!(labels_per_client(0.01) < 30);
+    assert_eq!(labels_per_client(1000.0), 100);
+}
+
+#[test]
+fn impossible_requests_say_why() {
+    let labels = balanced(100, 10);
+    let shards = |clients, classes| Partition::Shards { clients, classes }.divide(&labels, &stream(0)).unwrap_err();
+    assert_eq!(shards(10, 11), PartitionError::TooFewLabels { classes: 11, labels: 10 });
+    assert_eq!(shards(4, 2), PartitionError::LabelsLeftOut { clients: 4, classes: 2, labels: 10 });
+    assert_eq!(shards(60, 2), PartitionError::TooManyShards { clients: 60, classes: 2, possible: 100 });
+    assert_eq!(shards(101, 1), PartitionError::TooFewExamples { clients: 101, examples: 100 });
+    assert_eq!(shards(0, 1), PartitionError::Nobody);
+    assert_eq!(shards(1, 0), PartitionError::Nobody);
+    assert_eq!(shards(2, usize::MAX), PartitionError::TooFewLabels { classes: usize::MAX, labels: 10 });
+    let dirichlet = |alpha| Partition::Dirichlet { clients: 5, alpha }.divide(&labels, &stream(0));
+    for alpha in [0.0, f64::NAN, f64::INFINITY] {
+        assert!(matches!(dirichlet(alpha), Err(PartitionError::Law(_))));
+    }
+}
+
+#[test]
+fn hold_out_sizes() {
+    let sizes = |n: usize, fraction| {
+        let (train, test) = hold_out(&(0..n).collect::<Vec<_>>(), fraction, &stream(0));
+        (train.len(), test.len())
+    };
+    assert_eq!(sizes(36, 0.25), (27, 9));
+    assert_eq!(sizes(2, 0.01), (1, 1));
+    assert_eq!(sizes(5, 1.0), (1, 4));
+    assert_eq!(sizes(1, 0.5), (1, 0));
+    assert_eq!(sizes(0, 0.5), (0, 0));
+}
