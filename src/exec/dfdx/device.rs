@@ -43,7 +43,7 @@ impl Element for f64 {
 }
 
 /// A dfdx device, with the properties that decide which of dfdx's ways to compute the same thing is taken.
-pub trait Backend<E: Element>: Device<E> + Send + Sync {
+pub trait Backend<E: Element>: Device<E> {
     /// The name of the executor class.
     const NAME: &'static str;
     /// Whether dfdx's own `sum` adds in an order that never changes. Matrix products always do.

@@ -10,6 +10,7 @@ mod host;
 mod instruction;
 mod kernel;
 mod lower;
+mod remote;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +21,7 @@ use dfdx::prelude::*;
 
 pub use device::{Backend, Element};
 pub use kernel::Kernel;
+pub use remote::{Handle, Remote, RemoteValue};
 
 use super::{ExecError, Executor, Precision};
 use crate::ir::{Function, Tensor};
@@ -54,23 +56,63 @@ impl<E: Element> Dfdx<E, Cuda>
 where
     Cuda: Device<E>,
 {
-    /// The executor on the first NVIDIA GPU; [`ExecError::Unavailable`] where there is none.
-    pub fn cuda() -> Result<Self, ExecError> {
-        // Without a driver the CUDA library panics instead of returning an error.
-        let built = std::panic::catch_unwind(|| Cuda::try_build(0, 0).map_err(|e| e.to_string()));
-        let unavailable = |reason: &str| {
+    /// The executor on the first NVIDIA GPU, on a thread of its own; [`ExecError::Unavailable`] where there is none.
+    pub fn cuda() -> Result<Remote<E, Cuda>, ExecError> {
+        Remote::start(|| {
+            // Without a driver the CUDA library panics instead of returning an error.
+            let built = std::panic::catch_unwind(|| Cuda::try_build(0, 0).map_err(|e| e.to_string()));
+            let reason = match built {
+                Ok(Ok(device)) => return Ok(Dfdx { device, element: PhantomData }),
+                Ok(Err(reason)) => reason,
+                Err(_) => "the CUDA driver could not be loaded".into(),
+            };
             let advice = "check that `nvidia-smi` lists a GPU, or run on the CPU with `--device dfdx`";
-            ExecError::Unavailable(format!("no NVIDIA GPU can be used ({reason}); {advice}"))
-        };
-        match built {
-            Ok(Ok(device)) => Ok(Dfdx { device, element: PhantomData }),
-            Ok(Err(reason)) => Err(unavailable(&reason)),
-            Err(_) => Err(unavailable("the CUDA driver could not be loaded")),
-        }
+            Err(ExecError::Unavailable(format!("no NVIDIA GPU can be used ({reason}); {advice}")))
+        })
     }
 }
 
-impl<E: Element, D: Backend<E>> Executor for Dfdx<E, D> {
+impl<E: Element, D: Backend<E>> Dfdx<E, D> {
+    fn upload_tensor(&self, tensor: &Tensor) -> Result<Value<E, D>, ExecError> {
+        let dims = tensor.dims().into();
+        let elements: Vec<E> = tensor.data().iter().map(|&x| E::round_from(x)).collect();
+        if elements.is_empty() {
+            return Ok(Value { dims, data: None });
+        }
+        let shape = (elements.len(),);
+        let data = self.device.try_tensor_from_vec(elements, shape).map_err(|e| device_error::<D>("upload", e))?;
+        Ok(Value { dims, data: Some(data) })
+    }
+
+    fn compile_function(&self, function: &Function) -> Result<Kernel<E, D>, ExecError> {
+        let malformed = |error| ExecError::Malformed { function: function.name.clone(), error };
+        function.verify().map_err(malformed)?;
+        Kernel::compile(&self.device, function)
+    }
+
+    fn run_kernel(&self, kernel: &Kernel<E, D>, args: &[&Value<E, D>]) -> Result<Vec<Value<E, D>>, ExecError> {
+        let fits = args.len() == kernel.inputs.len()
+            && args.iter().zip(&kernel.inputs).all(|(arg, dims)| *arg.dims == dims[..]);
+        if !fits {
+            let found: Vec<&[usize]> = args.iter().map(|arg| &arg.dims[..]).collect();
+            return Err(ExecError::Arguments {
+                function: kernel.name.clone(),
+                found: format!("{found:?}"),
+                wanted: format!("{:?}", kernel.inputs),
+            });
+        }
+        kernel.run(&self.device, args)
+    }
+}
+
+impl<E: Element, D: Backend<E>> Value<E, D> {
+    fn to_host(&self) -> Tensor {
+        let elements = self.data.as_ref().map(|x| x.as_vec()).unwrap_or_default();
+        Tensor::new(self.dims.to_vec(), elements.into_iter().map(E::widen).collect())
+    }
+}
+
+impl<E: Element, D: Backend<E> + Send + Sync> Executor for Dfdx<E, D> {
     type Value = Value<E, D>;
     type Kernel = Kernel<E, D>;
 
@@ -83,39 +125,19 @@ impl<E: Element, D: Backend<E>> Executor for Dfdx<E, D> {
     }
 
     fn upload(&self, tensor: &Tensor) -> Result<Self::Value, ExecError> {
-        let dims = tensor.dims().into();
-        let elements: Vec<E> = tensor.data().iter().map(|&x| E::round_from(x)).collect();
-        if elements.is_empty() {
-            return Ok(Value { dims, data: None });
-        }
-        let shape = (elements.len(),);
-        let data = self.device.try_tensor_from_vec(elements, shape).map_err(|e| device_error::<D>("upload", e))?;
-        Ok(Value { dims, data: Some(data) })
+        self.upload_tensor(tensor)
     }
 
     fn download(&self, value: &Self::Value) -> Result<Tensor, ExecError> {
-        let elements = value.data.as_ref().map(|x| x.as_vec()).unwrap_or_default();
-        Ok(Tensor::new(value.dims.to_vec(), elements.into_iter().map(E::widen).collect()))
+        Ok(value.to_host())
     }
 
     fn compile(&self, function: &Function) -> Result<Self::Kernel, ExecError> {
-        let malformed = |error| ExecError::Malformed { function: function.name.clone(), error };
-        function.verify().map_err(malformed)?;
-        Kernel::compile(&self.device, function)
+        self.compile_function(function)
     }
 
     fn run(&self, kernel: &Self::Kernel, args: &[&Self::Value]) -> Result<Vec<Self::Value>, ExecError> {
-        let fits = args.len() == kernel.inputs.len()
-            && args.iter().zip(&kernel.inputs).all(|(arg, dims)| *arg.dims == dims[..]);
-        if !fits {
-            let found: Vec<&[usize]> = args.iter().map(|arg| &arg.dims[..]).collect();
-            return Err(ExecError::Arguments {
-                function: kernel.name.clone(),
-                found: format!("{found:?}"),
-                wanted: format!("{:?}", kernel.inputs),
-            });
-        }
-        kernel.run(&self.device, args)
+        self.run_kernel(kernel, args)
     }
 }
 

@@ -75,3 +75,12 @@ fn wild(dims: &[usize], seed: u64) -> Tensor {
     });
     x
 }
+
+#[cfg(feature = "cuda")]
+#[test]
+fn the_gpu_runs_programs_or_says_why_not() {
+    let open = [Dfdx::<f32, dfdx::prelude::Cuda>::cuda().map(|_| ()), Dfdx::<f64, _>::cuda().map(|_| ())];
+    for opened in open {
+        assert!(matches!(opened, Ok(()) | Err(crate::exec::ExecError::Unavailable(_))));
+    }
+}

@@ -3,6 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::exec::ExecError;
+use crate::exec::dfdx::Remote;
 use crate::ir::{Binary, Compare, Unary};
 
 /// A program that `choices` describe: each adds one node to those before. Its functions are smooth or exact, so that
@@ -109,4 +111,33 @@ fn threads_share_a_kernel() {
         let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| (0..20).all(|_| once() == wanted))).collect();
         assert!(threads.into_iter().all(|t| t.join().unwrap()));
     });
+}
+
+#[test]
+fn a_device_on_its_own_thread_computes_the_same() {
+    let function = program(&[&[3, 4], &[0]], |b, x| vec![b.sum(x[0], 0), b.unary(Unary::Tanh, x[0]), x[1]]);
+    let args = [noise(&[3, 4], 1), noise(&[0], 1)];
+    let wanted = run::<f64>(&function, &args);
+    let remote = Remote::start(|| Ok(Dfdx::<f64, Cpu>::cpu())).unwrap();
+    let kernel = remote.compile(&function).unwrap();
+    let values: Vec<_> = args.iter().map(|arg| remote.upload(arg).unwrap()).collect();
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                let found = remote.run(&kernel, &[&values[0], &values[1]]).unwrap();
+                let found: Vec<Tensor> = found.iter().map(|v| remote.download(v).unwrap()).collect();
+                assert_eq!(bits(&found), bits(&wanted));
+            });
+        }
+    });
+    assert!(matches!(remote.run(&kernel, &[&values[0]]), Err(ExecError::Arguments { .. })));
+    let other = Remote::start(|| Ok(Dfdx::<f64, Cpu>::cpu())).unwrap();
+    let _as_many = [other.upload(&args[0]), other.upload(&args[1]), other.upload(&args[1])];
+    assert!(matches!(other.download(&values[0]), Err(ExecError::Device { .. })));
+}
+
+#[test]
+fn a_device_that_cannot_be_opened_says_so() {
+    let failed = Remote::<f32, Cpu>::start(|| Err(ExecError::Unavailable("no device".into())));
+    assert!(matches!(failed, Err(ExecError::Unavailable(_))));
 }
