@@ -1,8 +1,10 @@
 //! Building programs: hash-consing and local algebra happen as nodes are added.
 //!
 //! A node that already exists is returned instead of made again (common subexpressions); identities that keep
-//! every bit in every float type are applied: `x * 1`, `x - 0`, a transpose of a transpose, arithmetic on constants
-//! whose operands and result are exact in `f32`. [`Builder::finish`] drops what no output needs.
+//! every bit in every float type are applied: `x * 1`, `x - 0`, arithmetic on constants whose operands and result
+//! are exact in `f32`. Identities that step over a node (a transpose of a transpose, `-(-x)`, a transpose in front
+//! of a matrix product) wait for [`Builder::finish`], because until then any node may be asked for a gradient, and
+//! a variable that was stepped over would seem to have none. `finish` also drops what no output needs.
 
 use std::collections::HashMap;
 
@@ -16,6 +18,8 @@ pub struct Builder {
     nodes: Vec<Node>,
     inputs: Vec<Port>,
     known: HashMap<Node, NodeId>,
+    /// Whether no more gradients will be asked for, so that simplification may step over nodes.
+    closed: bool,
 }
 
 impl Builder {
@@ -209,7 +213,11 @@ impl Builder {
 
     /// Copies another program's nodes into this one, its inputs replaced by `args`; returns its outputs.
     pub fn inline(&mut self, f: &Function, args: &[NodeId]) -> Vec<NodeId> {
-        assert_eq!(args.len(), f.inputs.len(), "{}: one argument per input", f.name);
+        assert!(
+            args.iter().map(|&a| self.dims(a)).eq(f.input_dims()),
+            "{}: one argument per input, of its shape",
+            f.name
+        );
         let mut map: Vec<NodeId> = Vec::with_capacity(f.nodes.len());
         for node in &f.nodes {
             let id = match node.op {
@@ -241,8 +249,18 @@ impl Builder {
         id
     }
 
-    /// The program with these outputs, without the nodes that none of them needs. Inputs all stay.
+    /// The program with these outputs, without the nodes that none of them needs. Inputs all stay, and come first.
     pub fn finish(self, name: impl Into<String>, outputs: Vec<(String, NodeId)>) -> Function {
+        let open = self.pruned(name.into(), outputs);
+        let mut closed = Builder { closed: true, ..Builder::default() };
+        let inputs: Vec<NodeId> = open.inputs.iter().map(|p| closed.input(p.name.clone(), open.dims(p.node))).collect();
+        let results = closed.inline(&open, &inputs);
+        let outputs = open.outputs.into_iter().map(|p| p.name).zip(results).collect();
+        closed.pruned(open.name, outputs)
+    }
+
+    /// The program as it stands, without the nodes that no output needs.
+    fn pruned(self, name: String, outputs: Vec<(String, NodeId)>) -> Function {
         let mut needed = vec![false; self.nodes.len()];
         for node in outputs.iter().map(|(_, n)| *n).chain(self.inputs.iter().map(|p| p.node)) {
             needed[node.index()] = true;
@@ -262,7 +280,7 @@ impl Builder {
         }
         let rename = |node: NodeId| renamed[node.index()].expect("ports were marked");
         Function {
-            name: name.into(),
+            name,
             inputs: self.inputs.into_iter().map(|p| Port { node: rename(p.node), ..p }).collect(),
             nodes,
             outputs: outputs.into_iter().map(|(name, node)| Port { name, node: rename(node) }).collect(),
@@ -281,47 +299,39 @@ impl Builder {
 
     /// An existing or simpler node with the same bits as `op(args)`.
     fn simplify(&mut self, op: &Op, args: &[NodeId], dims: &[usize]) -> Option<NodeId> {
-        match op {
-            Op::Unary { f: Unary::Neg } => match self.node(args[0]).op {
-                Op::Unary { f: Unary::Neg } => Some(self.node(args[0]).args[0]),
-                _ => {
-                    let value = self.splat(args[0])?;
-                    Some(self.full(-value, dims))
-                }
-            },
+        let simpler = match op {
+            Op::Unary { f: Unary::Neg } => self.splat(args[0]).map(|value| self.full(-value, dims)),
             Op::Binary { f } => self.simplify_binary(*f, args[0], args[1], dims),
             Op::Reduce { f: _, axis } if self.dims(args[0])[*axis] == 1 => Some(self.reshape(args[0], dims)),
             Op::Broadcast { size: 1, .. } => Some(self.reshape(args[0], dims)),
-            Op::Permute { order } => {
-                if order.is_sorted() {
-                    return Some(args[0]);
-                }
-                let inner = self.node(args[0]);
-                let Op::Permute { order: first } = &inner.op else { return None };
-                let composed: Vec<usize> = order.iter().map(|&o| first[o]).collect();
-                let source = inner.args[0];
-                Some(self.permute(source, &composed))
-            }
-            Op::Reshape { dims } => {
-                if dims == self.dims(args[0]) {
-                    return Some(args[0]);
-                }
-                let inner = self.node(args[0]);
-                let Op::Reshape { .. } = inner.op else { return None };
-                let source = inner.args[0];
-                Some(self.reshape(source, dims))
-            }
+            Op::Permute { order } if order.is_sorted() => Some(args[0]),
+            Op::Reshape { dims } if dims == self.dims(args[0]) => Some(args[0]),
             Op::Slice { start: 0, len, axis } if *len == self.dims(args[0])[*axis] => Some(args[0]),
             Op::Pad { before: 0, after: 0, .. } => Some(args[0]),
-            Op::MatMul { transpose_a, transpose_b } => {
-                let (a, flip_a) = self.untransposed(args[0]);
-                let (b, flip_b) = self.untransposed(args[1]);
-                (flip_a || flip_b).then(|| self.matmul(a, b, transpose_a ^ flip_a, transpose_b ^ flip_b))
-            }
             Op::Detach => match self.node(args[0]).op {
                 Op::Detach | Op::Const { .. } | Op::Iota { .. } => Some(args[0]),
                 _ => None,
             },
+            _ => None,
+        };
+        if simpler.is_none() && self.closed { self.step_over(op, args) } else { simpler }
+    }
+
+    /// A node that reads what is behind an operand of `op` rather than the operand.
+    fn step_over(&mut self, op: &Op, args: &[NodeId]) -> Option<NodeId> {
+        let behind = self.nodes[args.first()?.index()].clone();
+        match (op, behind.op) {
+            (Op::Unary { f: Unary::Neg }, Op::Unary { f: Unary::Neg }) => Some(behind.args[0]),
+            (Op::Permute { order }, Op::Permute { order: first }) => {
+                let composed: Vec<usize> = order.iter().map(|&o| first[o]).collect();
+                Some(self.permute(behind.args[0], &composed))
+            }
+            (Op::Reshape { dims }, Op::Reshape { .. }) => Some(self.reshape(behind.args[0], dims)),
+            (Op::MatMul { transpose_a, transpose_b }, _) => {
+                let (a, flip_a) = self.untransposed(args[0]);
+                let (b, flip_b) = self.untransposed(args[1]);
+                (flip_a || flip_b).then(|| self.matmul(a, b, transpose_a ^ flip_a, transpose_b ^ flip_b))
+            }
             _ => None,
         }
     }
@@ -341,13 +351,24 @@ impl Builder {
                     Binary::Sub => x - y,
                     Binary::Mul => x * y,
                     Binary::Div => x / y,
-                    Binary::Max => if x > y { x } else { y },
-                    Binary::Min => if x < y { x } else { y },
+                    Binary::Max => {
+                        if x > y {
+                            x
+                        } else {
+                            y
+                        }
+                    }
+                    Binary::Min => {
+                        if x < y {
+                            x
+                        } else {
+                            y
+                        }
+                    }
                 };
                 let exact = |x: f64| x as f32 as f64 == x;
-                // A quotient may round to the same `f32` value without being exact; multiplying back tells.
-                let kept = f != Binary::Div || value * y == x;
-                (exact(x) && exact(y) && exact(value) && kept).then(|| self.full(value, dims))
+                // What is not exact for 24-bit operands and still rounds to 24 bits in `f64` rounds to the same in `f32`.
+                (exact(x) && exact(y) && exact(value)).then(|| self.full(value, dims))
             }
             _ => None,
         }

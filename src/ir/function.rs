@@ -119,6 +119,21 @@ impl Function {
         self.outputs.iter().map(|p| self.dims(p.node))
     }
 
+    /// For every node, the nodes whose values nobody reads after it has been computed: its own operands at their
+    /// last use, and itself where it has no user at all. Outputs are never among them.
+    pub fn releases(&self) -> Vec<Vec<NodeId>> {
+        let mut last: Vec<usize> = (0..self.nodes.len()).collect();
+        for (i, node) in self.nodes.iter().enumerate() {
+            node.args.iter().for_each(|a| last[a.index()] = i);
+        }
+        self.outputs.iter().for_each(|p| last[p.node.index()] = usize::MAX);
+        let mut releases = vec![vec![]; self.nodes.len()];
+        for (i, &last) in last.iter().enumerate().filter(|(_, last)| **last != usize::MAX) {
+            releases[last].push(NodeId::new(i));
+        }
+        releases
+    }
+
     /// Checks every invariant of a program, so that executors need not.
     pub fn verify(&self) -> Result<(), VerifyError> {
         for (i, node) in self.nodes.iter().enumerate() {
@@ -132,16 +147,19 @@ impl Function {
             }
         }
         for (i, port) in self.inputs.iter().enumerate() {
-            let fits = self.nodes.get(port.node.index()).is_some_and(|n| matches!(n.op, Op::Input { index, .. } if index == i));
+            let fits = self
+                .nodes
+                .get(port.node.index())
+                .is_some_and(|n| matches!(n.op, Op::Input { index, .. } if index == i));
             if !fits {
                 return Err(VerifyError::Port(port.name.clone()));
             }
         }
-        let listed = |n: &Node| match n.op {
-            Op::Input { index, .. } => index < self.inputs.len(),
+        let listed = |i: usize, n: &Node| match n.op {
+            Op::Input { index, .. } => self.inputs.get(index).is_some_and(|p| p.node.index() == i),
             _ => true,
         };
-        if let Some(stray) = self.nodes.iter().position(|n| !listed(n)) {
+        if let Some((stray, _)) = self.nodes.iter().enumerate().find(|(i, n)| !listed(*i, n)) {
             return Err(VerifyError::Port(format!("node {stray}")));
         }
         match self.outputs.iter().find(|p| p.node.index() >= self.nodes.len()) {

@@ -6,6 +6,7 @@
 
 mod batch;
 mod build;
+mod cost;
 mod function;
 mod grad;
 mod op;
@@ -14,7 +15,8 @@ mod tensor;
 
 pub use batch::batch;
 pub use build::Builder;
+pub use cost::Cost;
 pub use function::{Function, Node, NodeId, Port, VerifyError};
-pub use grad::grad;
+pub use grad::{grad, gradient};
 pub use op::{Binary, Compare, MAX_ELEMENTS, Op, Real, Reduce, ShapeError, Unary};
 pub use tensor::Tensor;

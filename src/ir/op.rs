@@ -71,9 +71,10 @@ variants! {
         Mul,
         /// `a / b`
         Div,
-        /// The larger; where equal, the gradient goes to `b` (so `max(x, 0)` has slope 0 at 0).
+        /// The larger, `b` where equal; the gradient goes to the one chosen (so `max(x, 0)` has slope 0 at 0). A
+        /// number is chosen against NaN.
         Max,
-        /// The smaller; where equal, the gradient goes to `b`.
+        /// The smaller, `b` where equal; the gradient goes to the one chosen. A number is chosen against NaN.
         Min,
     }
 }
@@ -105,6 +106,7 @@ variants! {
 variants! {
     /// One primitive operation.
     #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+    #[allow(missing_docs, reason = "the text of a variant says what its fields are")]
     pub enum Op {
         /// The program's input of that number.
         Input { index: usize, dims: Vec<usize> },
