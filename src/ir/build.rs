@@ -367,9 +367,8 @@ impl Builder {
                     }
                 };
                 let exact = |x: f64| x as f32 as f64 == x;
-                // A quotient may round to the same `f32` value without being exact; multiplying back tells.
-                let kept = f != Binary::Div || value * y == x;
-                (exact(x) && exact(y) && exact(value) && kept).then(|| self.full(value, dims))
+                // What is not exact for 24-bit operands and still rounds to 24 bits in `f64` rounds to the same in `f32`.
+                (exact(x) && exact(y) && exact(value)).then(|| self.full(value, dims))
             }
             _ => None,
         }

@@ -106,6 +106,7 @@ variants! {
 variants! {
     /// One primitive operation.
     #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+    #[allow(missing_docs, reason = "the text of a variant says what its fields are")]
     pub enum Op {
         /// The program's input of that number.
         Input { index: usize, dims: Vec<usize> },

@@ -10,8 +10,8 @@
 //!   output total = %6 : [10]
 //! ```
 //!
-//! `'` marks a transposed operand of a product. An operand of an elementwise operation that holds one constant
-//! everywhere is shown as that constant, so nodes that only make such operands have no line and numbers have gaps.
+//! `'` marks a transposed operand of a product. A node that holds one constant everywhere is a `const`, and is shown
+//! in place where an elementwise operation reads it; nodes that only help to make one have no line, so numbers have gaps.
 
 use std::fmt;
 
@@ -27,6 +27,10 @@ impl fmt::Display for Function {
             writeln!(f, "  %{} {}: {:?}", port.node.index(), port.name, self.dims(port.node))?;
         }
         for (i, node) in self.nodes.iter().enumerate().filter(|(i, _)| shown[*i]) {
+            if let Some(value) = constants[i] {
+                writeln!(f, "  %{i} = const {value:?} : {:?}", node.dims)?;
+                continue;
+            }
             write!(f, "  %{i} = {}", node.op.name())?;
             for (operand, arg) in node.args.iter().enumerate() {
                 match constants[arg.index()] {
@@ -68,10 +72,10 @@ impl Function {
         let mut shown = vec![false; self.nodes.len()];
         let mut mark = |node: NodeId| shown[node.index()] = true;
         self.outputs.iter().for_each(|p| mark(p.node));
-        // Users come after operands, so a sweep down knows whether a constant is read by a line.
+        // Users come after operands, so a sweep down knows whether a line reads a constant.
         for (i, node) in self.nodes.iter().enumerate().rev() {
             shown[i] |= constants[i].is_none();
-            if shown[i] {
+            if shown[i] && constants[i].is_none() {
                 let inline = |a: &&NodeId| !(elementwise(&node.op) && constants[a.index()].is_some());
                 node.args.iter().filter(inline).for_each(|a| shown[a.index()] = true);
             }
@@ -88,13 +92,13 @@ fn elementwise(op: &Op) -> bool {
 
 fn write_attributes(f: &mut fmt::Formatter<'_>, op: &Op) -> fmt::Result {
     match op {
-        Op::Const { value } => write!(f, " {:?}", value.0),
         Op::Iota { axis, .. } | Op::Reduce { axis, .. } => write!(f, " axis={axis}"),
         Op::Broadcast { axis, size } => write!(f, " axis={axis} size={size}"),
         Op::Permute { order } => write!(f, " order={order:?}"),
         Op::Slice { axis, start, len } => write!(f, " axis={axis} {start}..{}", start + len),
         Op::Pad { axis, before, after } => write!(f, " axis={axis} before={before} after={after}"),
         Op::Input { .. }
+        | Op::Const { .. }
         | Op::Unary { .. }
         | Op::Binary { .. }
         | Op::Compare { .. }

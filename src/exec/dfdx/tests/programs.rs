@@ -1,0 +1,143 @@
+//! Whole programs: random ones against the oracle, and how their values are kept.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::exec::ExecError;
+use crate::exec::dfdx::Remote;
+use crate::ir::{Binary, Compare, Unary};
+
+/// A program that `choices` describe: each adds one node to those before. Its functions are smooth or exact, so that
+/// rounding stays small; comparisons see inputs alone, so that it cannot turn them.
+fn random_program(choices: &[(u8, u8, u8, u8)]) -> Function {
+    const INPUTS: [&[usize]; 5] = [&[], &[4], &[3, 4], &[2, 3, 4], &[4, 3]];
+    program(&INPUTS, |b, inputs| {
+        let mut nodes = inputs.to_vec();
+        for &(kind, first, second, detail) in choices {
+            let x = nodes[first as usize % nodes.len()];
+            let (dims, detail) = (b.dims(x).to_vec(), detail as usize);
+            let rank = dims.len();
+            let alike: Vec<NodeId> = nodes.iter().copied().filter(|&n| b.dims(n) == dims).collect();
+            let y = alike[second as usize % alike.len()];
+            let axis = detail % rank.max(1);
+            let small = dims.iter().product::<usize>() < 400;
+            let node = match kind % 14 {
+                0 => b.unary([Unary::Neg, Unary::Abs, Unary::Tanh, Unary::Sin, Unary::Cos][detail % 5], x),
+                1 | 2 => {
+                    let z =
+                        b.binary([Binary::Add, Binary::Sub, Binary::Mul, Binary::Max, Binary::Min][detail % 5], x, y);
+                    b.unary(Unary::Tanh, z)
+                }
+                3 => b.scale(x, [0.5, -1.0, 2.0][detail % 3]),
+                4 => b.offset(x, [0.5, -1.0, 0.0][detail % 3]),
+                5 => {
+                    let i = inputs[detail % inputs.len()];
+                    let zero = b.full(0.0, &b.dims(i).to_vec());
+                    b.compare([Compare::Lt, Compare::Le, Compare::Eq][detail % 3], zero, i)
+                }
+                6 => {
+                    let cond = alike[detail % alike.len()];
+                    let one = b.full(1.0, &dims);
+                    let cond = b.compare(Compare::Eq, cond, one);
+                    b.select(cond, x, y)
+                }
+                7 if rank > 0 => b.sum(x, axis),
+                8 if rank > 0 => b.reduce_max(x, axis),
+                9 if small => b.broadcast(x, detail % (rank + 1), 1 + detail % 7),
+                10 if rank > 1 => b.transpose(x),
+                11 if rank > 0 && small => b.pad(x, axis, detail % 3, 1),
+                12 if rank > 0 && dims[axis] > 1 => b.slice(x, axis, 1, dims[axis] - 1),
+                13 if rank > 1 => b.matmul(x, y, detail % 2 == 0, detail % 2 == 1),
+                _ => b.unary(Unary::Sin, x),
+            };
+            nodes.push(node);
+        }
+        nodes
+    })
+}
+
+proptest! {
+    #[test]
+    fn random_programs_agree_with_the_oracle(
+        choices in prop::collection::vec(any::<(u8, u8, u8, u8)>(), 1..40), seed in 1u64..1000,
+    ) {
+        let function = random_program(&choices);
+        let args: Vec<Tensor> = function.input_dims().map(|dims| noise(dims, seed)).collect();
+        let wanted = oracle::evaluate(&function, &args);
+        for (found, wanted) in run::<f64>(&function, &args).iter().zip(&wanted) {
+            assert_close(found, wanted, 1e-8, &function);
+        }
+    }
+}
+
+#[test]
+fn values_are_dropped_after_their_last_use() {
+    let function = program(&[&[10]], |b, x| {
+        let mut y = x[0];
+        for _ in 0..100 {
+            let sine = b.unary(Unary::Sin, y);
+            y = b.mul(sine, y);
+        }
+        vec![y]
+    });
+    let kernel = Dfdx::<f64, Cpu>::cpu().compile(&function).unwrap();
+    assert!(kernel.slots() <= 2, "{} values are kept", kernel.slots());
+}
+
+#[test]
+fn what_no_output_needs_is_not_run() {
+    let mut function = program(&[&[3]], |b, x| vec![b.neg(x[0]), b.unary(Unary::Exp, x[0])]);
+    function.outputs.truncate(1);
+    let kernel = Dfdx::<f64, Cpu>::cpu().compile(&function).unwrap();
+    assert_eq!(kernel.steps(), 1);
+}
+
+#[test]
+fn threads_share_a_kernel() {
+    let function = program(&[&[9, 20], &[20, 30]], |b, x| {
+        let y = b.matmul(x[0], x[1], false, false);
+        let y = b.unary(Unary::Tanh, y);
+        vec![b.sum_all(y)]
+    });
+    let executor = Dfdx::<f32, Cpu>::cpu();
+    let kernel = executor.compile(&function).unwrap();
+    let once = || {
+        let args = [executor.upload(&noise(&[9, 20], 1)).unwrap(), executor.upload(&noise(&[20, 30], 2)).unwrap()];
+        let out = executor.run(&kernel, &[&args[0], &args[1]]).unwrap();
+        executor.download(&out[0]).unwrap().data()[0].to_bits()
+    };
+    let wanted = once();
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| (0..20).all(|_| once() == wanted))).collect();
+        assert!(threads.into_iter().all(|t| t.join().unwrap()));
+    });
+}
+
+#[test]
+fn a_device_on_its_own_thread_computes_the_same() {
+    let function = program(&[&[3, 4], &[0]], |b, x| vec![b.sum(x[0], 0), b.unary(Unary::Tanh, x[0]), x[1]]);
+    let args = [noise(&[3, 4], 1), noise(&[0], 1)];
+    let wanted = run::<f64>(&function, &args);
+    let remote = Remote::start(|| Ok(Dfdx::<f64, Cpu>::cpu())).unwrap();
+    let kernel = remote.compile(&function).unwrap();
+    let values: Vec<_> = args.iter().map(|arg| remote.upload(arg).unwrap()).collect();
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                let found = remote.run(&kernel, &[&values[0], &values[1]]).unwrap();
+                let found: Vec<Tensor> = found.iter().map(|v| remote.download(v).unwrap()).collect();
+                assert_eq!(bits(&found), bits(&wanted));
+            });
+        }
+    });
+    assert!(matches!(remote.run(&kernel, &[&values[0]]), Err(ExecError::Arguments { .. })));
+    let other = Remote::start(|| Ok(Dfdx::<f64, Cpu>::cpu())).unwrap();
+    let _as_many = [other.upload(&args[0]), other.upload(&args[1]), other.upload(&args[1])];
+    assert!(matches!(other.download(&values[0]), Err(ExecError::Device { .. })));
+}
+
+#[test]
+fn a_device_that_cannot_be_opened_says_so() {
+    let failed = Remote::<f32, Cpu>::start(|| Err(ExecError::Unavailable("no device".into())));
+    assert!(matches!(failed, Err(ExecError::Unavailable(_))));
+}
