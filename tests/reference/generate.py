@@ -1,8 +1,9 @@
 """Writes the reference values in this folder: small problems whose answers are derived by hand.
 
-Every answer comes from a formula written out in numpy float64, none of which shares code with the Rust side; where the
-quantity is a gradient, `jax.grad` in float64 must agree to 1e-12 before anything is written. Inputs are drawn once from a
-fixed seed, rounded to three decimals (so a reader can follow an example by hand) and stored with the answers.
+Every answer comes from a formula written out in numpy float64, none of which shares code with the Rust side, and a second
+derivation must agree to 1e-12 before anything is written: `jax.grad` in float64 for gradients and local steps, bisection for the
+simplex, `torch.optim` for the optimisers. Inputs are drawn once from a fixed seed, rounded to three decimals (so a reader can
+follow an example by hand) and stored with the answers.
 
     bench/setup.sh && .venv/bin/python tests/reference/generate.py           # writes the files
     .venv/bin/python tests/reference/generate.py --check                     # fails if a file would change
@@ -178,7 +179,7 @@ def simplex():
 def worst_step():
     problem = linear_problem()
     tasks, b, w, alpha = problem["tasks"], problem["B"], problem["w"], problem["alpha"]
-    p, ascent, rate = np.array([0.5, 0.2, 0.3]), 0.02, 0.1
+    p, ascent, rate = np.array([0.5, 0.2, 0.3]), 0.3, 0.1  # an ascent so large that the projection cuts one weight to 0
     rows = [maml_task(t, b, w, alpha, True) for t in tasks]
     losses = np.array([row["loss"] for row in rows])
     scale = len(tasks) * p
@@ -238,7 +239,8 @@ def ridge():
     """w = (S + lambda I)^-1 z with X = x.B, S = X'X/n, z = X'y/n; then the query loss is differentiated by the implicit rule.
 
     With g = gradient of the query loss in w and u = (S + lambda I)^-1 g, the total derivative along X is
-      u' (dz - dS w) = u' (dX'(y - X w) - X' dX w) / n,   so  dL/dX = ((y - X w) u' - X u w') / n  and  dL/dB = q.B-part + x' dL/dX.
+      u' (dz - dS w) = u' (dX'(y - X w) - X' dX w) / n,   so   dL/dX = ((y - X w) u' - X u w') / n.
+    X = x.B carries that to B as x' dL/dX, beside the gradient that B has in the query loss with w held.
     """
     rng = np.random.default_rng(20260103)
     n, d, k, penalty = 6, 5, 2, 0.1
