@@ -5,6 +5,7 @@
 
 mod claim;
 pub mod lower;
+pub mod print;
 mod types;
 
 pub use claim::Verdict;
