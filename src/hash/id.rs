@@ -161,3 +161,43 @@ impl Canonical for Id {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn golden_ids_of_every_kind() {
+        let golden = [""; 13];
+        let found = Kind::ALL.map(|kind| Id::of_bytes(kind, b"abc").to_string());
+        assert_eq!(found, golden);
+    }
+
+    #[test]
+    fn a_blob_is_plain_blake3() {
+        // The first test vector of the BLAKE3 paper's reference implementation.
+        let empty = "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262";
+        assert_eq!(Id::of_bytes(Kind::Blob, b"").to_string(), empty);
+    }
+
+    #[test]
+    fn the_same_tree_has_one_id_per_kind() {
+        let ids: std::collections::BTreeSet<Id> = Kind::ALL.into_iter().map(|kind| Id::of(kind, &Value::Null)).collect();
+        assert_eq!(ids.len(), Kind::ALL.len());
+    }
+
+    #[test]
+    fn kinds_and_ids_read_what_they_print() {
+        for kind in Kind::ALL {
+            assert_eq!(Kind::from_name(kind.name()), Some(kind));
+        }
+        assert_eq!(Kind::from_name("Plan"), None);
+        let id = Id::of_bytes(Kind::Blob, b"abc");
+        assert_eq!(id.to_string().parse(), Ok(id));
+        assert_eq!(Id::from_value(&id.to_value()), Ok(id));
+        for wrong in ["", "64", &id.to_string().to_uppercase(), &format!("{id}0"), &"é".repeat(32), &"+1".repeat(32)] {
+            assert!(wrong.parse::<Id>().is_err(), "{wrong}");
+        }
+        assert!(Id::from_value(&Value::Bytes(vec![0; 31])).is_err());
+    }
+}
