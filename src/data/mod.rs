@@ -9,7 +9,7 @@ mod source;
 
 pub use csv::{CsvOptions, Header, Preview, preview, read_csv};
 pub use error::DataError;
-pub use partition::{Partition, PartitionError, hold_out};
+pub use partition::{PartitionError, divide, hold_out};
 
 use crate::ir::Tensor;
 

@@ -5,41 +5,8 @@ use std::collections::{BTreeMap, BinaryHeap};
 
 use thiserror::Error;
 
+use crate::catalog::Partition;
 use crate::rng::{Stream, law};
-
-/// How the examples of a data set are divided among clients. Each example goes to exactly one client, and each
-/// client gets at least one.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Partition {
-    /// A shuffle cut into parts whose sizes differ by at most one.
-    Iid {
-        /// The number of clients.
-        clients: usize,
-    },
-    /// Every client holds examples of exactly `classes` labels.
-    ///
-    /// After McMahan et al. 2017 (AISTATS), who sort by label, cut into shards and deal them, and the code of Collins
-    /// et al. 2021 (FedRep), which cuts within labels. Here: each label is cut into shards, `clients * classes` in
-    /// all, the next shard always going to the label whose shards are largest, so that shards are as equal as the
-    /// labels allow; the examples of a label are shuffled and its shards differ by at most one example. Then the
-    /// clients, in random order, draw `classes` shards of distinct labels, a label as likely as it has shards left. A
-    /// label with as many shards as there are clients still to serve is taken first, so the deal always comes out.
-    Shards {
-        /// The number of clients.
-        clients: usize,
-        /// The number of labels each of them holds.
-        classes: usize,
-    },
-    /// Each label is divided by its own draw from a symmetric Dirichlet law over the clients: the smaller `alpha`, the
-    /// fewer clients hold a label (Yurochkin et al., ICML 2019; Li et al., ICDE 2022). A client left with nothing takes
-    /// one example of the client that then holds most.
-    Dirichlet {
-        /// The number of clients.
-        clients: usize,
-        /// The concentration, from 1e-6 to 1e6.
-        alpha: f64,
-    },
-}
 
 /// Why a data set cannot be divided like that.
 #[derive(Debug, Clone, PartialEq, Error)]
@@ -92,33 +59,33 @@ pub enum PartitionError {
     Law(#[from] law::LawError),
 }
 
-impl Partition {
-    /// The number of clients.
-    pub fn clients(&self) -> usize {
-        match *self {
-            Partition::Iid { clients } | Partition::Shards { clients, .. } | Partition::Dirichlet { clients, .. } => {
-                clients
-            }
-        }
+/// The examples of each client, as ascending indices into `labels`; a function of the labels and the stream alone. Each
+/// example goes to exactly one client, and each client gets at least one.
+///
+/// Shards, after McMahan et al. 2017 (AISTATS), who sort by label, cut into shards and deal them, and the code of Collins
+/// et al. 2021 (FedRep), which cuts within labels: each label is cut into shards, `clients * classes` in all, the next
+/// shard always going to the label whose shards are largest, so that shards are as equal as the labels allow; the
+/// examples of a label are shuffled and its shards differ by at most one example. Then the clients, in random order, draw
+/// `classes` shards of distinct labels, a label as likely as it has shards left. A label with as many shards as there are
+/// clients still to serve is taken first, so the deal always comes out.
+///
+/// Dirichlet, after Yurochkin et al. (ICML 2019) and Li et al. (ICDE 2022): a client left with nothing takes one example of
+/// the client that then holds most.
+pub fn divide(partition: &Partition, labels: &[u32], stream: &Stream) -> Result<Vec<Vec<usize>>, PartitionError> {
+    let (clients, examples) = (partition.clients() as usize, labels.len());
+    if clients == 0 {
+        return Err(PartitionError::Nobody);
     }
-
-    /// The examples of each client, as ascending indices into `labels`; a function of the labels and the stream alone.
-    pub fn divide(&self, labels: &[u32], stream: &Stream) -> Result<Vec<Vec<usize>>, PartitionError> {
-        let (clients, examples) = (self.clients(), labels.len());
-        if clients == 0 {
-            return Err(PartitionError::Nobody);
-        }
-        if clients > examples {
-            return Err(PartitionError::TooFewExamples { clients, examples });
-        }
-        let mut held = match *self {
-            Partition::Iid { clients } => iid(examples, clients, stream),
-            Partition::Shards { clients, classes } => shards(labels, clients, classes, stream)?,
-            Partition::Dirichlet { clients, alpha } => dirichlet(labels, clients, alpha, stream)?,
-        };
-        held.iter_mut().for_each(|client| client.sort_unstable());
-        Ok(held)
+    if clients > examples {
+        return Err(PartitionError::TooFewExamples { clients, examples });
     }
+    let mut held = match *partition {
+        Partition::Iid { .. } => iid(examples, clients, stream),
+        Partition::Shards { classes, .. } => shards(labels, clients, classes as usize, stream)?,
+        Partition::Dirichlet { alpha, .. } => dirichlet(labels, clients, alpha, stream)?,
+    };
+    held.iter_mut().for_each(|client| client.sort_unstable());
+    Ok(held)
 }
 
 /// Divides indices at random into (train, test). The test part holds the nearest integer to `fraction * n`, but at

@@ -28,7 +28,7 @@ pub(super) fn clients(arm: &Arm, seed: u64, sets: &DataSets) -> Result<(ClientTa
         let Some(source) = &family.source else { continue };
         let set = data_set(source, sets)?;
         let partition = Stream::new(seed, &["partition", &family.name]);
-        let held = source.partition.divide(&set.labels, &partition).map_err(|error| TrainError::Partition {
+        let held = data::divide(&source.partition, &set.labels, &partition).map_err(|error| TrainError::Partition {
             family: family.name.clone(),
             data: source.data.clone(),
             error,

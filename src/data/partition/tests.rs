@@ -5,6 +5,17 @@ use std::collections::BTreeSet;
 use super::*;
 use proptest::prelude::*;
 
+/// The tests read better with the partition first.
+trait Divide {
+    fn divide(&self, labels: &[u32], stream: &Stream) -> Result<Vec<Vec<usize>>, PartitionError>;
+}
+
+impl Divide for Partition {
+    fn divide(&self, labels: &[u32], stream: &Stream) -> Result<Vec<Vec<usize>>, PartitionError> {
+        super::divide(self, labels, stream)
+    }
+}
+
 fn stream(seed: u64) -> Stream {
     Stream::new(seed, &["partition"])
 }
@@ -29,7 +40,7 @@ proptest! {
     #[test]
     fn iid_is_a_partition_into_equal_parts(seed: u64, n in 1usize..300, clients in 1usize..40) {
         let labels = balanced(n, 3);
-        let held = Partition::Iid { clients }.divide(&labels, &stream(seed));
+        let held = Partition::Iid { clients: clients as u64 }.divide(&labels, &stream(seed));
         if clients > n {
             prop_assert_eq!(held, Err(PartitionError::TooFewExamples { clients, examples: n }));
         } else {
@@ -46,7 +57,7 @@ proptest! {
         clients in 1usize..25,
         classes in 1usize..5,
     ) {
-        match (Partition::Shards { clients, classes }).divide(&labels, &stream(seed)) {
+        match (Partition::Shards { clients: clients as u64, classes: classes as u64 }).divide(&labels, &stream(seed)) {
             Ok(held) => {
                 prop_assert!(held.len() == clients && is_partition(&held, labels.len()));
                 prop_assert!(held.iter().all(|client| labels_of(client, &labels).len() == classes));
@@ -71,7 +82,7 @@ proptest! {
         exponent in -6.0..6.0f64,
     ) {
         let alpha = 10f64.powf(exponent);
-        let held = Partition::Dirichlet { clients, alpha }.divide(&labels, &stream(seed)).unwrap();
+        let held = Partition::Dirichlet { clients: clients as u64, alpha }.divide(&labels, &stream(seed)).unwrap();
         prop_assert!(held.len() == clients && is_partition(&held, labels.len()));
     }
 
@@ -165,7 +176,7 @@ fn impossible_requests_say_why() {
     assert_eq!(shards(101, 1), PartitionError::TooFewExamples { clients: 101, examples: 100 });
     assert_eq!(shards(0, 1), PartitionError::Nobody);
     assert_eq!(shards(1, 0), PartitionError::Nobody);
-    assert_eq!(shards(2, usize::MAX), PartitionError::TooFewLabels { classes: usize::MAX, labels: 10 });
+    assert_eq!(shards(2, u64::from(u32::MAX)), PartitionError::TooFewLabels { classes: u32::MAX as usize, labels: 10 });
     let dirichlet = |alpha| Partition::Dirichlet { clients: 5, alpha }.divide(&labels, &stream(0));
     for alpha in [0.0, f64::NAN, f64::INFINITY] {
         assert!(matches!(dirichlet(alpha), Err(PartitionError::Law(_))));

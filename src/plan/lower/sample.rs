@@ -2,7 +2,7 @@
 
 use super::{Input, LowerError, Part, Ports, Program, TaskPrograms};
 use crate::ir::{Function, NodeId, batch};
-use crate::plan::types::{Arm, Family, Objective, Sampler, TaskSource};
+use crate::plan::types::{Arm, Family, Sampler, TaskSource};
 
 /// A sampler that runs once per seed: its inputs are world values and draws.
 pub(super) fn once(arm: &Arm, sampler: &Sampler, name: &str) -> Program {
@@ -125,9 +125,4 @@ pub(super) fn latent_slots(family: &Family) -> Vec<(String, Vec<usize>)> {
 
 fn outputs(f: &Function) -> Vec<(String, Vec<usize>)> {
     f.outputs.iter().map(|p| (p.name.clone(), f.dims(p.node).to_vec())).collect()
-}
-
-/// Whether an objective is measured on examples.
-pub(super) fn takes_examples(objective: &Objective) -> bool {
-    matches!(objective, Objective::Sample { .. })
 }
