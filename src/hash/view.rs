@@ -13,7 +13,7 @@ use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::cbor::CANONICAL_NAN;
+use super::cbor::{CANONICAL_NAN, MAX_DEPTH};
 use super::{DecodeError, Value};
 
 const HEX: &str = "hex:";
@@ -25,9 +25,11 @@ pub fn to_ron(value: &Value) -> String {
     options.to_string_pretty(value, PrettyConfig::default()).expect("writing to memory cannot fail")
 }
 
-/// Reads a value from RON; nests no deeper than RON's own limit of 128.
+/// Reads a value from RON, as deep as [`MAX_DEPTH`].
 pub fn from_ron(text: &str) -> Result<Value, DecodeError> {
-    ron::from_str(text).map_err(|e| DecodeError::new(format!("line {}: {}", e.span.start.line, e.code)))
+    // The reader of RON counts two levels where a tree has one.
+    let options = ron::Options::default().with_recursion_limit(2 * MAX_DEPTH);
+    options.from_str(text).map_err(|e| DecodeError::new(format!("line {}: {}", e.span.start.line, e.code)))
 }
 
 /// The value as JSON. Not a way back: what is not finite becomes text.
@@ -189,7 +191,8 @@ mod tests {
 
     #[test]
     fn json_says_what_it_can() {
-        let value = Value::List(vec![Value::Real(f64::NAN), Value::Real(-0.5), Value::Bytes(vec![7]), one("a", Value::Null)]);
+        let value =
+            Value::List(vec![Value::Real(f64::NAN), Value::Real(-0.5), Value::Bytes(vec![7]), one("a", Value::Null)]);
         assert_eq!(to_json(&value).to_string(), r#"["NaN",-0.5,"hex:07",{"a":null}]"#);
         assert_eq!(to_json(&Value::Real(f64::NEG_INFINITY)), serde_json::json!("-inf"));
     }
@@ -202,8 +205,8 @@ mod tests {
             (r#""hex:+1""#, "pairs of the digits"),
             (r#"{"a": 1, "a": 2}"#, "twice"),
             ("18446744073709551615", "beyond the largest integer"),
-            ("()", "expected None"),
-            ("Mean", "expected None"),
+            ("()", "Expected None"),
+            ("Mean", "Expected None"),
             ("[1,", "line 1"),
             ("[\n1\n2]", "line 3"),
         ] {
@@ -211,6 +214,14 @@ mod tests {
             assert!(error.contains(wanted), "{ron}: {error}");
         }
         assert!(from_ron(&"[".repeat(100_000)).is_err());
+    }
+
+    #[test]
+    fn the_deepest_value_can_be_shown() {
+        let nested = |depth: usize| (0..depth).fold(Value::Null, |inner, _| Value::List(vec![inner]));
+        let deep = nested(MAX_DEPTH);
+        assert_eq!(from_ron(&to_ron(&deep)), Ok(deep));
+        assert!(from_ron(&to_ron(&nested(MAX_DEPTH + 1))).is_err());
     }
 
     proptest! {
