@@ -23,7 +23,7 @@ pub struct Loaded {
     /// The name of the file, as it was given.
     pub name: String,
     /// The text of the file, as it is.
-    pub source: Vec<u8>,
+    pub source: String,
     /// What diagnostics point into: the text and the overrides of the command line.
     pub text: String,
     /// What was found, warnings included.
@@ -59,9 +59,9 @@ pub fn load(file: &Path, overrides: &Overrides) -> Result<Loaded, Failure> {
     if size > MAX_SOURCE {
         return Err(Failure::Usage(format!("`{}` has {size} bytes; an experiment is a text of a few kilobytes", file.display())));
     }
-    let source = std::fs::read(file).map_err(read)?;
-    let mut text = String::from_utf8(source.clone())
+    let source = String::from_utf8(std::fs::read(file).map_err(read)?)
         .map_err(|e| Failure::Usage(format!("`{}` is not UTF-8 text: byte {} is not part of a character", file.display(), e.utf8_error().valid_up_to())))?;
+    let mut text = source.clone();
     let mut sink = Sink::new();
     let set = append_overrides(&mut text, overrides)?;
     let mut tree = syntax::parse(&text, &mut sink);
@@ -169,7 +169,7 @@ fn takes_classes(arm: &Arm) -> bool {
 
 impl Loaded {
     /// The experiment, or the failure after printing its errors. Warnings are printed either way.
-    pub fn or_report(self) -> Result<(Experiment, Vec<u8>), Failure> {
+    pub fn or_report(self) -> Result<(Experiment, String), Failure> {
         self.print_diagnostics()?;
         match self.experiment {
             Some(experiment) => Ok((experiment, self.source)),

@@ -15,38 +15,45 @@ use super::record::{self, DataFile};
 use super::device;
 use crate::exec::Numerics;
 use crate::hash::{Id, Kind};
-use crate::ledger::{self, Input, Manifest, Outcome, Replay, Run, Store, Verdict};
+use crate::ledger::{self, Comparison, Input, Manifest, Outcome, Run, Store, Tolerance, Verdict};
 use crate::plan::{self, Plan};
 
 /// Runs a recorded experiment again and compares every bit.
 pub fn replay(options: &Options) -> Result<ExitCode, Failure> {
-    let started_ms = record::now_ms();
     let store = existing_ledger(&options.ledger.ledger)?;
     let id = store.resolve(&options.run)?;
     let run: Run = store.get(Kind::Run, id)?;
     let input: Input = store.get(Kind::Input, run.input)?;
     let plan: Plan = store.get(Kind::Plan, input.plan)?;
-    plan.verify().map_err(|error| Failure::Plan(error.to_string()))?;
+    plan.verify()?;
     let manifest: Manifest = store.get(Kind::Manifest, input.manifest)?;
     let numerics: Numerics = store.get(Kind::Numerics, input.numerics)?;
     let old: Outcome = store.get(Kind::Result, run.result)?;
 
     let device = choose_device(options, &numerics)?;
-    let verdict = match contents(&store, &manifest, &run) {
+    let done = match contents(&store, &manifest, &run) {
         Ok(contents) => again(&store, options, device, &plan, &contents, &old)?,
-        Err(reason) => Verdict::Inconclusive { reason },
+        Err(reason) => Done { verdict: Verdict::Inconclusive { reason }, record: None },
     };
-    let stored = Replay { run: id, verdict: verdict.clone(), numerics: store.put(Kind::Numerics, &device::numerics(device, &plan))?, started_ms, finished_ms: record::now_ms() };
-    let verdict_id = store.put(Kind::Verdict, &stored)?;
 
     let mut out = anstream::stdout();
     if options.json {
-        let value = json!({ "run": id.to_string(), "verdict": verdict.name(), "detail": verdict.to_string(), "record": verdict_id.to_string() });
+        let value = json!({ "run": id.to_string(), "verdict": done.verdict.name(), "detail": done.verdict.to_string(), "record": done.record.map(|id| id.to_string()) });
         writeln!(out, "{value}")?;
     } else {
-        writeln!(out, "{verdict}\nrun {id}")?;
+        writeln!(out, "{}\nrun {id}", done.verdict)?;
     }
-    Ok(ExitCode::from(verdict.exit_code()))
+    Ok(ExitCode::from(done.verdict.exit_code()))
+}
+
+/// How far apart two executors may be: what rounding in `f32` leaves after a few hundred steps of a run that converges.
+const ACROSS_EXECUTORS: Tolerance = Tolerance { absolute: 1e-5, relative: 1e-2 };
+
+/// What a replay found.
+struct Done {
+    verdict: Verdict,
+    /// The stored comparison; none where there was nothing to compare.
+    record: Option<Id>,
 }
 
 /// The ledger of a command that reads.
@@ -83,10 +90,10 @@ fn contents(store: &Store, manifest: &Manifest, run: &Run) -> Result<BTreeMap<St
 }
 
 /// Runs the plan and compares what comes out with what was recorded. Nothing recorded is overwritten.
-fn again(store: &Store, options: &Options, device: Device, plan: &Plan, contents: &BTreeMap<String, Vec<u8>>, old: &Outcome) -> Result<Verdict, Failure> {
+fn again(store: &Store, options: &Options, device: Device, plan: &Plan, contents: &BTreeMap<String, Vec<u8>>, old: &Outcome) -> Result<Done, Failure> {
     let sets = match read_sets(plan, contents) {
         Ok(sets) => sets,
-        Err(reason) => return Ok(Verdict::Inconclusive { reason }),
+        Err(reason) => return Ok(Done { verdict: Verdict::Inconclusive { reason }, record: None }),
     };
     let progress = Progress::new(plan);
     let cells = device::run_all(device, &options.machine, plan, &sets, &progress);
@@ -98,5 +105,8 @@ fn again(store: &Store, options: &Options, device: Device, plan: &Plan, contents
     let input = record::put_input(store, plan, &files, device)?;
     let input = store.put(Kind::Input, &input)?;
     let new = record::put_outcome(store, input, &cells, &claims)?;
-    Ok(ledger::compare(store, old, &new)?)
+    let verdict = ledger::compare(store, old, &new, &ACROSS_EXECUTORS);
+    let (old, new) = (store.put(Kind::Result, old)?, store.put(Kind::Result, &new)?);
+    let record = store.put_verdict(&Comparison { old, new, verdict: verdict.clone() })?;
+    Ok(Done { verdict, record: Some(record) })
 }

@@ -38,7 +38,7 @@ pub fn run(options: &Options) -> Result<ExitCode, Failure> {
     let input = record::put_input(&store, plan, &files, device)?;
     let input = store.put(Kind::Input, &input)?;
     let result = store.put(Kind::Result, &record::put_outcome(&store, input, &cells, &claims)?)?;
-    let source = Some(store.put_bytes(Kind::Source, &source)?);
+    let source = Some(store.put(Kind::Source, &source)?);
     let facts = Facts { plan, device, input, result, source, files: &files, started_ms };
     let run = record::seal(&store, facts, &options.machine)?;
 
