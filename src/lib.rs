@@ -8,6 +8,7 @@ pub mod exec;
 pub mod hash;
 pub mod ir;
 pub mod lang;
+pub mod ledger;
 pub mod numeric;
 pub mod plan;
 pub mod rng;
