@@ -6,6 +6,7 @@
 
 pub mod ast;
 mod parse;
+mod parse_char;
 mod parse_expr;
 mod parse_item;
 mod parse_layout;

@@ -399,7 +399,7 @@ impl Builder<'_, '_> {
                     _ => "outside of all blocks",
                 };
                 let head = Span::new(span.start, span.start + keyword.len());
-                let message = format!("`{keyword}` stands {belongs}");
+                let message = format!("`{keyword}` belongs {belongs}");
                 self.report.push(Diagnostic::error("E0115", head, message).help(format!("expected {}", place.holds())));
             }
         }
@@ -454,7 +454,10 @@ impl Builder<'_, '_> {
         let sign = take(&mut parts, Rule::assign);
         let at = Span::new(span.start, span.start);
         let diagnostic = match place {
-            Place::Top if is_keyword(text) || text == "expect" => {
+            Place::Top if matches!(text, "dim" | "let" | "data" | "param" | "measure" | "sweep") => {
+                Diagnostic::error("E0116", span, format!("a name is missing after `{text}`"))
+            }
+            Place::Top if is_keyword(text) => {
                 let end = sign.map_or(span.end, |s| self.span(&s).end);
                 let sign = Span::new(span.end, end);
                 Diagnostic::error("E0113", span, format!("`{text}` is a keyword and takes no `=`")).fix(
