@@ -52,8 +52,9 @@ pub enum Command {
     /// Re-hash everything a ledger holds.
     ///
     /// Reads every object and every frame of the log, recomputes their hashes and follows every reference. Names each damaged
-    /// file and the runs it touches. The exit code is a sum: 1 a damaged object, 2 a missing object, 4 a damaged log,
-    /// 8 a file that does not belong there.
+    /// file and the runs it touches. The exit code is a sum: 1 a damaged object, 2 a missing object, 4 an object that is
+    /// not what its kind says, 8 a damaged log, 16 an unfinished frame at a log's end, 32 a run that no log lists, 64 a
+    /// file that cannot be read or does not belong there.
     Verify(Verify),
 }
 

@@ -15,7 +15,11 @@ use crate::ledger::{Outcome, Run, Status, Store};
 /// Lists the runs of a ledger, oldest first.
 pub fn log(options: &Options) -> Result<ExitCode, Failure> {
     let store = existing_ledger(&options.ledger.ledger)?;
-    let runs = store.runs()?;
+    let listing = store.runs()?;
+    let runs = listing.runs;
+    for problem in &listing.problems {
+        writeln!(anstream::stderr(), "warning: {}; `metadsl verify` tells more", visible(&problem.to_string()))?;
+    }
     let mut out = anstream::stdout();
     if options.json {
         let rows: Vec<Json> = runs.iter().map(|(id, run)| row_json(&store, *id, run)).collect::<Result<_, Failure>>()?;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use super::args::Plan as Options;
 use super::failure::Failure;
 use super::load::load;
-use crate::hash::{Canonical, Id, Kind, view};
+use crate::hash::{Canonical, Id, Kind, to_json};
 use crate::plan::lower::{self, AdaptPrograms, Program, Programs, TaskPrograms, TrainPrograms};
 use crate::plan::{Arm, Plan, print};
 use crate::train::{self, DataSets};
@@ -25,7 +25,7 @@ pub fn plan(options: &Options) -> Result<ExitCode, Failure> {
     }
     let mut out = anstream::stdout();
     if options.json {
-        writeln!(out, "{}", serde_json::json!({ "plan": id.to_string(), "content": view::to_json(&plan.to_value()) }))?;
+        writeln!(out, "{}", serde_json::json!({ "plan": id.to_string(), "content": to_json(&plan.to_value()) }))?;
         return Ok(ExitCode::SUCCESS);
     }
     let text = match (&options.arm, plan.arms.as_slice()) {

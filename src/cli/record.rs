@@ -77,7 +77,7 @@ pub fn seal(store: &Store, facts: Facts, machine: &Machine) -> Result<Id, Failur
         started_ms: facts.started_ms,
         finished_ms: now_ms(),
     };
-    Ok(store.seal(&run)?)
+    Ok(store.seal(&run)?.run)
 }
 
 /// What a run's record is made from.

@@ -11,7 +11,7 @@ use super::args::{Device, Replay as Options};
 use super::failure::Failure;
 use super::load::read_sets;
 use super::progress::Progress;
-use super::record::{self, DataFile};
+use super::record;
 use super::device;
 use crate::exec::Numerics;
 use crate::hash::{Id, Kind};
@@ -32,13 +32,13 @@ pub fn replay(options: &Options) -> Result<ExitCode, Failure> {
 
     let device = choose_device(options, &numerics)?;
     let done = match contents(&store, &manifest, &run) {
-        Ok(contents) => again(&store, options, device, &plan, &contents, &old)?,
+        Ok(contents) => again(&store, options, device, &plan, &contents, &input, &old)?,
         Err(reason) => Done { verdict: Verdict::Inconclusive { reason }, record: None },
     };
 
     let mut out = anstream::stdout();
     if options.json {
-        let value = json!({ "run": id.to_string(), "verdict": done.verdict.name(), "detail": done.verdict.to_string(), "record": done.record.map(|id| id.to_string()) });
+        let value = json!({ "run": id.to_string(), "verdict": word(&done.verdict), "detail": done.verdict.to_string(), "record": done.record.map(|id| id.to_string()) });
         writeln!(out, "{value}")?;
     } else {
         writeln!(out, "{}\nrun {id}", done.verdict)?;
@@ -54,6 +54,17 @@ struct Done {
     verdict: Verdict,
     /// The stored comparison; none where there was nothing to compare.
     record: Option<Id>,
+}
+
+/// The verdict in one word, for programs.
+fn word(verdict: &Verdict) -> &'static str {
+    match verdict {
+        Verdict::Identical => "identical",
+        Verdict::WithinTolerance { .. } => "within-tolerance",
+        Verdict::Diverged { .. } => "diverged",
+        Verdict::Inconclusive { .. } => "inconclusive",
+        Verdict::NotComparable { .. } => "not-comparable",
+    }
 }
 
 /// The ledger of a command that reads.
@@ -90,7 +101,15 @@ fn contents(store: &Store, manifest: &Manifest, run: &Run) -> Result<BTreeMap<St
 }
 
 /// Runs the plan and compares what comes out with what was recorded. Nothing recorded is overwritten.
-fn again(store: &Store, options: &Options, device: Device, plan: &Plan, contents: &BTreeMap<String, Vec<u8>>, old: &Outcome) -> Result<Done, Failure> {
+fn again(
+    store: &Store,
+    options: &Options,
+    device: Device,
+    plan: &Plan,
+    contents: &BTreeMap<String, Vec<u8>>,
+    input: &Input,
+    old: &Outcome,
+) -> Result<Done, Failure> {
     let sets = match read_sets(plan, contents) {
         Ok(sets) => sets,
         Err(reason) => return Ok(Done { verdict: Verdict::Inconclusive { reason }, record: None }),
@@ -101,8 +120,8 @@ fn again(store: &Store, options: &Options, device: Device, plan: &Plan, contents
     let cells = cells?;
     let at = record::at(plan, &cells);
     let claims: Vec<plan::Verdict> = plan.claims.iter().map(|c| c.evaluate(&at)).collect();
-    let files: Vec<DataFile> = contents.iter().map(|(name, bytes)| DataFile { name, path: "", bytes }).collect();
-    let input = record::put_input(store, plan, &files, device)?;
+    // Plan and data are the very same objects; only the executor may be another one.
+    let input = Input { numerics: store.put(Kind::Numerics, &device::numerics(device, plan))?, ..input.clone() };
     let input = store.put(Kind::Input, &input)?;
     let new = record::put_outcome(store, input, &cells, &claims)?;
     let verdict = ledger::compare(store, old, &new, &ACROSS_EXECUTORS);

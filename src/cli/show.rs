@@ -10,7 +10,7 @@ use super::failure::Failure;
 use super::log::{seconds, status, utc, visible};
 use super::replay::existing_ledger;
 use super::table::{columns, number};
-use crate::hash::{Canonical, Id, Kind, view};
+use crate::hash::{Canonical, Id, Kind, to_json, to_ron};
 use crate::ledger::{Cell, Env, Input, Outcome, Run, Series, Status, Store};
 use crate::plan::Plan;
 
@@ -30,7 +30,7 @@ pub fn show(options: &Options) -> Result<ExitCode, Failure> {
     let record = read(&store, &options.run)?;
     let mut out = anstream::stdout();
     if options.plan {
-        writeln!(out, "{}", view::to_ron(&record.plan.to_value()))?;
+        writeln!(out, "{}", to_ron(&record.plan.to_value()))?;
     } else if options.json {
         writeln!(out, "{}", as_json(&store, &record)?)?;
     } else {
@@ -107,7 +107,7 @@ fn as_json(store: &Store, record: &Record) -> Result<Json, Failure> {
     for cell in &outcome.cells {
         let mut measures = serde_json::Map::new();
         for (measure, series) in series(store, cell)? {
-            let values: Vec<Json> = series.values().iter().map(|&x| view::to_json(&x.to_value())).collect();
+            let values: Vec<Json> = series.values().iter().map(|&x| to_json(&x.to_value())).collect();
             measures.insert(measure, json!({ "steps": series.steps, "values": values }));
         }
         let diverged = if let Status::Diverged { step } = cell.status { json!(step) } else { Json::Null };
@@ -117,7 +117,7 @@ fn as_json(store: &Store, record: &Record) -> Result<Json, Failure> {
         .claims
         .iter()
         .zip(&outcome.claims)
-        .map(|(c, v)| json!({ "text": c.to_string(), "holds": v.holds, "left": view::to_json(&v.left.to_value()), "right": view::to_json(&v.right.to_value()) }))
+        .map(|(c, v)| json!({ "text": c.to_string(), "holds": v.holds, "left": to_json(&v.left.to_value()), "right": to_json(&v.right.to_value()) }))
         .collect();
     Ok(json!({
         "run": id.to_string(),
@@ -128,7 +128,7 @@ fn as_json(store: &Store, record: &Record) -> Result<Json, Failure> {
         "input": run.input.to_string(),
         "result": run.result.to_string(),
         "plan": input.plan.to_string(),
-        "env": view::to_json(&env.to_value()),
+        "env": to_json(&env.to_value()),
         "claims": claims,
         "cells": cells,
     }))

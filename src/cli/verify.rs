@@ -19,19 +19,16 @@ pub fn verify(options: &Options) -> Result<ExitCode, Failure> {
         let problems: Vec<Json> = report
             .problems
             .iter()
-            .map(|p| json!({ "file": p.file, "problem": p.to_string(), "runs": p.runs.iter().map(ToString::to_string).collect::<Vec<_>>() }))
+            .map(|p| json!({ "file": p.file, "problem": p.what, "runs": p.runs.iter().map(ToString::to_string).collect::<Vec<_>>() }))
             .collect();
-        let value = json!({ "ok": problems.is_empty(), "objects": report.objects, "bytes": report.bytes, "runs": report.runs, "problems": problems });
+        let value = json!({ "ok": problems.is_empty(), "objects": report.objects, "frames": report.frames, "runs": report.runs, "problems": problems });
         writeln!(out, "{value}")?;
     } else {
         for problem in &report.problems {
             writeln!(out, "{}", visible(&problem.to_string()))?;
-            for run in &problem.runs {
-                writeln!(out, "  touches run {}", run.short())?;
-            }
         }
         let verdict = if report.problems.is_empty() { "nothing is damaged".to_owned() } else { format!("{} problems", report.problems.len()) };
-        writeln!(out, "{} objects, {} bytes, {} runs: {verdict}", report.objects, report.bytes, report.runs)?;
+        writeln!(out, "{} objects, {} log frames, {} runs: {verdict}", report.objects, report.frames, report.runs)?;
     }
     Ok(ExitCode::from(report.exit_code()))
 }
