@@ -2,6 +2,7 @@
 //! proves a replay. `ARCHITECTURE.md` is the map.
 
 pub mod catalog;
+pub mod cli;
 pub mod data;
 pub mod diag;
 pub mod exec;

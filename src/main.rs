@@ -1,1 +1,7 @@
-fn main(){}
+//! The `metadsl` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    metadsl::cli::main()
+}

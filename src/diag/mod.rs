@@ -6,7 +6,7 @@
 mod render;
 mod suggest;
 
-pub use render::render;
+pub use render::{render, summary, to_json};
 pub use suggest::closest;
 
 /// A byte range of the source text.
@@ -140,7 +140,8 @@ impl Sink {
 
     /// Takes a diagnostic, unless the same mistake at the same place was reported before.
     pub fn push(&mut self, diagnostic: Diagnostic) {
-        let same = |d: &Diagnostic| d.code == diagnostic.code && d.span == diagnostic.span && d.message == diagnostic.message;
+        let same =
+            |d: &Diagnostic| d.code == diagnostic.code && d.span == diagnostic.span && d.message == diagnostic.message;
         if !self.found.iter().any(same) {
             self.found.push(diagnostic);
         }

@@ -11,7 +11,7 @@ use crate::plan::{Block, Evaluation, Objective, PoolStratum, TaskSource, Train};
 use crate::syntax::ast::{Expr, ExprKind, Field, Section};
 
 const TRAIN: &[&str] = &["tasks", "split", "loss", "adapt", "through", "keep", "outer", "update", "steps", "precision"];
-const EVALUATE: &[&str] = &["tasks", "split", "loss", "adapt"];
+const EVALUATE: &[&str] = &["tasks", "split", "loss", "adapt", "episodes"];
 
 const THROUGH: &[(&str, Through)] =
     &[("exact", Through::Exact), ("first_order", Through::FirstOrder), ("stop", Through::Stop), ("difference", Through::Difference)];
@@ -114,8 +114,12 @@ pub(super) fn evaluation(section: &Section, trained: &Train, checked: &Checked, 
     if matches!(objective, Objective::Risk) {
         check_whole_data(&adapt, &fields, sink);
     }
+    let episodes = match fields.get("episodes") {
+        Some(field) => names.constants.count(&field.value, 1, "`episodes`", sink)?,
+        None => 1,
+    };
     let name = section.name.as_ref()?.text.clone();
-    Some(Evaluation { name, tasks, objective, adapt })
+    Some(Evaluation { name, tasks, objective, adapt, episodes })
 }
 
 fn task_source(expr: &Expr, checked: &Checked, names: &Names, sink: &mut Sink) -> Option<TaskSource> {

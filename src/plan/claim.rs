@@ -20,7 +20,12 @@ impl Claim {
     /// Evaluates the claim. `at` gives the values of a series at a step, one per seed in a fixed order, NaN where a
     /// run diverged before.
     pub fn evaluate(&self, at: &dyn Fn(&str, &str, u64) -> Vec<f64>) -> Verdict {
-        let (left, right) = (self.left.values(at), self.right.values(at));
+        // A diverged run counts against the claim, whichever way the claim points.
+        let bad = match self.relation {
+            Relation::AtMost | Relation::Below => f64::INFINITY,
+            Relation::AtLeast | Relation::Above => f64::NEG_INFINITY,
+        };
+        let (left, right) = (self.left.values(at, bad), self.right.values(at, -bad));
         let cases = left.len().max(right.len());
         let pick = |side: &[f64], i: usize| side[if side.len() == 1 { 0 } else { i }];
         // Positive slack: the claim holds with that much to spare.
@@ -64,13 +69,13 @@ impl Relation {
 }
 
 impl Quantity {
-    /// One value, or one per seed.
-    fn values(&self, at: &dyn Fn(&str, &str, u64) -> Vec<f64>) -> Vec<f64> {
+    /// One value, or one per seed. `bad` is the infinity that stands for a diverged run in a reduction over seeds.
+    fn values(&self, at: &dyn Fn(&str, &str, u64) -> Vec<f64>, bad: f64) -> Vec<f64> {
         match self {
             Quantity::Number { value } => vec![*value],
             Quantity::At { arm, measure, step } => at(arm, measure, *step),
             Quantity::OverSeeds { reduction, of } => {
-                let values = of.values(at);
+                let values: Vec<f64> = of.values(at, bad).into_iter().map(|x| if x.is_nan() { bad } else { x }).collect();
                 vec![match reduction {
                     SeedReduction::Median => numeric::median(&values),
                     SeedReduction::Mean => numeric::mean(&values),
@@ -79,7 +84,8 @@ impl Quantity {
                 }]
             }
             Quantity::Arithmetic { operator, left, right } => {
-                let (left, right) = (left.values(at), right.values(at));
+                let turned = matches!(operator, Arithmetic::Sub | Arithmetic::Div);
+                let (left, right) = (left.values(at, bad), right.values(at, if turned { -bad } else { bad }));
                 let pick = |side: &[f64], i: usize| side[if side.len() == 1 { 0 } else { i }];
                 (0..left.len().max(right.len()))
                     .map(|i| operator.apply(pick(&left, i), pick(&right, i)))

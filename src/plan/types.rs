@@ -239,6 +239,8 @@ record! {
         pub objective: Objective,
         /// How a task adapts first.
         pub adapt: Vec<Block>,
+        /// How many visits to each task are averaged before tasks are compared.
+        pub episodes: u64,
     }
 }
 

@@ -37,13 +37,31 @@ pub struct Item {
 #[derive(Debug, Clone, PartialEq)]
 pub enum ItemKind {
     /// `dim NAME = EXPR`
-    Dim { name: Name, value: Expr },
+    Dim {
+        /// The dim.
+        name: Name,
+        /// Its size.
+        value: Expr,
+    },
     /// `let NAME = EXPR`
-    Let { name: Name, value: Expr },
+    Let {
+        /// The constant.
+        name: Name,
+        /// Its value.
+        value: Expr,
+    },
     /// `data NAME = CALL`
-    Data { name: Name, value: Expr },
+    Data {
+        /// The data set.
+        name: Name,
+        /// The reader, with its file.
+        value: Expr,
+    },
     /// `world { DECL* }`: drawn once per seed
-    World { decls: Vec<Decl> },
+    World {
+        /// What is drawn.
+        decls: Vec<Decl>,
+    },
     /// `tasks NAME (from DATA)? { ... }`
     Tasks(Tasks),
     /// `model NAME(x: [d], ...) -> [..] { ... }`
@@ -51,13 +69,39 @@ pub enum ItemKind {
     /// `train { FIELD* }` or `evaluate NAME { FIELD* }`
     Section(Section),
     /// `arm NAME { FIELD* }`: overrides of paths
-    Arm { name: Name, fields: Vec<Field> },
+    Arm {
+        /// The arm.
+        name: Name,
+        /// The overrides, in order.
+        fields: Vec<Field>,
+    },
     /// `measure NAME = EXPR (on NAME)? (every EXPR)?`
-    Measure { name: Name, value: Expr, on: Option<Name>, every: Option<Expr> },
+    Measure {
+        /// The measurement.
+        name: Name,
+        /// What is measured.
+        value: Expr,
+        /// The `evaluate` block whose tasks it is taken on.
+        on: Option<Name>,
+        /// The number of steps from one value to the next.
+        every: Option<Expr>,
+    },
     /// `sweep NAME in EXPR`
-    Sweep { name: Name, values: Expr },
+    Sweep {
+        /// What is varied: `seed`, or a constant.
+        name: Name,
+        /// Its values: a range or a list.
+        values: Expr,
+    },
     /// `expect EXPR CMP EXPR`: a claim
-    Expect { left: Expr, cmp: Comparison, right: Expr },
+    Expect {
+        /// The value before the sign.
+        left: Expr,
+        /// The relation that must hold.
+        cmp: Comparison,
+        /// The value after the sign.
+        right: Expr,
+    },
 }
 
 /// A declared tensor: `name: [dims] = expr` or `name: [dims] ~ expr`.
@@ -187,7 +231,12 @@ pub enum ExprKind {
     /// `name` or `a.b.c` (no spaces around the dots)
     Path(Vec<Name>),
     /// `name(arg, key: value)`
-    Call { callee: Name, args: Vec<Arg> },
+    Call {
+        /// What is called.
+        callee: Name,
+        /// The arguments, in order.
+        args: Vec<Arg>,
+    },
     /// `[a, b]`
     List(Vec<Expr>),
     /// `{ key: value, ... }`

@@ -18,10 +18,10 @@ pub(super) struct Measures<'a, E: Executor> {
     evaluations: Vec<Protocol<'a, E>>,
 }
 
-/// One evaluation. Its tasks are the same at every measurement, so they are made once.
+/// One evaluation. Its tasks are the same at every measurement, so their visits are made once.
 struct Protocol<'a, E: Executor> {
     maker: TaskMaker<'a, E>,
-    visit: Visit<E>,
+    visits: Vec<Visit<E>>,
     adapt: Adaptation<'a, E>,
 }
 
@@ -31,15 +31,16 @@ impl<'a, E: Executor> Measures<'a, E> {
         let mut evaluations = Vec::new();
         for (evaluation, programs) in arm.evaluations.iter().zip(&programs.evaluations) {
             let maker = TaskMaker::new(setting, &evaluation.tasks, &evaluation.objective, &programs.tasks, &evaluation.name)?;
-            let visit = maker.visit(0)?;
-            if matches!(evaluation.objective, Objective::Sample { .. }) && visit.query_counts().iter().all(|&n| n == 0) {
+            // Fresh tasks stay the same over the visits, too: only what an episode draws is new.
+            let visits: Vec<Visit<E>> = (0..evaluation.episodes).map(|visit| maker.revisit(visit)).collect::<Result<_, _>>()?;
+            if matches!(evaluation.objective, Objective::Sample { .. }) && visits[0].query_counts().iter().all(|&n| n == 0) {
                 return Err(TrainError::Data {
                     name: evaluation.tasks.family().to_owned(),
                     reason: format!("`{}` measures held-out examples, and none are held out; raise `hold_out`", evaluation.name),
                 });
             }
             let adapt = Adaptation::new(exec, arm, &evaluation.adapt, &programs.adapt)?;
-            evaluations.push(Protocol { maker, visit, adapt });
+            evaluations.push(Protocol { maker, visits, adapt });
         }
         let kernels = programs.measures.iter().map(|p| Ok(p.as_ref().map(|p| Kernel::compile(exec, p)).transpose()?)).collect::<Result<_, TrainError>>()?;
         Ok(Measures { kernels, evaluations })
@@ -48,7 +49,7 @@ impl<'a, E: Executor> Measures<'a, E> {
     /// The values of the measures that are due after `step` steps, with their positions in the arm.
     pub fn take(&self, exec: &E, arm: &Arm, world: &[E::Value], state: &State<E>, step: u64) -> Result<Vec<(usize, f64)>, TrainError> {
         let due: Vec<usize> = (0..arm.measures.len()).filter(|&i| is_due(&arm.measures[i], step, arm.train.steps)).collect();
-        let mut adapted: Vec<Option<Vec<E::Value>>> = self.evaluations.iter().map(|_| None).collect();
+        let mut adapted: Vec<Vec<Vec<E::Value>>> = self.evaluations.iter().map(|_| vec![]).collect();
         let mut values = Vec::new();
         for i in due {
             let value = match &arm.measures[i].what {
@@ -57,13 +58,11 @@ impl<'a, E: Executor> Measures<'a, E> {
                 What::Evaluation { name, reduction, .. } => {
                     let position = arm.evaluations.iter().position(|e| e.name == *name).expect("lowering found every evaluation");
                     let protocol = &self.evaluations[position];
-                    if adapted[position].is_none() {
-                        let kept = state.kept_rows(exec, &protocol.visit.places)?;
-                        adapted[position] = Some(protocol.adapt.run(&protocol.maker, &protocol.visit, world, &state.shared, kept, 0)?);
+                    if adapted[position].is_empty() {
+                        adapted[position] = protocol.adapted(exec, world, state)?;
                     }
-                    let params = adapted[position].as_deref().unwrap_or_default();
-                    let per_task = self.per_task(exec, i, protocol, world, params)?;
-                    reduce(*reduction, &counted(&arm.evaluations[position].objective, &protocol.visit, per_task.data()))
+                    let per_task = self.per_task(exec, i, protocol, world, &adapted[position])?;
+                    reduce(*reduction, &counted(&arm.evaluations[position].objective, &protocol.visits[0], &per_task))
                 }
             };
             values.push((i, value));
@@ -85,14 +84,32 @@ impl<'a, E: Executor> Measures<'a, E> {
         })
     }
 
-    fn per_task(&self, exec: &E, i: usize, protocol: &Protocol<E>, world: &[E::Value], params: &[E::Value]) -> Result<Tensor, TrainError> {
+    /// The metric of every task, averaged over its visits.
+    fn per_task(&self, exec: &E, i: usize, protocol: &Protocol<E>, world: &[E::Value], adapted: &[Vec<E::Value>]) -> Result<Vec<f64>, TrainError> {
         let kernel = self.kernels[i].as_ref().expect("a metric of tasks has a program");
-        let results = kernel.run(exec, |input| match input {
-            Input::World(i) => &world[i],
-            Input::Param(i) => &params[i],
-            _ => protocol.visit.find(input).unwrap_or_else(|| unreachable!("a metric does not read {input:?}")),
-        })?;
-        Ok(exec.download(&results[0])?)
+        let mut visits = Vec::new();
+        for (visit, params) in protocol.visits.iter().zip(adapted) {
+            let results = kernel.run(exec, |input| match input {
+                Input::World(i) => &world[i],
+                Input::Param(i) => &params[i],
+                _ => visit.find(input).unwrap_or_else(|| unreachable!("a metric does not read {input:?}")),
+            })?;
+            visits.push(exec.download(&results[0])?.into_data());
+        }
+        Ok((0..visits[0].len()).map(|task| numeric::mean(&visits.iter().map(|v| v[task]).collect::<Vec<_>>())).collect())
+    }
+}
+
+impl<E: Executor> Protocol<'_, E> {
+    /// The parameters of every task after adaptation, visit by visit.
+    fn adapted(&self, exec: &E, world: &[E::Value], state: &State<E>) -> Result<Vec<Vec<E::Value>>, TrainError> {
+        let numbered = self.visits.iter().zip(0..);
+        numbered
+            .map(|(visit, number)| {
+                let kept = state.kept_rows(exec, &visit.places)?;
+                self.adapt.run(&self.maker, visit, world, &state.shared, kept, number)
+            })
+            .collect()
     }
 }
 

@@ -240,6 +240,16 @@ impl<'a, E: Executor> TaskMaker<'a, E> {
 
     /// The tasks of one step: the pool as a whole or a sample of it, or fresh ones.
     pub fn visit(&self, step: u64) -> Result<Visit<E>, TrainError> {
+        self.visit_tasks_of(step, step)
+    }
+
+    /// The tasks of step 0 at another visit.
+    pub fn revisit(&self, visit: u64) -> Result<Visit<E>, TrainError> {
+        self.visit_tasks_of(0, visit)
+    }
+
+    /// The tasks chosen for `step`, with the episodes and examples of visit number `visit`.
+    fn visit_tasks_of(&self, step: u64, visit: u64) -> Result<Visit<E>, TrainError> {
         let (places, ids, latents) = match self.source {
             TaskSource::Fresh { count, .. } => self.fresh(step, *count)?,
             TaskSource::Pool { strata, batch, replace, .. } => {
@@ -259,10 +269,10 @@ impl<'a, E: Executor> TaskMaker<'a, E> {
         let mut values: Vec<E::Value> = latents.iter().map(|t| self.exec.upload(t)).collect::<Result<_, _>>()?;
         let (support, query) = match self.clients {
             Some((table, set)) => {
-                let (support, query) = self.held(table, &ids, step);
+                let (support, query) = self.held(table, &ids, visit);
                 (self.gather(&support, self.support, set)?, self.gather(&query, self.query, set)?)
             }
-            None => self.drawn(step, &ids, &mut values)?,
+            None => self.drawn(visit, &ids, &mut values)?,
         };
         Ok(Visit { places, ids, latents: values, support, query })
     }
@@ -305,7 +315,7 @@ impl<'a, E: Executor> TaskMaker<'a, E> {
     }
 
     /// Draws episodes and examples; the episode's variables join the latents.
-    fn drawn(&self, step: u64, ids: &[TaskId], latents: &mut Vec<E::Value>) -> Result<(Examples<E>, Examples<E>), TrainError> {
+    fn drawn(&self, visit: u64, ids: &[TaskId], latents: &mut Vec<E::Value>) -> Result<(Examples<E>, Examples<E>), TrainError> {
         // A task that a step holds twice is visited twice, with draws of its own.
         let mut visits: HashMap<TaskId, u64> = HashMap::new();
         let repeats: Vec<u64> = ids
@@ -324,7 +334,7 @@ impl<'a, E: Executor> TaskMaker<'a, E> {
             };
             let filled = |leaf: &str, draw: &Draw, dims: &[usize]| {
                 let roots = by_stratum(leaf, draw);
-                let streams = ids.iter().zip(&repeats).map(|(t, &r)| roots[t.stratum].child(t.index).child(step).child(r));
+                let streams = ids.iter().zip(&repeats).map(|(t, &r)| roots[t.stratum].child(t.index).child(visit).child(r));
                 self.exec.upload(&rows(draw, dims, streams))
             };
             let inputs: &[E::Value] = latents;
@@ -357,8 +367,8 @@ impl<'a, E: Executor> TaskMaker<'a, E> {
         }
     }
 
-    /// Which rows of the data set each client uses at a step: support and query.
-    fn held(&self, table: &[Client], ids: &[TaskId], step: u64) -> (Vec<Vec<usize>>, Vec<Vec<usize>>) {
+    /// Which rows of the data set each client uses at a visit: support and query.
+    fn held(&self, table: &[Client], ids: &[TaskId], visit: u64) -> (Vec<Vec<usize>>, Vec<Vec<usize>>) {
         let Objective::Sample { support, query, .. } = self.objective else { return (vec![vec![]; ids.len()], vec![vec![]; ids.len()]) };
         let (support, query) = (*support as usize, *query as usize);
         let root = Stream::new(self.seed, &["examples", self.scope, &self.family.name]);
@@ -370,7 +380,7 @@ impl<'a, E: Executor> TaskMaker<'a, E> {
                     return (client.train.clone(), query);
                 }
                 let mut rows = client.train.clone();
-                root.child(id.index).child(step).shuffle(&mut rows);
+                root.child(id.index).child(visit).shuffle(&mut rows);
                 let query = if self.measures { client.held_out.clone() } else { rows[support..support + query].to_vec() };
                 (rows[..support].to_vec(), query)
             })

@@ -51,6 +51,8 @@ pub trait Backend<E: Element>: Device<E> {
     /// Whether copies along strides are to be taken as they are. Otherwise a broadcast may be an outer product
     /// with ones, which must then keep every bit, the sign of zero included.
     const FAST_STRIDES: bool;
+    /// Whether `clamp` leaves NaN as it is.
+    const CLAMP_KEEPS_NAN: bool;
 }
 
 /// On the CPU dfdx computes a strided index per element (about 1.4 ns), while its `gemm` runs over contiguous
@@ -62,6 +64,7 @@ where
     const NAME: &'static str = "dfdx-cpu";
     const ORDERED_SUM: bool = true;
     const FAST_STRIDES: bool = false;
+    const CLAMP_KEEPS_NAN: bool = true;
 }
 
 /// On a GPU dfdx sums with atomics, in an order that changes from run to run, and cuBLAS adds to +0.
@@ -73,4 +76,5 @@ where
     const NAME: &'static str = "dfdx-cuda";
     const ORDERED_SUM: bool = false;
     const FAST_STRIDES: bool = true;
+    const CLAMP_KEEPS_NAN: bool = false;
 }

@@ -9,6 +9,9 @@ use crate::ir::{Compare, Unary};
 /// A contiguous tensor without its dims.
 pub type Flat<E, D> = Tensor<(usize,), E, D>;
 
+type Matrix<E, D> = Tensor<(usize, usize), E, D>;
+type Matrices<E, D> = Tensor<(usize, usize, usize), E, D>;
+
 /// A row-major tensor seen around one of its axes.
 #[derive(Debug, Clone, Copy)]
 pub struct View {
@@ -70,6 +73,8 @@ pub enum Instruction<E: Element, D: Backend<E>> {
     Compare { f: Compare },
     /// `cond`, `a`, `b`: `a` where `cond` is not 0, else `b`.
     Select,
+    /// `mask` of zeros and ones, `x`: `x` where the mask is 1, else 0, also where `x` is not finite.
+    Keep,
     /// `x`: the sum over the axis, in dfdx's order.
     Sum { view: View },
     /// `x`: the maximum over the axis, NaN left out.
@@ -145,6 +150,7 @@ impl<E: Element, D: Backend<E>> Instruction<E, D> {
                 holds.try_choose(take(2), take(3))
             }
             Instruction::Select => take(0).try_ne(E::default())?.try_choose(take(1), take(2)),
+            Instruction::Keep => keep(take(0), take(1)),
             Instruction::Sum { view } => reduce_sum(take(0), *view),
             Instruction::MaxReduce { view } => reduce_max(take(0), *view),
             Instruction::Broadcast { view } => broadcast(take(0), *view),
@@ -193,7 +199,7 @@ fn matrix<E: Element, D: Backend<E>>(
     rows: usize,
     columns: usize,
     transpose: bool,
-) -> Result<Tensor<(usize, usize), E, D>, D::Err> {
+) -> Result<Matrix<E, D>, D::Err> {
     if transpose {
         return x.try_reshape_like(&(columns, rows))?.try_permute::<_, Axes2<1, 0>>();
     }
@@ -207,7 +213,7 @@ fn matrices<E: Element, D: Backend<E>>(
     rows: usize,
     columns: usize,
     transpose: bool,
-) -> Result<Tensor<(usize, usize, usize), E, D>, D::Err> {
+) -> Result<Matrices<E, D>, D::Err> {
     if transpose {
         return x.try_reshape_like(&(batch, columns, rows))?.try_permute::<_, Axes3<0, 2, 1>>();
     }
@@ -231,6 +237,16 @@ fn unary<E: Element, D: Backend<E>>(f: Unary, x: Flat<E, D>) -> Result<Flat<E, D
         Unary::Cos => x.try_cos(),
         Unary::Tanh => x.try_tanh(),
     }
+}
+
+/// `mask * x`, but 0 instead of NaN where `x` is not finite and dropped, and NaN where it is NaN and kept.
+fn keep<E: Element, D: Backend<E>>(mask: Flat<E, D>, x: Flat<E, D>) -> Result<Flat<E, D>, D::Err> {
+    // -1 where `x` is NaN and -0 elsewhere, then NaN where it is kept too. Adding -0 changes no number.
+    let lost = x.clone().try_clamp(-1.0, 1.0)?.try_abs()?.try_mul(E::round_from(-0.0))?.try_nans_to(-1.0)?;
+    let lost = lost.try_mul(mask.clone())?.try_sqrt()?;
+    let mut kept = x.try_mul(mask)?.try_nans_to(0.0)?;
+    kept.try_axpy(1.0, &lost, 1.0)?;
+    Ok(kept)
 }
 
 fn reduce_sum<E: Element, D: Backend<E>>(x: Flat<E, D>, view: View) -> Result<Flat<E, D>, D::Err> {

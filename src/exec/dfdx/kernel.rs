@@ -50,9 +50,7 @@ enum Source {
 impl<E: Element, D: Backend<E>> Kernel<E, D> {
     /// Compiles a verified program and computes what depends on none of its inputs.
     pub(super) fn compile(device: &D, function: &Function) -> Result<Self, ExecError> {
-        let (places, lowering) = lower::<E, D>(device, function).map_err(|(op, e)| device_error::<D>(op, e))?;
-        let outputs: Vec<Place> = function.outputs.iter().map(|p| places[p.node.index()]).collect();
-        let code = lowering.code;
+        let (code, outputs) = lower(device, function)?;
         let live = live(&code, &outputs);
         let values = evaluate_constants(device, &code, &live)?;
         let mut planner = Planner::new(&code, &live, &outputs);

@@ -1,15 +1,18 @@
 //! Whole programs: random ones against the oracle, and how their values are kept.
 
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 
 use super::*;
-use crate::exec::ExecError;
 use crate::exec::dfdx::Remote;
-use crate::ir::{Binary, Compare, Unary};
+use crate::exec::reference::Reference;
+use crate::exec::{ExecError, Precision};
+use crate::ir::{Binary, Compare, Unary, grad};
 
 /// A program that `choices` describe: each adds one node to those before. Its functions are smooth or exact, so that
-/// rounding stays small; comparisons see inputs alone, so that it cannot turn them.
-fn random_program(choices: &[(u8, u8, u8, u8)]) -> Function {
+/// rounding stays small; comparisons see inputs alone, so that it cannot turn them. The derivatives of a `smooth` one
+/// are so as well.
+fn random_program(choices: &[(u8, u8, u8, u8)], smooth: bool) -> Function {
     const INPUTS: [&[usize]; 5] = [&[], &[4], &[3, 4], &[2, 3, 4], &[4, 3]];
     program(&INPUTS, |b, inputs| {
         let mut nodes = inputs.to_vec();
@@ -21,8 +24,9 @@ fn random_program(choices: &[(u8, u8, u8, u8)]) -> Function {
             let y = alike[second as usize % alike.len()];
             let axis = detail % rank.max(1);
             let small = dims.iter().product::<usize>() < 400;
+            let kinks = |kinks: usize, all: usize| if smooth { all - kinks } else { all };
             let node = match kind % 14 {
-                0 => b.unary([Unary::Neg, Unary::Abs, Unary::Tanh, Unary::Sin, Unary::Cos][detail % 5], x),
+                0 => b.unary([Unary::Neg, Unary::Tanh, Unary::Sin, Unary::Cos, Unary::Abs][detail % kinks(1, 5)], x),
                 1 | 2 => {
                     let z =
                         b.binary([Binary::Add, Binary::Sub, Binary::Mul, Binary::Max, Binary::Min][detail % 5], x, y);
@@ -32,7 +36,8 @@ fn random_program(choices: &[(u8, u8, u8, u8)]) -> Function {
                 4 => b.offset(x, [0.5, -1.0, 0.0][detail % 3]),
                 5 => {
                     let i = inputs[detail % inputs.len()];
-                    let zero = b.full(0.0, &b.dims(i).to_vec());
+                    let dims = b.dims(i).to_vec();
+                    let zero = b.full(0.0, &dims);
                     b.compare([Compare::Lt, Compare::Le, Compare::Eq][detail % 3], zero, i)
                 }
                 6 => {
@@ -42,7 +47,7 @@ fn random_program(choices: &[(u8, u8, u8, u8)]) -> Function {
                     b.select(cond, x, y)
                 }
                 7 if rank > 0 => b.sum(x, axis),
-                8 if rank > 0 => b.reduce_max(x, axis),
+                8 if rank > 0 && !smooth => b.reduce_max(x, axis),
                 9 if small => b.broadcast(x, detail % (rank + 1), 1 + detail % 7),
                 10 if rank > 1 => b.transpose(x),
                 11 if rank > 0 && small => b.pad(x, axis, detail % 3, 1),
@@ -56,16 +61,54 @@ fn random_program(choices: &[(u8, u8, u8, u8)]) -> Function {
     })
 }
 
+/// The outputs of the reference executor.
+fn reference(function: &Function, args: &[Tensor]) -> Vec<Tensor> {
+    let executor = Reference::new(Precision::F64);
+    let kernel = executor.compile(function).unwrap();
+    let values: Vec<_> = args.iter().map(|arg| executor.upload(arg).unwrap()).collect();
+    let outputs = executor.run(&kernel, &values.iter().collect::<Vec<_>>()).unwrap();
+    outputs.iter().map(|value| executor.download(value).unwrap()).collect()
+}
+
 proptest! {
+    #![proptest_config(ProptestConfig { rng_seed: RngSeed::Fixed(1), ..ProptestConfig::with_cases(256) })]
+
     #[test]
-    fn random_programs_agree_with_the_oracle(
+    fn random_programs_agree_with_the_oracle_and_the_reference(
         choices in prop::collection::vec(any::<(u8, u8, u8, u8)>(), 1..40), seed in 1u64..1000,
     ) {
-        let function = random_program(&choices);
+        let function = random_program(&choices, false);
         let args: Vec<Tensor> = function.input_dims().map(|dims| noise(dims, seed)).collect();
-        let wanted = oracle::evaluate(&function, &args);
-        for (found, wanted) in run::<f64>(&function, &args).iter().zip(&wanted) {
-            assert_close(found, wanted, 1e-8, &function);
+        let (oracle, reference) = (oracle::evaluate(&function, &args), reference(&function, &args));
+        for (i, found) in run::<f64>(&function, &args).iter().enumerate() {
+            assert_close(found, &oracle[i], 1e-8, &function);
+            assert_close(found, &reference[i], 1e-8, &function);
+        }
+    }
+
+    #[test]
+    fn gradients_of_random_programs_agree_with_the_reference(
+        choices in prop::collection::vec(any::<(u8, u8, u8, u8)>(), 1..15), seed in 1u64..1000,
+    ) {
+        let function = random_program(&choices, true);
+        let inputs: Vec<&[usize]> = function.input_dims().collect();
+        let gradient = program(&inputs, |b, x| {
+            let outputs = b.inline(&function, x);
+            let sums: Vec<NodeId> = outputs.iter().map(|&y| b.sum_all(y)).collect();
+            let zero = b.constant(0.0);
+            let loss = sums.into_iter().fold(zero, |loss, sum| b.add(loss, sum));
+            let first = grad(b, loss, x);
+            let squares: Vec<NodeId> = first.iter().map(|&g| b.mul(g, g)).collect();
+            let squares: Vec<NodeId> = squares.iter().map(|&g| b.sum_all(g)).collect();
+            let norm = squares.into_iter().fold(zero, |norm, sum| b.add(norm, sum));
+            let second = grad(b, norm, x);
+            [first, second].concat()
+        });
+        let args: Vec<Tensor> = inputs.iter().map(|dims| noise(dims, seed)).collect();
+        let wanted = reference(&gradient, &args);
+        for (found, wanted) in run::<f64>(&gradient, &args).iter().zip(&wanted) {
+            let size = wanted.data().iter().fold(1.0, |size: f64, x| size.max(x.abs()));
+            assert_close(found, wanted, 1e-9 * size, &function);
         }
     }
 }

@@ -1,0 +1,197 @@
+//! Commands, options and their help.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// Experiments in meta-learning, federated learning and fine-tuning, stated in one file, checked before they run, and
+/// recorded so that anyone can replay them.
+#[derive(Debug, Parser)]
+#[command(name = "metadsl", version, propagate_version = true, after_help = EXIT_CODES)]
+pub struct Args {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 fine, 1 the experiment has errors, 2 wrong usage, 3 a claim did not hold, \
+4 a file, device or ledger failed. \
+`replay`: 0 identical, 10 within tolerance, 20 diverged, 30 inconclusive, 40 not comparable. `verify`: a sum of bits, see its help.";
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Check an experiment without running it.
+    ///
+    /// Reads the file and its data, and reports every mistake with its place, the reason and a way to mend it: names,
+    /// dims, parameters out of range, claims about what nobody measures.
+    #[command(after_help = "Example:\n  metadsl check experiments/maml_anil.meta")]
+    Check(Check),
+    /// Show what an experiment will do.
+    ///
+    /// Prints the plan: every default spelled out, arm by arm. The plan is what a run's identity is made of; comments,
+    /// formatting and the order of fields leave it as it is.
+    #[command(after_help = "Examples:\n  metadsl plan experiments/maml_anil.meta\n  metadsl plan experiments/maml_anil.meta --programs --arm maml")]
+    Plan(Plan),
+    /// Run an experiment, check its claims and record it.
+    ///
+    /// Every arm runs under every seed, in parallel, all arms on the same tasks and random streams. Ends with the
+    /// measurements, the claims and the hash of the run, by which `metadsl replay` finds it.
+    #[command(after_help = "Examples:\n  metadsl run experiments/maml_anil.meta\n  metadsl run experiments/maml_sine.meta --set train.steps=2000 --json")]
+    Run(Run),
+    /// Run a recorded experiment again and compare every bit.
+    ///
+    /// Works from the stored plan alone: the `.meta` file is not needed. Says whether every series, every digest of the
+    /// parameters and every weight came out the same, or names the first that did not.
+    #[command(after_help = "Example:\n  metadsl replay 4f1c9a")]
+    Replay(Replay),
+    /// List the runs of a ledger, oldest first.
+    Log(Log),
+    /// Show one run: claims, measurements, identities, environment.
+    #[command(after_help = "Example:\n  metadsl show 4f1c9a --series")]
+    Show(Show),
+    /// Re-hash everything a ledger holds.
+    ///
+    /// Reads every object and every frame of the log, recomputes their hashes and follows every reference. Names each damaged
+    /// file and the runs it touches. The exit code is a sum: 1 a damaged object, 2 a missing object, 4 an object that is
+    /// not what its kind says, 8 a damaged log, 16 an unfinished frame at a log's end, 32 a run that no log lists, 64 a
+    /// file that cannot be read or does not belong there.
+    Verify(Verify),
+}
+
+/// Options of `check`.
+#[derive(Debug, clap::Args)]
+pub struct Check {
+    /// The `.meta` file.
+    pub file: PathBuf,
+    #[command(flatten)]
+    pub overrides: Overrides,
+    /// Print the diagnostics as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `plan`.
+#[derive(Debug, clap::Args)]
+pub struct Plan {
+    /// The `.meta` file.
+    pub file: PathBuf,
+    #[command(flatten)]
+    pub overrides: Overrides,
+    /// Show one arm alone.
+    #[arg(long, value_name = "NAME")]
+    pub arm: Option<String>,
+    /// Show the tensor programs too.
+    #[arg(long)]
+    pub programs: bool,
+    /// Print the plan as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `run`.
+#[derive(Debug, clap::Args)]
+pub struct Run {
+    /// The `.meta` file.
+    pub file: PathBuf,
+    #[command(flatten)]
+    pub overrides: Overrides,
+    #[command(flatten)]
+    pub machine: Machine,
+    #[command(flatten)]
+    pub ledger: LedgerChoice,
+    /// Print one JSON object at the end, and nothing else.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `replay`.
+#[derive(Debug, clap::Args)]
+pub struct Replay {
+    /// The hash of the run, or at least six of its first digits.
+    pub run: String,
+    #[command(flatten)]
+    pub machine: Machine,
+    #[command(flatten)]
+    pub ledger: LedgerChoice,
+    /// Print one JSON object at the end, and nothing else.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `log`.
+#[derive(Debug, clap::Args)]
+pub struct Log {
+    #[command(flatten)]
+    pub ledger: LedgerChoice,
+    /// Print a JSON array.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `show`.
+#[derive(Debug, clap::Args)]
+pub struct Show {
+    /// The hash of the run, or at least six of its first digits.
+    pub run: String,
+    #[command(flatten)]
+    pub ledger: LedgerChoice,
+    /// Show every measured value and not the last ones alone.
+    #[arg(long)]
+    pub series: bool,
+    /// Show the stored plan as RON.
+    #[arg(long)]
+    pub plan: bool,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `verify`.
+#[derive(Debug, clap::Args)]
+pub struct Verify {
+    #[command(flatten)]
+    pub ledger: LedgerChoice,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Changes of an experiment from the command line.
+#[derive(Debug, clap::Args)]
+pub struct Overrides {
+    /// Override a field, an argument, a dim or a `let` in every arm, as `PATH=EXPR`; may be repeated.
+    ///
+    /// The same paths as in an `arm` block: `--set train.steps=100`, `--set train.adapt.rate=0.05`, `--set d=100`.
+    #[arg(long = "set", value_name = "PATH=EXPR")]
+    pub set: Vec<String>,
+}
+
+/// Where programs run.
+#[derive(Debug, clap::Args)]
+pub struct Machine {
+    /// What computes [default: dfdx where this build has it, else reference; `replay`: what the run used].
+    #[arg(long, value_enum)]
+    pub device: Option<Device>,
+    /// The number of threads; arms and seeds run side by side [default: one per core].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+}
+
+/// The devices by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Device {
+    /// dfdx on the CPU.
+    Dfdx,
+    /// dfdx on an NVIDIA GPU; needs a build with `--features cuda`.
+    Cuda,
+    /// Plain loops on the CPU: slow, the same bits on every machine.
+    Reference,
+}
+
+/// Which ledger.
+#[derive(Debug, clap::Args)]
+pub struct LedgerChoice {
+    /// The ledger's folder [default: the nearest `ledger/` upward, else a new `./ledger`].
+    #[arg(long, env = "METADSL_LEDGER", value_name = "DIR")]
+    pub ledger: Option<PathBuf>,
+}

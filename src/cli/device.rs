@@ -1,0 +1,83 @@
+//! Choosing an executor, and running all cells of a plan on it.
+
+use rayon::prelude::*;
+
+use super::args::{Device, Machine};
+use super::failure::Failure;
+use crate::exec::reference::Reference;
+use crate::exec::{ExecError, Numerics};
+use crate::ir::Precision;
+use crate::plan::{Arm, Plan};
+use crate::rng;
+use crate::train::{Cell, DataSets, Observer, TrainError, run_cell};
+
+/// Raised whenever the same plan may give other bits on the same executor.
+const NUMERICS_EPOCH: u32 = 1;
+
+/// The device of a run: what was asked for, or the best this build has.
+pub fn choose(machine: &Machine) -> Device {
+    machine.device.unwrap_or(if cfg!(feature = "dfdx") { Device::Dfdx } else { Device::Reference })
+}
+
+/// The name of a device's executor class.
+pub fn executor_name(device: Device) -> &'static str {
+    match device {
+        Device::Dfdx => "dfdx-cpu",
+        Device::Cuda => "dfdx-cuda",
+        Device::Reference => "reference",
+    }
+}
+
+/// The device whose executor class has that name.
+pub fn by_executor_name(name: &str) -> Option<Device> {
+    [Device::Dfdx, Device::Cuda, Device::Reference].into_iter().find(|&d| executor_name(d) == name)
+}
+
+/// What decides the bits of a run on a device, besides plan, data and seed.
+pub fn numerics(device: Device, plan: &Plan) -> Numerics {
+    let mut precisions: Vec<&str> = plan.arms.iter().map(|a| a.train.precision.name()).collect();
+    precisions.sort_unstable();
+    precisions.dedup();
+    Numerics {
+        executor: executor_name(device).to_owned(),
+        precision: precisions.join("+"),
+        epoch: NUMERICS_EPOCH,
+        random: rng::GENERATOR.to_owned(),
+    }
+}
+
+/// Runs every arm under every seed, side by side; cells come in the order arms, seeds.
+pub fn run_all(device: Device, machine: &Machine, plan: &Plan, sets: &DataSets, observer: &dyn Observer) -> Result<Vec<Cell>, Failure> {
+    let threads = machine.threads.map_or(0, usize::from);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
+    let work: Vec<(&Arm, u64)> = plan.arms.iter().flat_map(|arm| plan.seeds.iter().map(move |&seed| (arm, seed))).collect();
+    let cells: Result<Vec<Cell>, TrainError> =
+        pool.install(|| work.par_iter().map(|&(arm, seed)| cell(device, arm, seed, sets, observer)).collect());
+    Ok(cells?)
+}
+
+fn cell(device: Device, arm: &Arm, seed: u64, sets: &DataSets, observer: &dyn Observer) -> Result<Cell, TrainError> {
+    let precision = arm.train.precision;
+    match (device, precision) {
+        (Device::Reference, _) => run_cell(&Reference::new(precision), arm, seed, sets, observer),
+        #[cfg(feature = "dfdx")]
+        (Device::Dfdx, Precision::F32) => run_cell(&crate::exec::dfdx::Dfdx::<f32, _>::cpu(), arm, seed, sets, observer),
+        #[cfg(feature = "dfdx")]
+        (Device::Dfdx, Precision::F64) => run_cell(&crate::exec::dfdx::Dfdx::<f64, _>::cpu(), arm, seed, sets, observer),
+        #[cfg(feature = "cuda")]
+        (Device::Cuda, Precision::F32) => run_cell(&crate::exec::dfdx::Dfdx::<f32, _>::cuda()?, arm, seed, sets, observer),
+        #[cfg(feature = "cuda")]
+        (Device::Cuda, Precision::F64) => run_cell(&crate::exec::dfdx::Dfdx::<f64, _>::cuda()?, arm, seed, sets, observer),
+        #[cfg(not(feature = "dfdx"))]
+        (Device::Dfdx, Precision::F32 | Precision::F64) => Err(absent("dfdx", "cargo build --release", "--device reference")),
+        #[cfg(not(feature = "cuda"))]
+        (Device::Cuda, Precision::F32 | Precision::F64) => Err(absent("cuda", "cargo build --release --features cuda", "--device dfdx")),
+    }
+}
+
+/// A device that this build was made without.
+#[cfg(not(feature = "cuda"))]
+fn absent(device: &str, build: &str, instead: &str) -> TrainError {
+    let advice = format!("this build has no device `{device}`; build it with `{build}`, or run with `{instead}`");
+    TrainError::Exec(ExecError::Unavailable(advice))
+}

@@ -1,0 +1,74 @@
+//! Why a command could not do its work.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use thiserror::Error;
+
+use crate::exec::ExecError;
+use crate::hash::DecodeError;
+use crate::ledger::LedgerError;
+use crate::plan::PlanError;
+use crate::train::TrainError;
+
+/// A command's failure; each says what to do about it.
+#[derive(Debug, Error)]
+pub enum Failure {
+    /// The experiment has errors, which have been printed.
+    #[error("the experiment has errors")]
+    Experiment,
+    /// An option that does not fit, beyond what the parser of options sees.
+    #[error("{0}")]
+    Usage(String),
+    /// A file could not be read.
+    #[error("`{path}` cannot be read: {error}", path = path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The output could not be written.
+    #[error("the output cannot be written: {0}")]
+    Write(#[from] std::io::Error),
+    /// The device failed.
+    #[error(transparent)]
+    Exec(#[from] ExecError),
+    /// Training failed.
+    #[error(transparent)]
+    Train(#[from] TrainError),
+    /// The ledger failed.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// A stored object is not what it should be.
+    #[error("the stored {what} cannot be read: {error}; `metadsl verify` tells what is damaged")]
+    Decode {
+        /// The object.
+        what: &'static str,
+        /// Why.
+        error: DecodeError,
+    },
+    /// A stored plan is not whole.
+    #[error("the stored plan is not whole: {0}; `metadsl verify` tells what is damaged")]
+    Plan(#[from] PlanError),
+    /// The threads could not be started.
+    #[error("the worker threads cannot be started: {0}")]
+    Threads(#[from] rayon::ThreadPoolBuildError),
+}
+
+impl Failure {
+    /// Prints the failure; gives the exit code.
+    pub fn report(&self) -> ExitCode {
+        if !matches!(self, Failure::Experiment) {
+            // Nobody is left to tell where this fails.
+            let _ = writeln!(anstream::stderr(), "error: {self}");
+        }
+        match self {
+            Failure::Experiment => ExitCode::from(1),
+            Failure::Usage(_) => ExitCode::from(2),
+            Failure::Write(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+            _ => ExitCode::from(4),
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! Reading an experiment and its data from files.
+
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use super::args::Overrides;
+use super::failure::Failure;
+use crate::catalog::{Csv, Loss, Metric};
+use crate::data::{self, CsvOptions, DataError, DataSet, Header};
+use crate::diag::{self, Diagnostic, Severity, Sink, Span};
+use crate::lang::{self, Compiled};
+use crate::plan::{Arm, Objective, Plan, What};
+use crate::syntax;
+use crate::syntax::ast::{Field, ItemKind};
+use crate::train::DataSets;
+
+/// The largest `.meta` file that is read at all.
+const MAX_SOURCE: u64 = 16 << 20;
+
+/// A checked experiment, with its text and data.
+pub struct Loaded {
+    /// The name of the file, as it was given.
+    pub name: String,
+    /// The text of the file, as it is.
+    pub source: String,
+    /// What diagnostics point into: the text and the overrides of the command line.
+    pub text: String,
+    /// What was found, warnings included.
+    pub diagnostics: Vec<Diagnostic>,
+    /// The plan and the data; none where there are errors.
+    pub experiment: Option<Experiment>,
+}
+
+/// A plan with the data it needs.
+pub struct Experiment {
+    /// The plan.
+    pub plan: Plan,
+    /// The files behind the data sets.
+    pub files: Vec<DataBytes>,
+    /// The data sets.
+    pub sets: DataSets,
+}
+
+/// A data file.
+pub struct DataBytes {
+    /// The data set's name.
+    pub name: String,
+    /// The path as the experiment writes it.
+    pub path: String,
+    /// The content.
+    pub bytes: Vec<u8>,
+}
+
+/// Reads, parses and checks an experiment, and loads its data.
+pub fn load(file: &Path, overrides: &Overrides) -> Result<Loaded, Failure> {
+    let read = |error| Failure::Read { path: file.to_owned(), error };
+    let size = std::fs::metadata(file).map_err(read)?.len();
+    if size > MAX_SOURCE {
+        return Err(Failure::Usage(format!("`{}` has {size} bytes; an experiment is a text of a few kilobytes", file.display())));
+    }
+    let source = String::from_utf8(std::fs::read(file).map_err(read)?)
+        .map_err(|e| Failure::Usage(format!("`{}` is not UTF-8 text: byte {} is not part of a character", file.display(), e.utf8_error().valid_up_to())))?;
+    let mut text = source.clone();
+    let mut sink = Sink::new();
+    let set = append_overrides(&mut text, overrides)?;
+    let mut tree = syntax::parse(&text, &mut sink);
+    let set = take_overrides(&mut tree, set);
+    // A text that could not be read whole is not checked: half of it would be reported as missing.
+    let compiled = if sink.has_errors() { None } else { lang::compile(&tree, &set, &mut sink) };
+    let experiment = compiled.and_then(|compiled| with_data(compiled, file.parent().unwrap_or(Path::new(".")), &mut sink));
+    let failed = sink.has_errors();
+    let experiment = experiment.filter(|_| !failed);
+    Ok(Loaded { name: file.display().to_string(), source, text, diagnostics: sink.finish(), experiment })
+}
+
+/// Overrides become `arm` blocks behind the text, so that the one parser reads them and messages can show them.
+fn append_overrides(text: &mut String, overrides: &Overrides) -> Result<usize, Failure> {
+    for set in &overrides.set {
+        if !set.contains('=') || set.contains(['\n', '{', '}', ';']) && !set.contains("= {") {
+            return Err(Failure::Usage(format!("`--set {set}` is not of the form PATH=EXPR, such as `train.steps=100`")));
+        }
+        text.push_str(&format!("\narm command_line {{ {set} }}"));
+    }
+    if !overrides.set.is_empty() {
+        text.push('\n');
+    }
+    Ok(overrides.set.len())
+}
+
+/// Takes the last `count` arms, which [`append_overrides`] wrote, out of the tree.
+fn take_overrides(tree: &mut syntax::File, count: usize) -> Vec<Field> {
+    let at = tree.items.len().saturating_sub(count);
+    let taken = tree.items.split_off(at);
+    taken.into_iter().flat_map(|item| if let ItemKind::Arm { fields, .. } = item.kind { fields } else { vec![] }).collect()
+}
+
+/// Loads the data sets of a plan; a file that does not fit becomes a diagnostic at its `data` item.
+fn with_data(compiled: Compiled, folder: &Path, sink: &mut Sink) -> Option<Experiment> {
+    let Compiled { plan, files } = compiled;
+    let mut sets = DataSets::new();
+    let mut loaded = Vec::new();
+    for file in files {
+        let csv = plan.arms.iter().flat_map(|a| &a.data).find(|d| d.name == file.name).map(|d| d.csv.clone())?;
+        let path: PathBuf = folder.join(&file.path);
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                sink.push(
+                    Diagnostic::error("E0601", file.span, format!("`{}` cannot be read: {error}", file.path))
+                        .help(format!("the path is taken from the folder of the `.meta` file: {}", path.display())),
+                );
+                continue;
+            }
+        };
+        match read_set(&bytes, &csv) {
+            Ok(set) => {
+                check_set(&plan, &file.name, &set, file.span, sink);
+                sets.insert(file.name.clone(), set);
+                loaded.push(DataBytes { name: file.name, path: file.path, bytes });
+            }
+            Err(error) => sink.push(Diagnostic::error("E0602", file.span, format!("`{}`: {error}", file.path)).help(error.help())),
+        }
+    }
+    (!sink.has_errors()).then_some(Experiment { plan, files: loaded, sets })
+}
+
+/// Reads a data set from the bytes of its file.
+pub fn read_set(bytes: &[u8], csv: &Csv) -> Result<DataSet, DataError> {
+    let options = CsvOptions {
+        features: csv.first_feature as usize..csv.end_feature as usize,
+        label: csv.label as usize,
+        scale: csv.scale,
+        header: Header::Auto,
+    };
+    data::read_csv(bytes, &options)
+}
+
+/// The data sets of a plan from the contents of its files.
+pub fn read_sets(plan: &Plan, contents: &BTreeMap<String, Vec<u8>>) -> Result<DataSets, String> {
+    let mut sets = DataSets::new();
+    for source in plan.arms.iter().flat_map(|a| &a.data) {
+        let bytes = contents.get(&source.name).ok_or_else(|| format!("data `{}` is missing", source.name))?;
+        sets.insert(source.name.clone(), read_set(bytes, &source.csv).map_err(|e| format!("data `{}`: {e}", source.name))?);
+    }
+    Ok(sets)
+}
+
+/// Class numbers must lie within the model's outputs.
+fn check_set(plan: &Plan, name: &str, set: &DataSet, span: Span, sink: &mut Sink) {
+    for arm in &plan.arms {
+        let reads = arm.families.iter().any(|f| f.source.as_ref().is_some_and(|s| s.data == name));
+        let classes = arm.model.forward.output_dims().next().and_then(|d| d.first().copied()).unwrap_or(0);
+        if reads && takes_classes(arm) && set.classes > classes {
+            sink.push(
+                Diagnostic::error("E0603", span, format!("the data has {} classes, but the model predicts {classes}", set.classes))
+                    .help("widen the model's output, or check the `label` column"),
+            );
+        }
+    }
+}
+
+fn takes_classes(arm: &Arm) -> bool {
+    let objectives = arm.evaluations.iter().map(|e| &e.objective).chain([&arm.train.objective]);
+    let mut losses = objectives.filter_map(|o| if let Objective::Sample { loss, .. } = o { Some(*loss) } else { None });
+    let accuracy = arm.measures.iter().any(|m| matches!(m.what, What::Evaluation { metric: Metric::Accuracy, .. }));
+    accuracy || losses.any(|l| l == Loss::CrossEntropy)
+}
+
+impl Loaded {
+    /// The experiment, or the failure after printing its errors. Warnings are printed either way.
+    pub fn or_report(self) -> Result<(Experiment, String), Failure> {
+        self.print_diagnostics()?;
+        match self.experiment {
+            Some(experiment) => Ok((experiment, self.source)),
+            None => Err(Failure::Experiment),
+        }
+    }
+
+    /// Prints the diagnostics on the error stream.
+    pub fn print_diagnostics(&self) -> Result<(), Failure> {
+        if !self.diagnostics.is_empty() {
+            let colour = std::io::stderr().is_terminal();
+            write!(anstream::stderr(), "{}", diag::render(&self.text, &self.name, &self.diagnostics, colour))?;
+        }
+        Ok(())
+    }
+
+    /// Whether any diagnostic is an error.
+    pub fn has_errors(&self) -> bool {
+        self.diagnostics.iter().any(|d| d.severity == Severity::Error)
+    }
+}

@@ -1,0 +1,41 @@
+//! The command line: the one place that prints, and that reads the clock and the environment.
+
+mod args;
+mod check;
+mod device;
+mod failure;
+mod load;
+mod log;
+mod plan;
+mod progress;
+mod record;
+mod replay;
+mod run;
+mod show;
+mod table;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Args, Command};
+pub use failure::Failure;
+
+/// Runs the command line of this process; gives its exit code.
+pub fn main() -> ExitCode {
+    let args = Args::parse();
+    let done = match &args.command {
+        Command::Check(options) => check::check(options),
+        Command::Plan(options) => plan::plan(options),
+        Command::Run(options) => run::run(options),
+        Command::Replay(options) => replay::replay(options),
+        Command::Log(options) => log::log(options),
+        Command::Show(options) => show::show(options),
+        Command::Verify(options) => verify::verify(options),
+    };
+    match done {
+        Ok(code) => code,
+        Err(failure) => failure.report(),
+    }
+}

@@ -1,0 +1,285 @@
+//! The plan as text: stable, one fact a line, so that two plans can be compared line by line.
+
+use std::fmt::{self, Display, Write};
+
+use super::types::*;
+use crate::catalog::{Budget, Metric, Outer, Partition, Reduction, Sees, Simplex, Solver, Through, Weights};
+use crate::ir::{Binary, Function, Node, NodeId, Op, Unary};
+
+/// The text of a plan.
+pub fn plan(plan: &Plan) -> String {
+    let mut out = String::new();
+    write(&mut out, plan).expect("writing to a string does not fail");
+    out
+}
+
+/// The text of one arm.
+pub fn arm(arm: &Arm) -> String {
+    let mut out = String::new();
+    write_arm(&mut out, arm).expect("writing to a string does not fail");
+    out
+}
+
+fn write(out: &mut String, plan: &Plan) -> fmt::Result {
+    writeln!(out, "experiment {} (edition {})", plan.experiment, plan.edition)?;
+    writeln!(out, "seeds {}", list(&plan.seeds))?;
+    for arm in &plan.arms {
+        writeln!(out)?;
+        write_arm(out, arm)?;
+    }
+    if !plan.claims.is_empty() {
+        writeln!(out, "\nclaims")?;
+    }
+    for claim in &plan.claims {
+        writeln!(out, "  {claim}")?;
+    }
+    Ok(())
+}
+
+fn write_arm(out: &mut String, arm: &Arm) -> fmt::Result {
+    writeln!(out, "arm {}", arm.name)?;
+    for source in &arm.data {
+        let csv = &source.csv;
+        writeln!(out, "  data {}", source.name)?;
+        writeln!(out, "    csv, x = columns {}..{} times {}, y = column {}", csv.first_feature, csv.end_feature, csv.scale, csv.label)?;
+    }
+    if !arm.world.is_empty() {
+        writeln!(out, "  world, once per seed")?;
+        write_sampler(out, &arm.world)?;
+    }
+    for family in &arm.families {
+        write_family(out, family)?;
+    }
+    writeln!(out, "  model {}", arm.model.name)?;
+    write_sampler(out, &arm.model.init)?;
+    write_function(out, &arm.model.forward)?;
+    write_train(out, &arm.train)?;
+    for e in &arm.evaluations {
+        writeln!(out, "  evaluate {}", e.name)?;
+        writeln!(out, "    tasks: {}, the same at every measurement", Tasks(&e.tasks))?;
+        if e.episodes > 1 {
+            writeln!(out, "    episodes: the mean of {} visits to each task", e.episodes)?;
+        }
+        write_objective(out, &e.objective)?;
+        write_adapt(out, &e.adapt)?;
+    }
+    for m in &arm.measures {
+        writeln!(out, "  measure {} every {} steps", m.name, m.every)?;
+        match &m.what {
+            What::State { metric, function } => {
+                let name = match metric {
+                    crate::catalog::StateMetric::Value => "value",
+                    crate::catalog::StateMetric::SubspaceDistance => "subspace distance",
+                };
+                writeln!(out, "    {name} of the state")?;
+                write_function(out, function)?;
+            }
+            What::Evaluation { name, metric, reduction } => {
+                writeln!(out, "    {} over tasks of {} under {name}", reduction_name(reduction), metric_name(*metric))?;
+            }
+            What::Mass { strata } => writeln!(out, "    weight of the tasks in {}", list(strata))?,
+        }
+    }
+    Ok(())
+}
+
+fn write_family(out: &mut String, family: &Family) -> fmt::Result {
+    writeln!(out, "  tasks {}", family.name)?;
+    if let Some(source) = &family.source {
+        let partition = match &source.partition {
+            Partition::Iid { clients } => format!("iid over {clients} clients"),
+            Partition::Shards { clients, classes } => format!("shards over {clients} clients, {classes} labels each"),
+            Partition::Dirichlet { clients, alpha } => format!("dirichlet({alpha}) over {clients} clients"),
+        };
+        writeln!(out, "    from {}, {partition}, {} of each client's examples held out", source.data, source.hold_out)?;
+    }
+    for stratum in &family.strata {
+        if family.strata.len() > 1 || stratum.name != "all" {
+            writeln!(out, "    stratum {} of {}", stratum.name, stratum.count)?;
+        }
+        if !stratum.task.is_empty() {
+            writeln!(out, "    once per task")?;
+            write_sampler(out, &stratum.task)?;
+        }
+    }
+    for (when, sampler) in [("once per visit", &family.episode), ("once per example", &family.example)] {
+        if !sampler.is_empty() {
+            writeln!(out, "    {when}")?;
+            write_sampler(out, sampler)?;
+        }
+    }
+    if let Some(risk) = &family.risk {
+        writeln!(out, "    risk")?;
+        write_function(out, risk)?;
+    }
+    Ok(())
+}
+
+fn write_train(out: &mut String, train: &Train) -> fmt::Result {
+    writeln!(out, "  train for {} steps in {}", train.steps, train.precision.name())?;
+    writeln!(out, "    tasks: {}", Tasks(&train.tasks))?;
+    write_objective(out, &train.objective)?;
+    write_adapt(out, &train.adapt)?;
+    if !train.adapt.is_empty() && !matches!(train.outer, Outer::Average { .. }) {
+        let through = match train.through {
+            Through::Exact => "exact, to second order through every inner step",
+            Through::FirstOrder => "first order, inner gradients count as constants",
+            Through::Stop => "stopped, adapted parameters count as constants",
+            Through::Difference => "none, the outer gradient is start minus mean end",
+        };
+        writeln!(out, "    through: {through}")?;
+    }
+    if !train.keep.is_empty() {
+        writeln!(out, "    keep: {} with their task between steps", list(&train.keep))?;
+    }
+    let outer = match &train.outer {
+        Outer::Mean => "mean over tasks".to_owned(),
+        Outer::Worst { over, ascent, sees } => format!(
+            "worst mixture over {}, ascent {ascent} on {} losses",
+            if *over == Simplex::Task { "tasks" } else { "strata" },
+            if *sees == Sees::Raw { "raw" } else { "weighted" }
+        ),
+        Outer::Average { weights } => {
+            format!("average of the adapted parameters, {}", if *weights == Weights::Examples { "by examples" } else { "uniform" })
+        }
+    };
+    writeln!(out, "    outer: {outer}")?;
+    match &train.update {
+        Some(update) => writeln!(out, "    update: {}", SolverText(update)),
+        None => Ok(()),
+    }
+}
+
+fn write_objective(out: &mut String, objective: &Objective) -> fmt::Result {
+    match objective {
+        Objective::Risk => writeln!(out, "    loss: population risk"),
+        Objective::Sample { loss, support: 0, .. } => writeln!(out, "    loss: {} over all examples a client holds", loss.name()),
+        Objective::Sample { loss, support, query } => writeln!(out, "    loss: {} over {support} support and {query} query examples", loss.name()),
+    }
+}
+
+fn write_adapt(out: &mut String, blocks: &[Block]) -> fmt::Result {
+    if blocks.is_empty() {
+        return writeln!(out, "    adapt: none");
+    }
+    for block in blocks {
+        let budget = match (block.budget, &block.solver) {
+            (_, Solver::ClosedForm { .. }) => String::new(),
+            (Budget::Steps { count }, _) => format!(", {count} steps"),
+            (Budget::Epochs { count }, _) => format!(", {count} epochs"),
+        };
+        let batch = block.batch.map(|b| format!(" of batches of {b}")).unwrap_or_default();
+        writeln!(out, "    adapt: {} by {}{budget}{batch}", list(&block.on), SolverText(&block.solver))?;
+    }
+    Ok(())
+}
+
+fn write_sampler(out: &mut String, sampler: &Sampler) -> fmt::Result {
+    for draw in &sampler.draws {
+        writeln!(out, "      {}: {:?} ~ {}", draw.name, draw.dims, format!("{:?}", draw.law).to_lowercase())?;
+    }
+    write_function(out, &sampler.function)
+}
+
+/// A function as one formula per output; values used more than once get a line of their own.
+fn write_function(out: &mut String, f: &Function) -> fmt::Result {
+    let mut uses = vec![0usize; f.nodes.len()];
+    f.nodes.iter().flat_map(|n| &n.args).for_each(|a| uses[a.index()] += 1);
+    let own_line = |i: usize| uses[i] > 1 && !matches!(f.nodes[i].op, Op::Input { .. } | Op::Const { .. } | Op::Broadcast { .. } | Op::Reshape { .. });
+    for i in (0..f.nodes.len()).filter(|&i| own_line(i)) {
+        writeln!(out, "      %{i}: {:?} = {}", f.nodes[i].dims, formula(f, NodeId::new(i), &own_line, true))?;
+    }
+    for port in &f.outputs {
+        writeln!(out, "      {}: {:?} = {}", port.name, f.dims(port.node), formula(f, port.node, &own_line, false))?;
+    }
+    Ok(())
+}
+
+fn formula(f: &Function, node: NodeId, own_line: &dyn Fn(usize) -> bool, top: bool) -> String {
+    if !top && own_line(node.index()) {
+        return format!("%{}", node.index());
+    }
+    let Node { op, args, .. } = &f.nodes[node.index()];
+    let arg = |i: usize| formula(f, args[i], own_line, false);
+    match op {
+        Op::Input { index, .. } => f.inputs[*index].name.clone(),
+        Op::Const { value } => value.0.to_string(),
+        // Shape changes carry no meaning of their own here; the dims are shown at the left.
+        Op::Broadcast { .. } | Op::Reshape { .. } => arg(0),
+        Op::Unary { f: Unary::Neg } => format!("-{}", arg(0)),
+        Op::Binary { f: b @ (Binary::Add | Binary::Sub | Binary::Mul | Binary::Div) } => {
+            let sign = match b {
+                Binary::Add => "+",
+                Binary::Sub => "-",
+                Binary::Mul => "*",
+                _ => "/",
+            };
+            format!("({} {sign} {})", arg(0), arg(1))
+        }
+        Op::MatMul { transpose_a, transpose_b } => {
+            let mark = |t: &bool| if *t { "'" } else { "" };
+            format!("({}{} @ {}{})", arg(0), mark(transpose_a), arg(1), mark(transpose_b))
+        }
+        Op::Reduce { axis, .. } => format!("{}({}, axis {axis})", op.name(), arg(0)),
+        Op::Iota { dims, axis } => format!("iota({dims:?}, axis {axis})"),
+        Op::Permute { order } => format!("permute({}, {order:?})", arg(0)),
+        Op::Slice { axis, start, len } => format!("slice({}, axis {axis}, {start}..{})", arg(0), start + len),
+        Op::Pad { axis, before, after } => format!("pad({}, axis {axis}, {before}, {after})", arg(0)),
+        Op::Unary { .. } | Op::Binary { .. } | Op::Compare { .. } | Op::Select | Op::SolveSpd | Op::Detach => {
+            let args: Vec<String> = (0..args.len()).map(arg).collect();
+            format!("{}({})", op.name(), args.join(", "))
+        }
+    }
+}
+
+struct Tasks<'a>(&'a TaskSource);
+
+impl Display for Tasks<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            TaskSource::Fresh { family, count } => write!(f, "{count} fresh draws of {family}"),
+            TaskSource::Pool { family, strata, batch, replace } => {
+                let total: u64 = strata.iter().map(|s| s.count).sum();
+                let parts: Vec<String> = strata.iter().map(|s| format!("{} {}", s.count, s.name)).collect();
+                write!(f, "{batch} of {total} tasks of {family} ({})", parts.join(", "))?;
+                if *replace { write!(f, ", with replacement") } else { Ok(()) }
+            }
+        }
+    }
+}
+
+struct SolverText<'a>(&'a Solver);
+
+impl Display for SolverText<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Solver::Sgd { rate, momentum, weight_decay } => {
+                write!(f, "sgd, rate {rate}, momentum {momentum}, weight decay {weight_decay}")
+            }
+            Solver::Adam { rate, beta1, beta2, epsilon } => write!(f, "adam, rate {rate}, beta {beta1} and {beta2}, epsilon {epsilon}"),
+            Solver::ClosedForm { penalty } => write!(f, "closed form, penalty {penalty}"),
+        }
+    }
+}
+
+fn metric_name(metric: Metric) -> &'static str {
+    match metric {
+        Metric::Loss { loss } => loss.name(),
+        Metric::Accuracy => "accuracy",
+        Metric::Risk => "risk",
+    }
+}
+
+fn reduction_name(reduction: &Reduction) -> String {
+    match reduction {
+        Reduction::Mean => "mean".into(),
+        Reduction::Max => "maximum".into(),
+        Reduction::Min => "minimum".into(),
+        Reduction::Std => "standard deviation".into(),
+        Reduction::Quantile { q } => format!("quantile {q}"),
+    }
+}
+
+fn list<T: Display>(items: &[T]) -> String {
+    items.iter().map(T::to_string).collect::<Vec<_>>().join(", ")
+}

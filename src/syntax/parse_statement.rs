@@ -1,0 +1,492 @@
+//! Settings, declarations and definitions, and statements that stand where they do not belong.
+
+use pest::iterators::Pair;
+
+use crate::diag::{Diagnostic, Span, closest};
+
+use super::ast::{Decl, Dims, Expr, ExprKind, Field, Name};
+use super::parse::{Builder, Rule, take, word};
+use super::parse_rest::first_word;
+
+/// The keywords that start an item.
+const ITEMS: [&str; 13] = [
+    "edition",
+    "experiment",
+    "dim",
+    "let",
+    "data",
+    "world",
+    "tasks",
+    "model",
+    "train",
+    "evaluate",
+    "arm",
+    "measure",
+    "sweep",
+];
+const IN_TASKS: [&str; 3] = ["stratum", "episode", "example"];
+const IN_MODEL: [&str; 3] = ["param", "group", "let"];
+
+/// Whether a statement may start with this keyword somewhere.
+pub(super) fn is_keyword(word: &str) -> bool {
+    ITEMS.contains(&word) || IN_TASKS.contains(&word) || IN_MODEL.contains(&word) || word == "expect"
+}
+
+/// Where a statement stands; the word is the keyword of the block.
+#[derive(Clone, Copy)]
+pub(super) enum Place<'p> {
+    /// Outside every block.
+    Top,
+    /// `world`, `stratum`, `episode` or `example`.
+    Draws(&'p str),
+    /// `tasks`.
+    Tasks,
+    /// `model`.
+    Model,
+    /// `group` in a model.
+    Group,
+    /// `train`, `evaluate` or `arm`.
+    Settings(&'p str),
+}
+
+impl Place<'_> {
+    /// What may stand there.
+    fn holds(self) -> String {
+        match self {
+            Place::Top => "an item such as `let`, `train` or `measure`".to_owned(),
+            Place::Draws(word) => format!("a declaration such as `x: [d] ~ normal`, as `{word}` holds nothing else"),
+            Place::Tasks => "a declaration, a setting, or a `stratum`, `episode` or `example` block".to_owned(),
+            Place::Model => "`param`, `group`, `let`, or the value that the model predicts".to_owned(),
+            Place::Group => "a `param` declaration, as `group` holds nothing else".to_owned(),
+            Place::Settings(word) => format!("a setting such as `steps = 500`, as `{word}` holds nothing else"),
+        }
+    }
+
+    fn keywords(self) -> &'static [&'static str] {
+        match self {
+            Place::Top => &[
+                "edition",
+                "experiment",
+                "dim",
+                "let",
+                "data",
+                "world",
+                "tasks",
+                "model",
+                "train",
+                "evaluate",
+                "arm",
+                "measure",
+                "sweep",
+                "expect",
+            ],
+            Place::Tasks => &IN_TASKS,
+            Place::Model => &IN_MODEL,
+            Place::Group => &["param"],
+            Place::Draws(_) | Place::Settings(_) => &[],
+        }
+    }
+}
+
+/// The parts of a `binding` statement.
+pub(super) struct Binding {
+    /// `dim`, `let`, ...
+    pub(super) keyword: Name,
+    /// The declared name.
+    pub(super) name: Option<Name>,
+    /// The dims after `:`.
+    pub(super) dims: Option<Dims>,
+    /// Whether the value is drawn.
+    pub(super) drawn: bool,
+    /// The value after `=` or `~`.
+    pub(super) value: Option<Expr>,
+    /// `on`, `every`, `in` with their values.
+    pub(super) clauses: Vec<(Name, Expr)>,
+}
+
+impl Builder<'_, '_> {
+    /// `NAME: [dims] = EXPR` and the clauses after it. Whatever is missing has been reported.
+    pub(super) fn binding(&mut self, pair: Pair<Rule>) -> Option<Binding> {
+        let given = self.report.given();
+        let mut parts = pair.into_inner();
+        let keyword = self.name(&parts.next()?);
+        let name = take(&mut parts, Rule::name).filter(|n| keyword.text != "sweep" || n.as_str() != "in");
+        let name = name.map(|n| self.declared(&n));
+        if name.is_none() {
+            self.missing_name(&keyword);
+        }
+        let annotation = take(&mut parts, Rule::annotation);
+        let assign = take(&mut parts, Rule::assign);
+        let value = take(&mut parts, Rule::expr);
+        let mut dims = None;
+        let mut drawn = false;
+        if let Some(assign) = &assign {
+            drawn = match keyword.text.as_str() {
+                "sweep" => {
+                    let span = self.span(assign);
+                    let message = "the values of a sweep stand after `in`";
+                    self.report.push(Diagnostic::error("E0113", span, message).fix(span, "in", "write `in`"));
+                    false
+                }
+                "param" => self.check_assign(assign, true, "a parameter"),
+                other => self.check_assign(assign, false, &format!("a `{other}`")),
+            };
+        }
+        let mut value = value.map(|v| self.expr(v));
+        if let Some(annotation) = annotation {
+            match (&assign, keyword.text.as_str()) {
+                (None, "dim" | "let" | "data" | "measure") => value = self.colon_for_equals(annotation),
+                (_, "let" | "param") => dims = self.dims(annotation),
+                _ => {
+                    let message = format!("a `{}` has no dims", keyword.text);
+                    self.report.push(Diagnostic::error("E0123", self.span(&annotation), message));
+                }
+            }
+        }
+        let mut clauses = Vec::new();
+        while let Some(clause) = take(&mut parts, Rule::clause) {
+            clauses.extend(self.clause(clause));
+        }
+        let rest = take(&mut parts, Rule::rest);
+        if self.report.given() == given {
+            let needs_sign = keyword.text != "sweep" || clauses.is_empty();
+            let end = name.as_ref().map_or(keyword.span, |n| n.span);
+            match (&assign, &value, &rest) {
+                (Some(sign), None, rest) => self.missing_value(sign, rest.as_ref()),
+                (None, None, rest) if needs_sign => self.missing_sign(&keyword, end, rest.as_ref()),
+                (_, value, Some(rest)) => {
+                    self.unexpected(rest, "the end of the line", value.is_some() || !clauses.is_empty())
+                }
+                _ => {}
+            }
+        }
+        Some(Binding { keyword, name, dims, drawn, value, clauses })
+    }
+
+    /// `from NAME`, `every EXPR`
+    pub(super) fn clause(&mut self, pair: Pair<Rule>) -> Option<(Name, Expr)> {
+        let mut parts = pair.into_inner();
+        let keyword = self.name(&parts.next()?);
+        match take(&mut parts, Rule::expr) {
+            Some(value) => Some((keyword, self.expr(value))),
+            None => {
+                let message = format!("a value is missing after `{}`", keyword.text);
+                self.report.push(Diagnostic::error("E0110", keyword.span, message));
+                None
+            }
+        }
+    }
+
+    /// The name that a clause gives, as in `on local`.
+    pub(super) fn clause_name(&mut self, keyword: &Name, value: Expr) -> Option<Name> {
+        match value.kind {
+            ExprKind::Path(mut path) if path.len() == 1 => path.pop(),
+            ExprKind::Error => None,
+            _ => {
+                let message = format!("a name is expected after `{}`", keyword.text);
+                self.report.push(Diagnostic::error("E0116", value.span, message));
+                None
+            }
+        }
+    }
+
+    pub(super) fn missing_name(&mut self, keyword: &Name) {
+        let message = format!("a name is missing after `{}`", keyword.text);
+        self.report.push(Diagnostic::error("E0116", keyword.span, message));
+    }
+
+    fn missing_value(&mut self, sign: &Pair<Rule>, rest: Option<&Pair<Rule>>) {
+        if let Some(rest) = rest {
+            return self.unexpected(rest, word(Rule::expr), false);
+        }
+        let message = format!("a value is missing after `{}`", sign.as_str());
+        self.report
+            .push(Diagnostic::error("E0110", self.span(sign), message).help("the value stands on the same line"));
+    }
+
+    /// A definition without `=` (or `in`).
+    fn missing_sign(&mut self, keyword: &Name, end: Span, rest: Option<&Pair<Rule>>) {
+        let sign = if keyword.text == "sweep" { "in" } else { "=" };
+        let Some(rest) = rest else {
+            let message = format!("a `{}` needs a value: `{sign}` is missing", keyword.text);
+            self.report.push(Diagnostic::error("E0110", keyword.span.to(end), message));
+            return;
+        };
+        let start = self.span(rest).start;
+        let looks_valued = rest.as_str().starts_with(|c: char| c.is_alphanumeric() || "\"[{(-_".contains(c));
+        if looks_valued && start >= end.end {
+            let message = format!("`{sign}` is missing before the value");
+            let gap = Span::new(end.end, start);
+            let diagnostic = Diagnostic::error("E0113", Span::new(start, self.span(rest).end), message);
+            self.report.push(diagnostic.fix(gap, format!(" {sign} "), "put it in"));
+        } else {
+            self.unexpected(rest, &format!("`{sign}`"), false);
+        }
+    }
+
+    /// Whether the sign is `~`; other signs than `=` and, where `draws`, `~` are reported.
+    fn check_assign(&mut self, pair: &Pair<Rule>, draws: bool, what: &str) -> bool {
+        let span = self.span(pair);
+        let message = match pair.as_str() {
+            "=" => return false,
+            "~" if draws => return true,
+            "~" => format!("{what} is set, not drawn: `~` stands only before what is random"),
+            sign => format!("{what} is set with `=`, not `{sign}`"),
+        };
+        self.report.push(Diagnostic::error("E0113", span, message).fix(span, "=", "write `=`"));
+        false
+    }
+
+    /// `rate: 0.1` where `rate = 0.1` is meant; gives the value.
+    fn colon_for_equals(&mut self, annotation: Pair<Rule>) -> Option<Expr> {
+        let at = self.span(&annotation).start;
+        let colon = Span::new(at, at + 1);
+        self.report.push(
+            Diagnostic::error("E0112", colon, "a setting or definition takes `=`; `:` stands in calls and records")
+                .fix(colon, " =", "write `=`"),
+        );
+        take(&mut annotation.into_inner(), Rule::expr).map(|v| self.expr(v))
+    }
+
+    /// The list after `:`.
+    pub(super) fn dims(&mut self, annotation: Pair<Rule>) -> Option<Dims> {
+        let colon = self.span(&annotation);
+        let Some(value) = take(&mut annotation.into_inner(), Rule::expr) else {
+            self.report.push(
+                Diagnostic::error("E0123", colon, "dims are missing after `:`").help("a scalar has the dims `[]`"),
+            );
+            return None;
+        };
+        let value = self.expr(value);
+        self.dims_of(value)
+    }
+
+    /// The dims that an expression writes.
+    pub(super) fn dims_of(&mut self, value: Expr) -> Option<Dims> {
+        let span = value.span;
+        let dims = match value.kind {
+            ExprKind::List(dims) => dims,
+            ExprKind::Error => return None,
+            _ => {
+                let diagnostic = Diagnostic::error("E0123", span, "dims stand in brackets, as in `[d, k]`");
+                self.report.push(diagnostic.help("a vector has one dim, `[d]`; a scalar has none, `[]`"));
+                return None;
+            }
+        };
+        for dim in &dims {
+            let plain = match &dim.kind {
+                ExprKind::Path(path) => path.len() == 1,
+                ExprKind::Number(_) | ExprKind::Error => true,
+                _ => false,
+            };
+            if !plain {
+                let message = "a dim is a name or a number";
+                let diagnostic = Diagnostic::error("E0123", dim.span, message);
+                self.report.push(diagnostic.help("name its size with `dim NAME = ..` and write that name"));
+            }
+        }
+        Some(Dims { dims, span })
+    }
+
+    /// A setting `path = EXPR` of a block.
+    pub(super) fn field(&mut self, pair: Pair<Rule>) -> Option<Field> {
+        let given = self.report.given();
+        let mut parts = pair.into_inner();
+        let path: Vec<Name> = parts.next()?.into_inner().map(|n| self.name(&n)).collect();
+        let annotation = take(&mut parts, Rule::annotation);
+        let assign = take(&mut parts, Rule::assign);
+        let value = take(&mut parts, Rule::expr);
+        let rest = take(&mut parts, Rule::rest);
+        if let Some(assign) = &assign {
+            self.check_assign(assign, false, "a setting");
+        }
+        let mut value = value.map(|v| self.expr(v));
+        match (annotation, &assign) {
+            (Some(annotation), None) => value = self.colon_for_equals(annotation),
+            (Some(annotation), Some(_)) => {
+                self.report.push(Diagnostic::error("E0123", self.span(&annotation), "a setting has no dims"));
+            }
+            _ => {}
+        }
+        if self.report.given() == given {
+            match (&assign, &value, &rest) {
+                (Some(sign), None, rest) => self.missing_value(sign, rest.as_ref()),
+                (_, _, Some(rest)) => self.unexpected(rest, "the end of the setting", true),
+                _ => {}
+            }
+        }
+        Some(Field { path, value: value? })
+    }
+
+    /// A declaration `name: [dims] = EXPR` or `~ EXPR`.
+    pub(super) fn decl(&mut self, pair: Pair<Rule>) -> Option<Decl> {
+        let given = self.report.given();
+        let mut parts = pair.into_inner();
+        let path: Vec<Pair<Rule>> = parts.next()?.into_inner().collect();
+        let name = self.declared(path.first()?);
+        if let Some(last) = path.get(1..).and_then(<[_]>::last) {
+            let span = name.span.to(self.span(last));
+            self.report.push(Diagnostic::error("E0116", span, "a declared name has no dots"));
+        }
+        let annotation = take(&mut parts, Rule::annotation);
+        let assign = take(&mut parts, Rule::assign);
+        let value = take(&mut parts, Rule::expr);
+        let rest = take(&mut parts, Rule::rest);
+        let scalar = annotation.is_none();
+        let dims = annotation.and_then(|a| self.dims(a));
+        if scalar && self.report.given() == given {
+            let message = format!("the dims of `{}` are missing", name.text);
+            let at = Span::new(name.span.end, name.span.end);
+            let diagnostic = Diagnostic::error("E0123", name.span, message).fix(at, ": []", "declare a scalar");
+            self.report.push(diagnostic.help("a vector is declared as `x: [d]`"));
+        }
+        let drawn = assign.as_ref().is_some_and(|a| self.check_assign(a, true, "a declared tensor"));
+        let value = value.map(|v| self.expr(v));
+        if self.report.given() == given {
+            match (&assign, &value, &rest) {
+                (Some(sign), None, rest) => self.missing_value(sign, rest.as_ref()),
+                (None, _, Some(rest)) => self.unexpected(rest, "`=` or `~`", false),
+                (None, _, None) => {
+                    let message = format!("`{}` is declared without a value", name.text);
+                    self.report.push(
+                        Diagnostic::error("E0110", name.span, message).help("write `= ..`, or `~ ..` to draw it"),
+                    );
+                }
+                (_, _, Some(rest)) => self.unexpected(rest, "the end of the declaration", true),
+                _ => {}
+            }
+        }
+        Some(Decl { name, dims, drawn, value: value? })
+    }
+
+    /// The settings of a block.
+    pub(super) fn fields(&mut self, block: Option<Pair<Rule>>, keyword: &str) -> Vec<Field> {
+        let mut fields = Vec::new();
+        for statement in block.into_iter().flat_map(Pair::into_inner) {
+            match statement.as_rule() {
+                Rule::entry => fields.extend(self.field(statement)),
+                _ => self.misplaced(statement, Place::Settings(keyword)),
+            }
+        }
+        fields
+    }
+
+    /// The declarations of a block.
+    pub(super) fn decls(&mut self, block: Option<Pair<Rule>>, keyword: &str) -> Vec<Decl> {
+        let mut decls = Vec::new();
+        for statement in block.into_iter().flat_map(Pair::into_inner) {
+            match statement.as_rule() {
+                Rule::entry => decls.extend(self.decl(statement)),
+                _ => self.misplaced(statement, Place::Draws(keyword)),
+            }
+        }
+        decls
+    }
+
+    /// Reports a statement that cannot stand where it does.
+    pub(super) fn misplaced(&mut self, statement: Pair<Rule>, place: Place) {
+        match statement.as_rule() {
+            Rule::EOI => {}
+            Rule::rest => self.unexpected(&statement, &place.holds(), false),
+            Rule::loose => self.misplaced_value(statement, place),
+            Rule::entry => self.misplaced_entry(statement, place),
+            _ => {
+                let span = self.span(&statement);
+                let keyword = first_word(statement.as_str());
+                let belongs = match keyword {
+                    "param" | "group" => "in a `model`",
+                    "stratum" | "episode" | "example" => "in `tasks`",
+                    _ => "outside of all blocks",
+                };
+                let head = Span::new(span.start, span.start + keyword.len());
+                let message = format!("`{keyword}` belongs {belongs}");
+                self.report.push(Diagnostic::error("E0115", head, message).help(format!("expected {}", place.holds())));
+            }
+        }
+    }
+
+    /// A value where none can stand: mostly a misspelt keyword, or a setting without `=`.
+    fn misplaced_value(&mut self, statement: Pair<Rule>, place: Place) {
+        let given = self.report.given();
+        let mut parts = statement.clone().into_inner();
+        let Some(expr) = take(&mut parts, Rule::expr) else { return };
+        let rest = take(&mut parts, Rule::rest);
+        let value = self.expr(expr);
+        if self.report.given() != given {
+            return;
+        }
+        let ExprKind::Path(path) = &value.kind else {
+            let message = format!("expected {}", place.holds());
+            self.report.push(Diagnostic::error("E0114", value.span, message).label("a value that nothing takes"));
+            return;
+        };
+        let name: Vec<&str> = path.iter().map(|n| n.text.as_str()).collect();
+        let name = name.join(".");
+        let keyword = closest(&name, place.keywords().iter().copied());
+        let valued =
+            rest.as_ref().filter(|r| r.as_str().starts_with(|c: char| c.is_alphanumeric() || "\"[-".contains(c)));
+        match (keyword, valued, place) {
+            (Some(keyword), _, _) => {
+                let message = format!("`{name}` is not a keyword");
+                let title = format!("did you mean `{keyword}`?");
+                self.report.push(Diagnostic::error("E0114", value.span, message).fix(value.span, keyword, title));
+            }
+            (None, Some(rest), Place::Settings(_) | Place::Tasks) => {
+                let gap = Span::new(value.span.end, self.span(rest).start);
+                let message = format!("`=` is missing after `{name}`");
+                self.report.push(Diagnostic::error("E0113", value.span, message).fix(gap, " = ", "put it in"));
+            }
+            _ => {
+                let message = format!("`{name}` cannot stand alone here");
+                self.report
+                    .push(Diagnostic::error("E0114", value.span, message).help(format!("expected {}", place.holds())));
+            }
+        }
+    }
+
+    /// A setting or declaration outside of the blocks that hold such.
+    fn misplaced_entry(&mut self, statement: Pair<Rule>, place: Place) {
+        let mut parts = statement.clone().into_inner();
+        let Some(path) = take(&mut parts, Rule::path) else { return };
+        let span = self.span(&path);
+        let text = path.as_str();
+        let declares = take(&mut parts, Rule::annotation).is_some();
+        let sign = take(&mut parts, Rule::assign);
+        let at = Span::new(span.start, span.start);
+        let diagnostic = match place {
+            Place::Top if matches!(text, "dim" | "let" | "data" | "param" | "measure" | "sweep") => {
+                Diagnostic::error("E0116", span, format!("a name is missing after `{text}`"))
+            }
+            Place::Top if is_keyword(text) => {
+                let end = sign.map_or(span.end, |s| self.span(&s).end);
+                let sign = Span::new(span.end, end);
+                Diagnostic::error("E0113", span, format!("`{text}` is a keyword and takes no `=`")).fix(
+                    sign,
+                    "",
+                    format!("write `{text} ..`"),
+                )
+            }
+            Place::Top if text.contains('.') => Diagnostic::error("E0115", span, "a path is set within an `arm` block")
+                .help(format!("write `arm NAME {{ {text} = .. }}`")),
+            Place::Top if declares => Diagnostic::error("E0115", span, "a tensor is declared within a block")
+                .help("`world` is drawn once per seed, `tasks` once per task, `model` holds the parameters"),
+            Place::Top => Diagnostic::error("E0115", span, format!("`{text}` is set outside of all blocks"))
+                .fix(at, "let ", "name a constant")
+                .help("settings such as `steps` stand in a block such as `train { .. }`"),
+            Place::Model | Place::Group if declares => Diagnostic::error(
+                "E0115",
+                span,
+                format!("`{text}` is declared without a keyword"),
+            )
+            .fix(at, "param ", "declare a parameter"),
+            Place::Group => Diagnostic::error("E0115", span, format!("`{text}` is set in a `group`"))
+                .help(format!("expected {}", place.holds())),
+            _ => Diagnostic::error("E0115", span, format!("`{text}` is set without a keyword")).fix(
+                at,
+                "let ",
+                "name a part of the formula",
+            ),
+        };
+        self.report.push(diagnostic);
+    }
+}
