@@ -132,9 +132,8 @@ impl Store {
         if self.has(id)? {
             return self.read(kind, id).map(|_| id);
         }
-        for dir in path.ancestors().skip(1).take(2).collect::<Vec<_>>().into_iter().rev() {
-            object::make_dir(dir)?;
-        }
+        object::make_dir(&self.root.join("objects"))?;
+        object::make_dir(path.parent().unwrap_or(&self.root))?;
         let tmp = self.root.join("tmp");
         object::make_dir(&tmp)?;
         if !object::write_new(&tmp, &path, &[object::header(kind).as_bytes(), payload])? {
