@@ -207,13 +207,14 @@ impl Store {
         Ok(id)
     }
 
-    /// Everything that these objects refer to, themselves included; all of it is there.
+    /// Everything that these objects refer to, themselves included; all of it is there, of data what the ledger holds.
     fn closure(&self, roots: Vec<(Kind, Id)>) -> Result<BTreeSet<Id>, LedgerError> {
         let (mut found, mut open) = (BTreeSet::new(), roots);
         while let Some((kind, id)) = open.pop() {
-            if !found.insert(id) {
+            if found.contains(&id) || (kind == Kind::Blob && !self.has(id)?) {
                 continue;
             }
+            found.insert(id);
             if refs::has_references(kind) {
                 let payload = self.read(kind, id)?;
                 let path = object::path(&self.root, id);

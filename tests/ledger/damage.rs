@@ -181,6 +181,20 @@ fn payloads_that_are_not_their_kind_are_seen() {
 }
 
 #[test]
+fn data_may_be_missing_but_not_wrong() {
+    let (fixture, mut runs) = Fixture::with_two_runs();
+    let id = fixture.store.put_blob(b"1,2,3\n").unwrap();
+    assert_eq!(id, fixture::manifest().files[0].blob);
+    assert!(!seen(&fixture));
+    fs::write(fixture.object(id), b"metadsl 1 blob\n1,2,4\n").unwrap();
+    let report = fixture.store.verify();
+    runs.sort();
+    assert_eq!((report.exit_code(), &report.problems[0].runs[..]), (Fault::Object.bit(), &runs[..]));
+    fs::remove_file(fixture.object(id)).unwrap();
+    assert!(!seen(&fixture));
+}
+
+#[test]
 fn strangers_in_the_ledger_are_named() {
     let (fixture, _) = Fixture::with_two_runs();
     for name in ["objects/zz", "objects/AB", "objects/ab0", "log/Main", "log/main.bak"] {
