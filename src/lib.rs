@@ -2,12 +2,14 @@
 //! proves a replay. `ARCHITECTURE.md` is the map.
 
 pub mod catalog;
+pub mod cli;
 pub mod data;
 pub mod diag;
 pub mod exec;
 pub mod hash;
 pub mod ir;
 pub mod lang;
+pub mod ledger;
 pub mod numeric;
 pub mod plan;
 pub mod rng;

@@ -30,13 +30,17 @@ pub enum Command {
     ///
     /// Prints the plan: every default spelled out, arm by arm. The plan is what a run's identity is made of; comments,
     /// formatting and the order of fields leave it as it is.
-    #[command(after_help = "Examples:\n  metadsl plan experiments/maml_anil.meta\n  metadsl plan experiments/maml_anil.meta --programs --arm maml")]
+    #[command(
+        after_help = "Examples:\n  metadsl plan experiments/maml_anil.meta\n  metadsl plan experiments/maml_anil.meta --programs --arm maml"
+    )]
     Plan(Plan),
     /// Run an experiment, check its claims and record it.
     ///
     /// Every arm runs under every seed, in parallel, all arms on the same tasks and random streams. Ends with the
     /// measurements, the claims and the hash of the run, by which `metadsl replay` finds it.
-    #[command(after_help = "Examples:\n  metadsl run experiments/maml_anil.meta\n  metadsl run experiments/maml_sine.meta --set train.steps=2000 --json")]
+    #[command(
+        after_help = "Examples:\n  metadsl run experiments/maml_anil.meta\n  metadsl run experiments/maml_sine.meta --set train.steps=2000 --json"
+    )]
     Run(Run),
     /// Run a recorded experiment again and compare every bit.
     ///
@@ -52,8 +56,9 @@ pub enum Command {
     /// Re-hash everything a ledger holds.
     ///
     /// Reads every object and every frame of the log, recomputes their hashes and follows every reference. Names each damaged
-    /// file and the runs it touches. The exit code is a sum: 1 a damaged object, 2 a missing object, 4 a damaged log,
-    /// 8 a file that does not belong there.
+    /// file and the runs it touches. The exit code is a sum: 1 a damaged object, 2 a missing object, 4 an object that is
+    /// not what its kind says, 8 a damaged log, 16 an unfinished frame at a log's end, 32 a run that no log lists, 64 a
+    /// file that cannot be read or does not belong there.
     Verify(Verify),
 }
 

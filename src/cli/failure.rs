@@ -9,6 +9,7 @@ use thiserror::Error;
 use crate::exec::ExecError;
 use crate::hash::DecodeError;
 use crate::ledger::LedgerError;
+use crate::plan::PlanError;
 use crate::train::TrainError;
 
 /// A command's failure; each says what to do about it.
@@ -48,6 +49,9 @@ pub enum Failure {
         /// Why.
         error: DecodeError,
     },
+    /// A stored plan is not whole.
+    #[error("the stored plan is not whole: {0}; `metadsl verify` tells what is damaged")]
+    Plan(#[from] PlanError),
     /// The threads could not be started.
     #[error("the worker threads cannot be started: {0}")]
     Threads(#[from] rayon::ThreadPoolBuildError),

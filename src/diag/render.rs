@@ -172,3 +172,76 @@ fn groups<'a>(shown: &'a Shown, file_name: &'a str, diagnostic: &'a Diagnostic) 
     }
     groups
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(start: usize, end: usize) -> Diagnostic {
+        Diagnostic::error("E0000", Span::new(start, end), "wrong").label("here").help("a help").fix(
+            Span::new(start, end),
+            "right",
+            "a fix",
+        )
+    }
+
+    #[test]
+    fn any_span_in_any_source_is_rendered() {
+        let sources = ["", "\n", "a", "a\n", "a\r\nb\r\n", "\ta\u{1b}b\n", "\u{FEFF}é\u{301}θ\u{202e}x", "\r", "a\rb"];
+        for source in sources {
+            for start in 0..=source.len() + 2 {
+                for end in 0..=source.len() + 2 {
+                    let text =
+                        render(source, "a.meta", &[error(start, end).related(Span::new(end, start), "also")], false);
+                    assert!(text.contains("error[E0000]: wrong") && text.ends_with("\n1 error\n"), "{text}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn controls_are_shown_as_signs() {
+        let diagnostic = error(2, 3).fix(Span::new(2, 3), "\u{7}", "\u{1b}[2J").label("\u{202e}");
+        let text = render("a \u{1b}[31mred \u{202e}", "a\u{1b}.meta", &[diagnostic], false);
+        assert!(text.chars().all(|c| c == '\n' || !c.is_control() && c != '\u{202e}'), "{text:?}");
+        assert!(text.contains("␛[31mred"), "{text}");
+    }
+
+    #[test]
+    fn colour_is_added_only_when_asked_for() {
+        let (plain, colour) = (render("a", "f", &[error(0, 1)], false), render("a", "f", &[error(0, 1)], true));
+        assert!(!plain.contains('\u{1b}') && colour.contains('\u{1b}'));
+        assert_eq!(render("a", "f", &[], true), "");
+    }
+
+    #[test]
+    fn marks_stand_under_their_text_after_a_replaced_character() {
+        let text = render("\u{1b}\u{202e}ab = c", "f", &[Diagnostic::error("E0000", Span::new(4, 6), "m")], false);
+        let lines: Vec<&str> = text.lines().collect();
+        let column = |line: &str, sign: char| line.chars().position(|c| c == sign);
+        assert_eq!(column(lines[3], 'a'), column(lines[4], '━'), "{text}");
+    }
+
+    #[test]
+    fn the_summary_counts() {
+        let (e, w) = (error(0, 0), Diagnostic::warning("E0000", Span::default(), "w"));
+        assert_eq!(summary(&[]), "no errors");
+        assert_eq!(summary(std::slice::from_ref(&e)), "1 error");
+        assert_eq!(summary(&[w.clone(), w.clone()]), "2 warnings");
+        assert_eq!(summary(&[e.clone(), w, e]), "2 errors, 1 warning");
+    }
+
+    #[test]
+    fn json_counts_lines_and_characters_from_one() {
+        let json = to_json(&[error(5, 6).related(Span::new(0, 2), "é")], "é\nθx");
+        assert_eq!(
+            json[0]["place"],
+            json!({ "line": 2, "column": 2, "end_line": 2, "end_column": 3, "start": 5, "end": 6 })
+        );
+        assert_eq!(json[0]["related"][0]["place"]["end_column"], 2);
+        assert_eq!(json[0]["fix"]["replacement"], "right");
+        assert_eq!((&json[0]["severity"], &json[0]["code"]), (&json!("error"), &json!("E0000")));
+        let missing = to_json(&[Diagnostic::warning("E0001", Span::new(9, 9), "m")], "");
+        assert_eq!((&missing[0]["place"]["line"], &missing[0]["fix"]), (&json!(1), &Value::Null));
+    }
+}

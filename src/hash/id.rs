@@ -161,3 +161,58 @@ impl Canonical for Id {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn golden_ids_of_every_kind() {
+        let golden = [
+            "eab6310c327962e2367e839dffd650da32ba1b61b75e09c034dcae5c787e7473",
+            "7467880cc28514b38780cacc1e040e77967fd47f1359219002e527d48fe9d98b",
+            "0552c17f99c48037ccc57be9f2a728dea03f2a9247e2aa065c495d62d4ab4d1d",
+            "f000f71e955889482e9769a7c7398d72a6db793e8d5a9f6140c6fedfeeffc536",
+            "be40a129b22d4b2b492ddbb487cfa70937f6c31632bc95adb0f99686cca9ec5b",
+            "fe243f7c598011b04d0e47f0a8bdf09c287bef336cf287db306dac9ed67b98a5",
+            "8b79c18e8414d98ab17e990316c0cb28116cc7a427ae800f5e5b3373713f5c97",
+            "067473b5b4e5044bae2aa3949ec85c2ad07447bf754223e84f38d9af8e94acdc",
+            "6c0645e39a37cc84c05dd515b7d39f4419d03b3f7385f2b65212340b11fea2a3",
+            "d6dcec3f98f62251f3693919f2a929b5e5865d7db1927b5226a3d912b8a35118",
+            "1b55c631a8462b934a3b5dede70e22b814235455b37858b9b4bc887bba37ff4a",
+            "7fff754cc78e8121fc9e6b33a62148959d454d9e56ead4889388e53f146b66ff",
+            "6437b3ac38465133ffb63b75273a8db548c558465d79db03fd359c6cd5bd9d85",
+        ];
+        let found = Kind::ALL.map(|kind| Id::of_bytes(kind, b"abc").to_string());
+        assert_eq!(found, golden);
+    }
+
+    #[test]
+    fn a_blob_is_plain_blake3() {
+        // The first test vector of the BLAKE3 paper's reference implementation.
+        let empty = "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262";
+        assert_eq!(Id::of_bytes(Kind::Blob, b"").to_string(), empty);
+    }
+
+    #[test]
+    fn the_same_tree_has_one_id_per_kind() {
+        let ids: std::collections::BTreeSet<Id> =
+            Kind::ALL.into_iter().map(|kind| Id::of(kind, &Value::Null)).collect();
+        assert_eq!(ids.len(), Kind::ALL.len());
+    }
+
+    #[test]
+    fn kinds_and_ids_read_what_they_print() {
+        for kind in Kind::ALL {
+            assert_eq!(Kind::from_name(kind.name()), Some(kind));
+        }
+        assert_eq!(Kind::from_name("Plan"), None);
+        let id = Id::of_bytes(Kind::Blob, b"abc");
+        assert_eq!(id.to_string().parse(), Ok(id));
+        assert_eq!(Id::from_value(&id.to_value()), Ok(id));
+        for wrong in ["", "64", &id.to_string().to_uppercase(), &format!("{id}0"), &"é".repeat(32), &"+1".repeat(32)] {
+            assert!(wrong.parse::<Id>().is_err(), "{wrong}");
+        }
+        assert!(Id::from_value(&Value::Bytes(vec![0; 31])).is_err());
+    }
+}

@@ -3,9 +3,13 @@
 //! The key of every field and the tag of every variant is the Rust name, so a rename changes identities; the
 //! golden ids in `tests/` make such a change visible.
 
-/// Defines a struct whose canonical form is a map from field name to field value.
+/// Defines a struct whose canonical form is a map from field name to field value. `checked by f` after it names a
+/// function `fn(&Self) -> Result<(), DecodeError>` that refuses field values which do not belong together.
 macro_rules! record {
-    ($(#[$meta:meta])* pub struct $name:ident { $($(#[$fmeta:meta])* pub $field:ident : $ty:ty),* $(,)? }) => {
+    (
+        $(#[$meta:meta])* pub struct $name:ident { $($(#[$fmeta:meta])* pub $field:ident : $ty:ty),* $(,)? }
+        $(checked by $check:path)?
+    ) => {
         $(#[$meta])*
         pub struct $name { $($(#[$fmeta])* pub $field: $ty),* }
 
@@ -27,14 +31,16 @@ macro_rules! record {
                         "{} has no field `{extra}`", stringify!($name)
                     )));
                 }
-                Ok(Self {
+                let object = Self {
                     $($field: {
                         let field = map.get(stringify!($field)).ok_or_else(|| $crate::hash::DecodeError::new(
                             format!("{} lacks the field `{}`", stringify!($name), stringify!($field))
                         ))?;
                         $crate::hash::Canonical::from_value(field).map_err(|e| e.within(stringify!($field)))?
                     }),*
-                })
+                };
+                $($check(&object)?;)?
+                Ok(object)
             }
         }
     };
@@ -106,3 +112,78 @@ macro_rules! variants {
 }
 
 pub(crate) use {record, variants};
+
+#[cfg(test)]
+mod tests {
+    use crate::hash::{Canonical, DecodeError, Id, Kind, from_ron, to_ron};
+
+    record! {
+        #[derive(Debug, Clone, PartialEq)]
+        pub struct Point {
+            pub x: f64,
+            pub name: Option<String>,
+            pub law: Law,
+        }
+        checked by Point::named_if_left
+    }
+
+    impl Point {
+        fn named_if_left(&self) -> Result<(), DecodeError> {
+            let fine = self.x >= 0.0 || self.name.is_some();
+            fine.then_some(()).ok_or_else(|| DecodeError::new("a point on the left has a name"))
+        }
+    }
+
+    variants! {
+        #[derive(Debug, Clone, PartialEq)]
+        pub enum Law {
+            Unit,
+            Normal { mean: f64, nested: Vec<Law> },
+        }
+    }
+
+    fn point() -> Point {
+        let nested = vec![Law::Unit, Law::Normal { mean: -0.0, nested: vec![] }];
+        Point { x: 1.5, name: None, law: Law::Normal { mean: 2.0, nested } }
+    }
+
+    #[test]
+    fn round_trips_through_value_and_ron() {
+        let value = point().to_value();
+        assert_eq!(Point::from_value(&value), Ok(point()));
+        assert_eq!(Point::from_value(&from_ron(&to_ron(&value)).unwrap()), Ok(point()));
+    }
+
+    #[test]
+    fn the_identity_of_a_record_is_fixed() {
+        let id = Id::of(Kind::Plan, &point()).to_string();
+        assert_eq!(id, "7c8a34bf07b6d4956ce9ca13c26bf38a4c483a9bbae915edf561d1b05b8ac75c");
+    }
+
+    #[test]
+    fn refuses_what_is_not_the_record() {
+        let ron = |text: &str| Point::from_value(&from_ron(text).unwrap()).unwrap_err().to_string();
+        for (text, wanted) in [
+            (r#"{"x": 1.0, "name": None, "law": "Unit", "y": 2}"#, "Point has no field `y`"),
+            (r#"{"x": 1.0, "law": "Unit"}"#, "Point lacks the field `name`"),
+            (r#"{"x": 1, "name": None, "law": "Unit"}"#, "x: expected a real number, found an integer"),
+            (r#"[]"#, "expected Point, found a list"),
+            (r#"{"x": 1.0, "name": None, "law": "Uniform"}"#, "law: Law has no variant `Uniform`"),
+            (r#"{"x": 1.0, "name": None, "law": "Normal"}"#, "law: Normal lacks the field `mean`"),
+            (r#"{"x": 1.0, "name": None, "law": {"Unit": {}}}"#, "law: expected one variant of Law"),
+            (r#"{"x": 1.0, "name": None, "law": {"Unit": {"a": 1}}}"#, "law: Law::Unit has no field `a`"),
+            (
+                r#"{"x": 1.0, "name": None, "law": {"Unit": {"a": 1}, "V": {"a": 1}}}"#,
+                "law: expected one variant of Law",
+            ),
+            (r#"{"x": 1.0, "name": None, "law": 3}"#, "law: expected Law, found an integer"),
+            (
+                r#"{"x": 1.0, "name": None, "law": {"Normal": {"mean": 1.0, "nested": [{"Normal": {"mean": 1.0}}]}}}"#,
+                "law.nested[0]: Normal lacks the field `nested`",
+            ),
+            (r#"{"x": -1.0, "name": None, "law": "Unit"}"#, "a point on the left has a name"),
+        ] {
+            assert_eq!(ron(text), wanted);
+        }
+    }
+}

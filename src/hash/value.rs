@@ -30,7 +30,7 @@ pub enum Value {
 
 /// Why a value tree could not be read as a typed object.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{path}: {reason}")]
+#[error("{path}{}{reason}", if path.is_empty() { "" } else { ": " })]
 pub struct DecodeError {
     /// Where in the tree, as `field.field[3]`.
     pub path: String,
@@ -67,6 +67,15 @@ macro_rules! expected {
 }
 
 impl Value {
+    /// How many lists and maps lie within each other; 0 for a plain value.
+    pub fn depth(&self) -> usize {
+        match self {
+            Value::List(items) => 1 + items.iter().map(Value::depth).max().unwrap_or(0),
+            Value::Map(map) => 1 + map.values().map(Value::depth).max().unwrap_or(0),
+            _ => 0,
+        }
+    }
+
     /// The word a person reads for this kind of value.
     pub fn kind_name(&self) -> &'static str {
         match self {
@@ -135,6 +144,22 @@ impl Canonical for String {
     }
 }
 
+/// Raw bytes as a field of a record.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Bytes(pub Vec<u8>);
+
+impl Canonical for Bytes {
+    fn to_value(&self) -> Value {
+        Value::Bytes(self.0.clone())
+    }
+    fn from_value(value: &Value) -> Result<Self, DecodeError> {
+        match value {
+            Value::Bytes(bytes) => Ok(Bytes(bytes.clone())),
+            other => Err(expected!("bytes", other)),
+        }
+    }
+}
+
 impl<T: Canonical> Canonical for Vec<T> {
     fn to_value(&self) -> Value {
         Value::List(self.iter().map(T::to_value).collect())
@@ -179,5 +204,47 @@ impl Canonical for Value {
     }
     fn from_value(value: &Value) -> Result<Self, DecodeError> {
         Ok(value.clone())
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Trees of every kind of value, reals of every bit pattern, and texts that look like the views' own marks.
+    pub(crate) fn any_value() -> impl Strategy<Value = Value> {
+        let text = prop_oneof!["\\PC{0,8}", "(hex|text):[0-9a-f\\n\"]{0,6}", any::<String>()];
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::Bool),
+            any::<i64>().prop_map(Value::Int),
+            (-300..300i64).prop_map(Value::Int),
+            any::<u64>().prop_map(|bits| Value::Real(f64::from_bits(bits))),
+            (-300..300i32).prop_map(|x| Value::Real(f64::from(x) / 8.0)),
+            prop::collection::vec(any::<u8>(), 0..40).prop_map(Value::Bytes),
+            text.clone().prop_map(Value::Text),
+        ];
+        leaf.prop_recursive(4, 48, 6, move |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(Value::List),
+                prop::collection::btree_map(text.clone(), inner, 0..6).prop_map(Value::Map),
+            ]
+        })
+    }
+
+    #[test]
+    fn an_error_names_its_place() {
+        let value = Value::List(vec![Value::Int(1), Value::Bool(true)]);
+        let error = <Vec<u64>>::from_value(&value).unwrap_err().within("steps");
+        assert_eq!(error.to_string(), "steps[1]: expected an integer, found a truth value");
+        assert_eq!(u32::from_value(&Value::Int(-1)).unwrap_err().reason, "-1 is out of range");
+    }
+
+    #[test]
+    fn depth_counts_lists_and_maps() {
+        let map = Value::Map(BTreeMap::from([("a".to_owned(), Value::List(vec![Value::Null]))]));
+        assert_eq!((Value::Null.depth(), Value::List(vec![]).depth(), map.depth()), (0, 1, 2));
     }
 }

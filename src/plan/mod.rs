@@ -7,6 +7,8 @@ mod claim;
 pub mod lower;
 pub mod print;
 mod types;
+mod verify;
 
 pub use claim::Verdict;
 pub use types::*;
+pub use verify::PlanError;

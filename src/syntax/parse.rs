@@ -108,7 +108,7 @@ pub(super) fn word(rule: Rule) -> &'static str {
         Rule::assign => "`=`",
         Rule::comparison => "`<=`, `<`, `>=` or `>`",
         Rule::arrow => "`->`",
-        Rule::kw_header | Rule::kw_binding => "a keyword",
+        Rule::keyword | Rule::kw_header | Rule::kw_binding => "a keyword",
     }
 }
 

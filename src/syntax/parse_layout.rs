@@ -7,6 +7,7 @@
 
 use crate::diag::{Diagnostic, Span};
 
+use super::parse_char::{foreign_word, is_invisible, unknown};
 use super::parse_report::Report;
 
 /// Brackets deeper than this are refused: the tree is walked by recursion.
@@ -29,12 +30,17 @@ const ITEMS: [&str; 13] = [
     "expect",
 ];
 
+/// The words that start other statements.
+const PARTS: [&str; 6] = ["let", "param", "group", "stratum", "episode", "example"];
+
 /// The text as the grammar reads it.
 pub(super) struct Layout {
     /// The source with its brackets balanced.
     pub(super) text: String,
     /// The places in `text` of the characters (all ASCII) that the source does not have.
     inserted: Vec<usize>,
+    /// The places in the source where they stand.
+    insertions: Vec<usize>,
     /// The `//!` lines at the top, without the marks.
     pub(super) doc: String,
     /// Where the `//!` lines and the comments around them end in the source.
@@ -47,6 +53,11 @@ impl Layout {
     /// The place in the source of a place in [`Layout::text`].
     pub(super) fn place(&self, at: usize) -> usize {
         at - self.inserted.partition_point(|&i| i < at)
+    }
+
+    /// The first place in [`Layout::text`] of a place in the source.
+    pub(super) fn text_place(&self, at: usize) -> usize {
+        at + self.insertions.partition_point(|&i| i < at)
     }
 
     /// The place in the source of a range of [`Layout::text`].
@@ -76,15 +87,16 @@ pub(super) fn layout(source: &str, report: &mut Report) -> Option<Layout> {
     }
     edits.sort_by_key(|e| e.at);
     let mut text = String::with_capacity(source.len() + edits.len());
-    let (mut inserted, mut from) = (Vec::new(), 0);
+    let (mut inserted, mut insertions, mut from) = (Vec::new(), Vec::new(), 0);
     for edit in edits {
         text.push_str(&source[from..edit.at]);
         from = edit.at + edit.removed;
         inserted.extend(text.len() + edit.removed..text.len() + edit.put.len());
+        insertions.extend((edit.removed..edit.put.len()).map(|_| edit.at));
         text.push_str(edit.put);
     }
     text.push_str(&source[from..]);
-    Some(Layout { text, inserted, doc: doc.join("\n"), top: top.unwrap_or(source.len()), strays })
+    Some(Layout { text, inserted, insertions, doc: doc.join("\n"), top: top.unwrap_or(source.len()), strays })
 }
 
 /// `put` in place of `removed` bytes at `at`; it is never shorter than what it replaces.
@@ -139,8 +151,8 @@ impl<'a> Scan<'a, '_, '_> {
                 self.top = Some(start);
             }
             let at_edge = start == 0 || self.source[..start].ends_with(['\n', '\r', '\u{FEFF}']);
-            if at_edge && !self.open.is_empty() && starts_item(self.rest()) {
-                self.close_all_before_item();
+            if at_edge && !self.open.is_empty() {
+                self.start_line();
             }
             match c {
                 '/' if self.rest().starts_with("//") => {
@@ -178,6 +190,27 @@ impl<'a> Scan<'a, '_, '_> {
         }
         self.close_rest();
         true
+    }
+
+    /// Closes what the statement at the start of a line cannot stand in: an item at the left edge ends every bracket,
+    /// as blocks are indented or closed, and a keyword ends `(` and `[`.
+    fn start_line(&mut self) {
+        let line = self.line();
+        if starts_with(&ITEMS, line) {
+            return self.close_all_before_item();
+        }
+        let indent = line.len() - line.trim_start_matches([' ', '\t']).len();
+        if !starts_with(&ITEMS, &line[indent..]) && !starts_with(&PARTS, &line[indent..]) {
+            return;
+        }
+        let mut closed = false;
+        while let Some(open) = self.open.pop_if(|open| open.sign != '{') {
+            self.unclosed(open, self.at, None);
+            closed = true;
+        }
+        if closed {
+            self.edits.push(Edit { at: self.at, removed: 0, put: ";" });
+        }
     }
 
     fn end_line(&mut self) {
@@ -249,6 +282,7 @@ impl<'a> Scan<'a, '_, '_> {
             found
         });
         if let Some((n, _)) = end {
+            self.hidden_in_text(&line[..n]);
             self.at += n + 1;
             return;
         }
@@ -264,6 +298,14 @@ impl<'a> Scan<'a, '_, '_> {
                 .label("starts here")
                 .fix(Span::new(self.at, self.at), "\"", "close it, if it ends here"),
         );
+    }
+
+    /// What a reader cannot see must not stand in a text either.
+    fn hidden_in_text(&mut self, content: &str) {
+        for (n, c) in content.char_indices().filter(|&(_, c)| is_invisible(c)) {
+            let span = Span::new(self.at + n, self.at + n + c.len_utf8());
+            self.report.push(unknown(span, c));
+        }
     }
 
     /// A text in quotes that the language does not have; a lone quote is reported as a character.
@@ -317,19 +359,20 @@ impl<'a> Scan<'a, '_, '_> {
 
     /// Reports `open` and puts its closer in, at `limit` at the latest. `found` is the closer that belongs to another.
     fn unclosed(&mut self, open: Open, limit: usize, found: Option<usize>) {
-        let at = if open.sign == '{' { limit } else { self.end_of_call(open).unwrap_or(limit).min(limit) };
+        let end = self.end_of_call(open).filter(|_| open.sign != '{').map(|end| end.min(limit));
+        let at = end.unwrap_or(limit);
         self.edits.push(Edit { at, removed: 0, put: open.closer() });
         let message = format!("this `{}` is never closed", open.sign);
         let mut diagnostic = Diagnostic::error("E0103", open.span(), message).label("opened here");
         if let Some(found) = found {
             diagnostic = diagnostic.related(Span::new(found, found + 1), "this closes an outer bracket");
         }
-        if open.sign != '{' {
-            let title = format!("close it with `{}`, if it ends here", open.closer());
-            diagnostic = diagnostic.fix(Span::new(at, at), open.closer(), title);
-        } else {
-            diagnostic = diagnostic.help("a `}` is missing");
-        }
+        diagnostic = match end {
+            Some(_) => {
+                diagnostic.fix(Span::new(at, at), open.closer(), format!("write `{}`, if it ends here", open.closer()))
+            }
+            None => diagnostic.help(format!("a `{}` is missing", open.closer())),
+        };
         self.report.push_damage(Span::new(open.at, at.max(open.at + 1)), diagnostic);
     }
 
@@ -341,7 +384,6 @@ impl<'a> Scan<'a, '_, '_> {
         (!goes_on).then_some(end)
     }
 
-    /// An item at the left edge of a line ends whatever is open: blocks are indented or closed.
     fn close_all_before_item(&mut self) {
         let at = self.at;
         while let Some(open) = self.open.pop() {
@@ -377,7 +419,7 @@ impl<'a> Scan<'a, '_, '_> {
         let start = self.at;
         if c.is_alphabetic() || c == '_' {
             let word = self.rest();
-            let end = word.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(word.len());
+            let end = word.find(|c: char| !(c.is_alphabetic() || c.is_ascii_digit() || c == '_')).unwrap_or(word.len());
             self.at += end;
             if !word[..end].is_ascii() {
                 self.report.push(foreign_word(Span::new(start, self.at), &word[..end]));
@@ -385,14 +427,18 @@ impl<'a> Scan<'a, '_, '_> {
             return;
         }
         self.at += c.len_utf8();
-        let span = Span::new(start, self.at);
         match c {
             '0'..='9' | '.' | ',' | ':' | ';' | '=' | '~' | '+' | '-' | '*' | '/' | '@' | '^' | '<' | '>' => {}
             ' ' | '\t' | '\n' | '\r' => {}
             '≤' | '≥' => {}
             '!' if self.rest().starts_with('=') => {}
             '\u{FEFF}' if start == 0 => {}
-            _ => self.report.push_damage(span, unknown(span, c)),
+            _ => {
+                let again = self.rest().chars().take_while(|&next| next == c).count();
+                self.at += again * c.len_utf8();
+                let span = Span::new(start, self.at);
+                self.report.push_damage(span, unknown(span, c));
+            }
         }
     }
 }
@@ -402,74 +448,11 @@ fn line_of(text: &str) -> &str {
     text.split(['\n', '\r']).next().unwrap_or(text)
 }
 
-/// Whether a line starts as an item does: a keyword, then a name or a brace.
-fn starts_item(line: &str) -> bool {
+/// Whether a line starts with one of the words, and then a name or a brace.
+fn starts_with(words: &[&str], line: &str) -> bool {
     let end = line.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(line.len());
     let after = line[end..].trim_start_matches([' ', '\t']);
     let apart = after.len() < line.len() - end;
-    ITEMS.contains(&&line[..end])
+    words.contains(&&line[..end])
         && (after.starts_with('{') || apart && after.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_'))
-}
-
-/// Words that a formula writes with one letter.
-const GREEK: [(char, &str); 24] = [
-    ('α', "alpha"),
-    ('β', "beta"),
-    ('γ', "gamma"),
-    ('δ', "delta"),
-    ('ε', "epsilon"),
-    ('ζ', "zeta"),
-    ('η', "eta"),
-    ('θ', "theta"),
-    ('ι', "iota"),
-    ('κ', "kappa"),
-    ('λ', "lambda"),
-    ('μ', "mu"),
-    ('ν', "nu"),
-    ('ξ', "xi"),
-    ('π', "pi"),
-    ('ρ', "rho"),
-    ('σ', "sigma"),
-    ('τ', "tau"),
-    ('φ', "phi"),
-    ('χ', "chi"),
-    ('ψ', "psi"),
-    ('ω', "omega"),
-    ('Δ', "Delta"),
-    ('Σ', "Sigma"),
-];
-
-fn foreign_word(span: Span, word: &str) -> Diagnostic {
-    let spelt: String = word
-        .chars()
-        .map(|c| GREEK.iter().find(|(letter, _)| *letter == c).map_or(c.to_string(), |(_, name)| (*name).to_owned()))
-        .collect();
-    let message = format!("`{word}` has letters beyond a to z");
-    let diagnostic = Diagnostic::error("E0108", span, message).help("names are made of a-z, A-Z, 0-9 and `_`");
-    if spelt.is_ascii() { diagnostic.fix(span, spelt.clone(), format!("write `{spelt}`")) } else { diagnostic }
-}
-
-/// What to write instead of a character that the language does not have.
-fn unknown(span: Span, c: char) -> Diagnostic {
-    let (message, instead) = match c {
-        '×' | '·' => (format!("`{c}` is not an operator"), Some(("*", "multiply with `*`, or contract with `@`"))),
-        '−' | '–' | '—' => (format!("`{c}` is a dash, not a minus sign"), Some(("-", "write `-`"))),
-        '”' | '‘' | '’' | '\'' | '`' | '“' => (format!("a stray `{c}`"), None),
-        '\u{A0}' => ("this is a no-break space".to_owned(), Some((" ", "write an ordinary space"))),
-        '\\' => {
-            ("lines are not joined with `\\`".to_owned(), Some(("", "end the line with its operator, or use brackets")))
-        }
-        '²' | '³' => {
-            (format!("`{c}` is not a power"), Some((if c == '²' { "^2" } else { "^3" }, "write a power with `^`")))
-        }
-        c if c.is_control() || c.is_whitespace() => {
-            (format!("an invisible character, U+{:04X}", u32::from(c)), Some(("", "remove it")))
-        }
-        c => (format!("`{c}` has no meaning here"), None),
-    };
-    let diagnostic = Diagnostic::error("E0108", span, message);
-    match instead {
-        Some((text, title)) => diagnostic.fix(span, text, title),
-        None => diagnostic,
-    }
 }

@@ -28,12 +28,20 @@ impl<'s> Report<'s> {
         self.given
     }
 
+    /// Whether a mistake was reported that explains whatever else is wrong at this place.
+    pub(super) fn is_damaged(&self, span: Span) -> bool {
+        self.damage.iter().any(|d| span.start < d.end && d.start < span.end.max(span.start + 1))
+    }
+
     /// Takes a diagnostic, unless its place is known to be damaged already.
     pub(super) fn push(&mut self, diagnostic: Diagnostic) {
-        let touches =
-            |d: &Span| diagnostic.span.start < d.end && d.start < diagnostic.span.end.max(diagnostic.span.start + 1);
-        if self.is_full() || self.damage.iter().any(touches) {
-            return;
+        self.take(diagnostic);
+    }
+
+    /// The same; says whether it was taken.
+    fn take(&mut self, diagnostic: Diagnostic) -> bool {
+        if self.is_full() || self.is_damaged(diagnostic.span) {
+            return false;
         }
         self.given += 1;
         if self.is_full() {
@@ -42,12 +50,12 @@ impl<'s> Report<'s> {
         } else {
             self.sink.push(diagnostic);
         }
+        true
     }
 
     /// Takes a diagnostic and drops every later one that touches `damaged`, since it would only be a consequence.
     pub(super) fn push_damage(&mut self, damaged: Span, diagnostic: Diagnostic) {
-        self.push(diagnostic);
-        if !self.is_full() {
+        if self.take(diagnostic) {
             self.damage.push(damaged);
         }
     }

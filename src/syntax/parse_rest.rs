@@ -18,6 +18,7 @@ pub(super) fn foreign(word: &str) -> Option<&'static str> {
         "import" | "using" => "there is nothing to import: every name of the catalog is known in every file",
         "return" => "there is no `return`: the value that stands alone at the end of a model is its prediction",
         "class" | "struct" => "there are no classes: parameters stand in a `model`, grouped by `group`",
+        "not" => "there is no `not`: a claim states its own relation",
         _ => return None,
     })
 }
@@ -47,7 +48,7 @@ fn operator(text: &str) -> Option<&str> {
 impl Builder<'_, '_> {
     /// The end of the line of a place in the source, in the source.
     pub(super) fn line_end(&self, span: Span) -> usize {
-        let at = self.text_place(span.end);
+        let at = self.layout.text_place(span.end);
         let line = self.layout.text[at..].split(['\n', '\r']).next().unwrap_or_default();
         self.layout.place(at + line.len())
     }
@@ -55,10 +56,16 @@ impl Builder<'_, '_> {
     /// Reports the `rest` of a statement. `wanted` is what should have come, and `valued` says whether a value stands
     /// before the rest.
     pub(super) fn unexpected(&mut self, rest: &Pair<Rule>, wanted: &str, valued: bool) {
+        if self.report.is_full() {
+            return;
+        }
         let text = rest.as_str();
         let span = self.span(rest);
         let (start, end) = (span.start, span.start + text.split(['\n', '\r']).next().unwrap_or(text).trim_end().len());
         let span = Span::new(start, end.min(span.end).max(start));
+        if self.report.is_damaged(span) {
+            return;
+        }
         let word = first_word(text);
         let before = self.layout.text[..rest.as_span().start()].trim_end_matches([' ', '\t']);
         let gap = Span::new(self.layout.place(before.len()), start);
@@ -71,13 +78,13 @@ impl Builder<'_, '_> {
         {
             Diagnostic::error("E0110", operator, "a value is missing after this operator")
                 .label("the expression goes on in the next line")
-        } else if text.starts_with(',') {
+        } else if let Some(after) = text.strip_prefix(',') {
             let diagnostic =
                 Diagnostic::error("E0119", Span::new(start, start + 1), "statements are not separated by commas");
             let (with, title) =
-                if text[1..].trim().is_empty() { ("", "remove it") } else { (";", "write `;`, or start a new line") };
+                if after.trim().is_empty() { ("", "remove it") } else { (";", "write `;`, or start a new line") };
             diagnostic.fix(Span::new(start, start + 1), with, title)
-        } else if valued && (starts_entry(text) || super::parse_statement::is_keyword(word)) {
+        } else if valued && (starts_entry(text) || super::parse_place::is_keyword(word)) {
             Diagnostic::error(
                 "E0119",
                 Span::new(start, start + word.len()),
@@ -107,6 +114,9 @@ impl Builder<'_, '_> {
         let span = self.span(stray);
         let trimmed = text.trim_end();
         let span = Span::new(span.start, (span.start + trimmed.len()).min(span.end).max(span.start));
+        if self.report.is_damaged(span) {
+            return;
+        }
         let before = self.layout.text[..stray.as_span().start()].trim_end();
         let gap = Span::new(self.layout.place(before.len()), span.start);
         if let Some(diagnostic) = self.unexpected_anywhere(text, span, gap, !missing) {
@@ -144,7 +154,7 @@ impl Builder<'_, '_> {
         if let Some(message) = foreign(word) {
             return Some(Diagnostic::error("E0120", head(word.len()), message));
         }
-        if let "and" | "or" | "not" | "is" = word {
+        if let "and" | "or" | "is" = word {
             return Some(Diagnostic::error("E0120", head(word.len()), format!("there is no `{word}` in formulas")));
         }
         if let Some(sign) = operator(text) {
@@ -160,7 +170,7 @@ impl Builder<'_, '_> {
             );
         }
         let follows_value = |c: char| c.is_alphanumeric() || c == '_' || c == ')' || c == ']';
-        let adjoins = valued && self.layout.text[..self.text_place(gap.start)].ends_with(follows_value);
+        let adjoins = valued && self.layout.text[..self.layout.text_place(gap.start)].ends_with(follows_value);
         if adjoins && gap.start < gap.end && text.starts_with(['(', '[']) {
             let (sign, what) = if text.starts_with('(') { ('(', "a call") } else { ('[', "an index") };
             return Some(Diagnostic::error("E0126", head(1), format!("{what} has no blank before its `{sign}`")).fix(
@@ -169,16 +179,9 @@ impl Builder<'_, '_> {
                 "remove the blank",
             ));
         }
-        if text.starts_with('.') && text[1..].starts_with(|c: char| c.is_ascii_digit()) {
+        if text.strip_prefix('.').is_some_and(|t| t.starts_with(|c: char| c.is_ascii_digit())) {
             return Some(Diagnostic::error("E0124", head(1), "an index is written in brackets, as in `a[0]`"));
         }
         None
-    }
-
-    /// The place in the layout's text of a place in the source.
-    fn text_place(&self, at: usize) -> usize {
-        let near =
-            (at..=self.layout.text.len()).find(|&i| self.layout.text.is_char_boundary(i) && self.layout.place(i) >= at);
-        near.unwrap_or(self.layout.text.len())
     }
 }

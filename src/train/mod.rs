@@ -20,10 +20,16 @@ use thiserror::Error;
 
 use crate::data::{DataSet, PartitionError};
 use crate::exec::ExecError;
-use crate::plan::lower::LowerError;
+use crate::plan::Arm;
+use crate::plan::lower::{ClientSizes, LowerError};
 
 /// The data sets of a run, by name.
 pub type DataSets = BTreeMap<String, DataSet>;
+
+/// The largest numbers of examples that clients hold under a seed, which the shapes of programs depend on.
+pub fn client_sizes(arm: &Arm, seed: u64, sets: &DataSets) -> Result<ClientSizes, TrainError> {
+    tasks::clients(arm, seed, sets).map(|(_, sizes)| sizes)
+}
 
 /// Who watches a run. Calls come from many threads.
 pub trait Observer: Sync {

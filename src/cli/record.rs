@@ -1,0 +1,144 @@
+//! From what training gave to what the ledger keeps.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::args::{Device, Machine};
+use super::device;
+use super::failure::Failure;
+use crate::hash::{Id, Kind};
+use crate::ledger::{
+    self, CellSeries, ClaimVerdict, Env, FileHint, Input, Manifest, ManifestFile, Outcome, Run, Store, Trace, Weight,
+    Weights,
+};
+use crate::plan::{Plan, Verdict};
+use crate::train::{Cell, Status};
+
+/// The largest data file that the ledger keeps itself, so that a replay needs no other.
+const KEPT_DATA: usize = 16 << 20;
+
+/// A data file as a record sees it.
+pub struct DataFile<'a> {
+    /// The data set's name.
+    pub name: &'a str,
+    /// Where it lay.
+    pub path: &'a str,
+    /// Its content.
+    pub bytes: &'a [u8],
+}
+
+/// Stores what a run is made from; gives its [`Input`].
+pub fn put_input(store: &Store, plan: &Plan, files: &[DataFile], device: Device) -> Result<Input, Failure> {
+    let mut listed = Vec::new();
+    for file in files {
+        let blob = if file.bytes.len() <= KEPT_DATA {
+            store.put_blob(file.bytes)?
+        } else {
+            Id::of_bytes(Kind::Blob, file.bytes)
+        };
+        listed.push(ManifestFile { name: file.name.to_owned(), blob, bytes: file.bytes.len() as u64 });
+    }
+    Ok(Input {
+        plan: store.put(Kind::Plan, plan)?,
+        manifest: store.put(Kind::Manifest, &Manifest { files: listed })?,
+        numerics: store.put(Kind::Numerics, &device::numerics(device, plan))?,
+    })
+}
+
+/// Stores everything that cells and claims gave; the outcome itself is stored by the caller.
+pub fn put_outcome(store: &Store, input: Id, cells: &[Cell], claims: &[Verdict]) -> Result<Outcome, Failure> {
+    let cells = cells.iter().map(|c| put_cell(store, c)).collect::<Result<_, _>>()?;
+    let claims = claims.iter().map(|v| ClaimVerdict { holds: v.holds, left: v.left, right: v.right }).collect();
+    Ok(Outcome { input, cells, claims })
+}
+
+fn put_cell(store: &Store, cell: &Cell) -> Result<ledger::Cell, Failure> {
+    let mut series = Vec::new();
+    for s in &cell.series {
+        let object = ledger::Series::new(s.steps.clone(), &s.values)
+            .map_err(|error| Failure::Decode { what: "series", error })?;
+        series.push(CellSeries { measure: s.measure.clone(), id: store.put(Kind::Series, &object)? });
+    }
+    let weights = Weights {
+        tensors: cell.weights.iter().map(|(name, tensor)| Weight::new(name, tensor, cell.precision)).collect(),
+    };
+    Ok(ledger::Cell {
+        arm: cell.arm.clone(),
+        seed: cell.seed,
+        status: match cell.status {
+            Status::Finished => ledger::Status::Finished,
+            Status::Diverged { step } => ledger::Status::Diverged { step },
+        },
+        series,
+        trace: store.put(Kind::Trace, &Trace::new(&cell.trace))?,
+        weights: store.put(Kind::Weights, &weights)?,
+    })
+}
+
+/// Stores the machine and seals the run: from then on it is listed.
+pub fn seal(store: &Store, facts: Facts, machine: &Machine) -> Result<Id, Failure> {
+    let env = store.put(Kind::Env, &environment(facts.device, machine))?;
+    let run = Run {
+        experiment: facts.plan.experiment.clone(),
+        input: facts.input,
+        result: facts.result,
+        env,
+        source: facts.source,
+        files: facts.files.iter().map(|f| FileHint { name: f.name.to_owned(), path: f.path.to_owned() }).collect(),
+        started_ms: facts.started_ms,
+        finished_ms: now_ms(),
+    };
+    Ok(store.seal(&run)?.run)
+}
+
+/// What a run's record is made from.
+pub struct Facts<'a> {
+    /// The plan.
+    pub plan: &'a Plan,
+    /// The device.
+    pub device: Device,
+    /// The id of the [`Input`].
+    pub input: Id,
+    /// The id of the [`Outcome`].
+    pub result: Id,
+    /// The id of the `.meta` text.
+    pub source: Option<Id>,
+    /// The data files.
+    pub files: &'a [DataFile<'a>],
+    /// When it began.
+    pub started_ms: u64,
+}
+
+/// Milliseconds since 1970-01-01 UTC; 0 for a clock that stands before.
+pub fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
+}
+
+fn environment(device: Device, machine: &Machine) -> Env {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    Env {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        os: std::env::consts::OS.to_owned(),
+        arch: std::env::consts::ARCH.to_owned(),
+        cpu: cpu_name(),
+        device: device::executor_name(device).to_owned(),
+        threads: machine.threads.map_or(cores as u64, u64::from),
+    }
+}
+
+/// The processor's own name, where the system tells it.
+fn cpu_name() -> String {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let named = info.lines().find_map(|l| l.strip_prefix("model name").and_then(|rest| rest.split_once(':')));
+    named.map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, name)| name.trim().to_owned())
+}
+
+/// The values of a series at a step, one per seed, for a claim.
+pub fn at<'a>(plan: &'a Plan, cells: &'a [Cell]) -> impl Fn(&str, &str, u64) -> Vec<f64> + 'a {
+    move |arm, measure, step| {
+        let of_seed = |seed: &u64| {
+            let cell = cells.iter().find(|c| c.arm == arm && c.seed == *seed);
+            cell.and_then(|c| c.series.iter().find(|s| s.measure == measure)).map_or(f64::NAN, |s| s.at(step))
+        };
+        plan.seeds.iter().map(of_seed).collect()
+    }
+}

@@ -1,0 +1,136 @@
+//! `metadsl replay`.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use super::args::{Device, Replay as Options};
+use super::device;
+use super::failure::Failure;
+use super::load::read_sets;
+use super::progress::Progress;
+use super::record;
+use crate::exec::Numerics;
+use crate::hash::{Id, Kind};
+use crate::ledger::{self, Comparison, Input, Manifest, Outcome, Run, Store, Tolerance, Verdict};
+use crate::plan::{self, Plan};
+
+/// Runs a recorded experiment again and compares every bit.
+pub fn replay(options: &Options) -> Result<ExitCode, Failure> {
+    let store = existing_ledger(&options.ledger.ledger)?;
+    let id = store.resolve(&options.run)?;
+    let run: Run = store.get(Kind::Run, id)?;
+    let input: Input = store.get(Kind::Input, run.input)?;
+    let plan: Plan = store.get(Kind::Plan, input.plan)?;
+    plan.verify()?;
+    let manifest: Manifest = store.get(Kind::Manifest, input.manifest)?;
+    let numerics: Numerics = store.get(Kind::Numerics, input.numerics)?;
+    let old: Outcome = store.get(Kind::Result, run.result)?;
+
+    let device = choose_device(options, &numerics)?;
+    let done = match contents(&store, &manifest, &run) {
+        Ok(contents) => again(&store, options, device, &plan, &contents, &input, &old)?,
+        Err(reason) => Done { verdict: Verdict::Inconclusive { reason }, record: None },
+    };
+
+    let mut out = anstream::stdout();
+    if options.json {
+        let value = json!({ "run": id.to_string(), "verdict": word(&done.verdict), "detail": done.verdict.to_string(), "record": done.record.map(|id| id.to_string()) });
+        writeln!(out, "{value}")?;
+    } else {
+        writeln!(out, "{}\nrun {id}", done.verdict)?;
+    }
+    Ok(ExitCode::from(done.verdict.exit_code()))
+}
+
+/// How far apart two executors may be: what rounding in `f32` leaves after a few hundred steps of a run that converges.
+const ACROSS_EXECUTORS: Tolerance = Tolerance { absolute: 1e-5, relative: 1e-2 };
+
+/// What a replay found.
+struct Done {
+    verdict: Verdict,
+    /// The stored comparison; none where there was nothing to compare.
+    record: Option<Id>,
+}
+
+/// The verdict in one word, for programs.
+fn word(verdict: &Verdict) -> &'static str {
+    match verdict {
+        Verdict::Identical => "identical",
+        Verdict::WithinTolerance { .. } => "within-tolerance",
+        Verdict::Diverged { .. } => "diverged",
+        Verdict::Inconclusive { .. } => "inconclusive",
+        Verdict::NotComparable { .. } => "not-comparable",
+    }
+}
+
+/// The ledger of a command that reads.
+pub fn existing_ledger(explicit: &Option<std::path::PathBuf>) -> Result<Store, Failure> {
+    let here = std::env::current_dir()?;
+    Ok(Store::open(ledger::discover(&here, explicit.as_deref()))?)
+}
+
+/// The device that was asked for, else the one of the run.
+fn choose_device(options: &Options, numerics: &Numerics) -> Result<Device, Failure> {
+    options.machine.device.or_else(|| device::by_executor_name(&numerics.executor)).ok_or_else(|| {
+        Failure::Usage(format!(
+            "the run was made by `{}`, which this version does not know; choose a device with `--device`",
+            numerics.executor
+        ))
+    })
+}
+
+/// The contents of the data files, by name: from the ledger, or from where they lay if they are unchanged.
+fn contents(store: &Store, manifest: &Manifest, run: &Run) -> Result<BTreeMap<String, Vec<u8>>, String> {
+    let mut contents = BTreeMap::new();
+    for file in &manifest.files {
+        let bytes = match store.get_blob(file.blob) {
+            Ok(bytes) => bytes,
+            Err(_) => {
+                let hint = run.files.iter().find(|h| h.name == file.name).map(|h| h.path.as_str()).unwrap_or_default();
+                let bytes = std::fs::read(Path::new(hint)).map_err(|e| {
+                    format!("data `{}` is not in the ledger, and `{hint}` cannot be read: {e}", file.name)
+                })?;
+                if Id::of_bytes(Kind::Blob, &bytes) != file.blob {
+                    return Err(format!("data `{}`: `{hint}` has changed since the run", file.name));
+                }
+                bytes
+            }
+        };
+        contents.insert(file.name.clone(), bytes);
+    }
+    Ok(contents)
+}
+
+/// Runs the plan and compares what comes out with what was recorded. Nothing recorded is overwritten.
+fn again(
+    store: &Store,
+    options: &Options,
+    device: Device,
+    plan: &Plan,
+    contents: &BTreeMap<String, Vec<u8>>,
+    input: &Input,
+    old: &Outcome,
+) -> Result<Done, Failure> {
+    let sets = match read_sets(plan, contents) {
+        Ok(sets) => sets,
+        Err(reason) => return Ok(Done { verdict: Verdict::Inconclusive { reason }, record: None }),
+    };
+    let progress = Progress::new(plan);
+    let cells = device::run_all(device, &options.machine, plan, &sets, &progress);
+    progress.finish();
+    let cells = cells?;
+    let at = record::at(plan, &cells);
+    let claims: Vec<plan::Verdict> = plan.claims.iter().map(|c| c.evaluate(&at)).collect();
+    // Plan and data are the very same objects; only the executor may be another one.
+    let input = Input { numerics: store.put(Kind::Numerics, &device::numerics(device, plan))?, ..input.clone() };
+    let input = store.put(Kind::Input, &input)?;
+    let new = record::put_outcome(store, input, &cells, &claims)?;
+    let verdict = ledger::compare(store, old, &new, &ACROSS_EXECUTORS);
+    let (old, new) = (store.put(Kind::Result, old)?, store.put(Kind::Result, &new)?);
+    let record = store.put_verdict(&Comparison { old, new, verdict: verdict.clone() })?;
+    Ok(Done { verdict, record: Some(record) })
+}

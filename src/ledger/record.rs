@@ -1,0 +1,91 @@
+//! The small records: what a run was asked to do, on what, where and when.
+
+use crate::hash::{Id, record};
+
+record! {
+    /// What decides a result. It leaves out text, paths, host, hardware, time and thread count.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Input {
+        /// The plan.
+        pub plan: Id,
+        /// The [`Manifest`] of the data.
+        pub manifest: Id,
+        /// Executor class, float type, numerics epoch, random generator.
+        pub numerics: Id,
+    }
+}
+
+record! {
+    /// The data files of a run by content; where they lay is no part of it.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Manifest {
+        /// The files, in the order in which the plan names them.
+        pub files: Vec<ManifestFile>,
+    }
+}
+
+record! {
+    /// One data file by content.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct ManifestFile {
+        /// The data's name in the plan.
+        pub name: String,
+        /// The plain BLAKE3 hash of the file, as `b3sum` prints it. The ledger need not hold the bytes.
+        pub blob: Id,
+        /// The file's size in bytes.
+        pub bytes: u64,
+    }
+}
+
+record! {
+    /// The machine and program of one execution. The command line fills it in.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Env {
+        /// The version of metadsl.
+        pub version: String,
+        /// The operating system, such as `linux`.
+        pub os: String,
+        /// The processor architecture, such as `x86_64`.
+        pub arch: String,
+        /// The processor's own name.
+        pub cpu: String,
+        /// The device that ran the tensor programs, such as `cpu` or a GPU's name.
+        pub device: String,
+        /// The worker threads.
+        pub threads: u64,
+    }
+}
+
+record! {
+    /// Where a data file lay when it was read: a hint for a replay, no part of any result.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct FileHint {
+        /// The data's name in the plan.
+        pub name: String,
+        /// The path as it was given.
+        pub path: String,
+    }
+}
+
+record! {
+    /// One execution. Its id is the hash that `metadsl run` prints.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Run {
+        /// The experiment's name.
+        pub experiment: String,
+        /// The [`Input`].
+        pub input: Id,
+        /// The [`Outcome`](super::Outcome).
+        pub result: Id,
+        /// The [`Env`].
+        pub env: Id,
+        /// The text of the `.meta` file, an object of kind `source`.
+        pub source: Option<Id>,
+        /// Where the data lay.
+        pub files: Vec<FileHint>,
+        /// When it began, in milliseconds since 1970-01-01 UTC.
+        pub started_ms: u64,
+        /// When it ended, in milliseconds since 1970-01-01 UTC.
+        pub finished_ms: u64,
+    }
+}

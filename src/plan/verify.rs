@@ -1,0 +1,233 @@
+//! Whether a plan is whole: every program well formed, every name it uses present with the same shape.
+//!
+//! Plans made by `lang` always are. A plan that was read from a ledger is checked before anything is made of it, so
+//! that a damaged or forged one is an error and not a crash.
+
+use std::collections::BTreeMap;
+
+use thiserror::Error;
+
+use super::types::*;
+use crate::catalog::{Metric, Outer, Solver, StateMetric, Through};
+use crate::ir::Function;
+
+/// What is wrong with a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("arm `{arm}`: {reason}")]
+pub struct PlanError {
+    /// The arm.
+    pub arm: String,
+    /// The part and what is wrong with it.
+    pub reason: String,
+}
+
+/// Shapes by name.
+type Shapes = BTreeMap<String, Vec<usize>>;
+
+impl Plan {
+    /// Checks every arm.
+    pub fn verify(&self) -> Result<(), PlanError> {
+        for arm in &self.arms {
+            Checker { arm }.check().map_err(|reason| PlanError { arm: arm.name.clone(), reason })?;
+        }
+        Ok(())
+    }
+}
+
+struct Checker<'a> {
+    arm: &'a Arm,
+}
+
+fn ensure(holds: bool, reason: impl FnOnce() -> String) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(reason()) }
+}
+
+/// Checks a program and that its inputs are known; gives its outputs.
+fn function(f: &Function, known: &Shapes, what: &str) -> Result<Shapes, String> {
+    f.verify().map_err(|e| format!("{what}: {e}"))?;
+    for port in &f.inputs {
+        ensure(known.get(&port.name).is_some_and(|d| d == f.dims(port.node)), || {
+            format!("{what} reads `{}`, which is not there in that shape", port.name)
+        })?;
+    }
+    let outputs: Shapes = f.outputs.iter().map(|p| (p.name.clone(), f.dims(p.node).to_vec())).collect();
+    ensure(outputs.len() == f.outputs.len(), || format!("{what} has two outputs of one name"))?;
+    Ok(outputs)
+}
+
+fn sampler(sampler: &Sampler, known: &Shapes, what: &str) -> Result<Shapes, String> {
+    let mut known = known.clone();
+    for draw in &sampler.draws {
+        if let Some(reason) = draw.law.refuses(&draw.dims) {
+            return Err(format!("{what}: {reason}"));
+        }
+        known.insert(draw.name.clone(), draw.dims.clone());
+    }
+    function(&sampler.function, &known, what)
+}
+
+fn joined(a: &Shapes, b: &Shapes) -> Shapes {
+    a.iter().chain(b).map(|(n, d)| (n.clone(), d.clone())).collect()
+}
+
+impl Checker<'_> {
+    fn check(&self) -> Result<(), String> {
+        let arm = self.arm;
+        let world = sampler(&arm.world, &Shapes::new(), "the world")?;
+        let params: Shapes = arm.model.params.iter().map(|p| (p.name.clone(), p.dims.clone())).collect();
+        ensure(params.len() == arm.model.params.len(), || "two parameters have one name".into())?;
+        let init = sampler(&arm.model.init, &world, "the initial parameters")?;
+        let order = arm.model.init.function.outputs.iter().map(|p| &p.name);
+        ensure(init == params && order.eq(arm.model.params.iter().map(|p| &p.name)), || {
+            "the initial parameters are not those of the model".into()
+        })?;
+        for family in &arm.families {
+            self.family(family, &world, &params)?;
+        }
+        ensure(arm.model.forward.outputs.len() == 1, || "the model has not one prediction".into())?;
+        let train = &arm.train;
+        ensure(train.keep.iter().all(|k| params.contains_key(k)), || "`keep` names no parameter".into())?;
+        ensure(train.update.is_some() || matches!(train.outer, Outer::Average { .. }), || "there is no update".into())?;
+        ensure(!matches!(train.update, Some(Solver::ClosedForm { .. })), || "a closed form is no update".into())?;
+        let pool = matches!(train.tasks, TaskSource::Pool { .. });
+        ensure(pool || (train.keep.is_empty() && !matches!(train.outer, Outer::Worst { .. })), || {
+            "fresh tasks cannot be remembered".into()
+        })?;
+        ensure(!(matches!(train.outer, Outer::Worst { .. }) && train.through == Through::Difference), || {
+            "`worst` needs a gradient".into()
+        })?;
+        self.protocol(&train.tasks, &train.objective, &train.adapt, &params, "train")?;
+        for e in &arm.evaluations {
+            ensure(e.episodes > 0, || format!("`{}` has no episodes", e.name))?;
+            self.protocol(&e.tasks, &e.objective, &e.adapt, &params, &e.name)?;
+        }
+        for measure in &arm.measures {
+            self.measure(measure, &world, &params)?;
+        }
+        Ok(())
+    }
+
+    fn family(&self, family: &Family, world: &Shapes, params: &Shapes) -> Result<(), String> {
+        let name = &family.name;
+        let with_index = joined(world, &Shapes::from([("index".to_owned(), vec![])]));
+        let mut task: Option<Shapes> = None;
+        for stratum in &family.strata {
+            ensure(stratum.count > 0, || format!("stratum `{}` is empty", stratum.name))?;
+            let made = sampler(&stratum.task, &with_index, &format!("stratum `{}`", stratum.name))?;
+            let names = |s: &Stratum| s.task.function.outputs.iter().map(|p| p.name.clone()).collect::<Vec<_>>();
+            ensure(names(stratum) == names(&family.strata[0]), || format!("the strata of `{name}` differ"))?;
+            ensure(task.get_or_insert_with(|| made.clone()) == &made, || format!("the strata of `{name}` differ"))?;
+        }
+        let task = task.ok_or_else(|| format!("`{name}` has no strata"))?;
+        let mut known = joined(world, &task);
+        let episode = sampler(&family.episode, &known, &format!("an episode of `{name}`"))?;
+        known.extend(episode);
+        sampler(&family.example, &known, &format!("an example of `{name}`"))?;
+        if let Some(risk) = &family.risk {
+            known.extend(params.clone());
+            let outputs = function(risk, &known, "the risk")?;
+            ensure(outputs.len() == 1 && outputs.values().all(Vec::is_empty), || "the risk is not one scalar".into())?;
+        }
+        if let Some(source) = &family.source {
+            ensure((0.0..1.0).contains(&source.hold_out), || "the share held out is not below 1".into())?;
+            ensure(self.arm.data.iter().any(|d| d.name == source.data), || {
+                format!("`{name}` reads data that is not there")
+            })?;
+            let shapes: Vec<usize> = source.example.iter().map(|s| s.dims.len()).collect();
+            ensure(shapes == [1, 0], || format!("an example of `{name}` is not features and a label"))?;
+        }
+        Ok(())
+    }
+
+    fn protocol(
+        &self,
+        tasks: &TaskSource,
+        objective: &Objective,
+        adapt: &[Block],
+        params: &Shapes,
+        what: &str,
+    ) -> Result<(), String> {
+        let family = self
+            .arm
+            .family(tasks.family())
+            .ok_or_else(|| format!("{what} uses tasks `{}`, which are not there", tasks.family()))?;
+        ensure(tasks.per_step() > 0, || format!("{what} uses no tasks"))?;
+        if let TaskSource::Pool { strata, batch, replace, .. } = tasks {
+            let known = strata.iter().all(|s| family.stratum(&s.name).is_some() && s.count > 0);
+            let total: u64 = strata.iter().map(|s| s.count).sum();
+            ensure(known && (*replace || *batch <= total), || format!("the pool of {what} does not exist"))?;
+            let clients = family.source.as_ref().is_none_or(|s| total <= s.partition.clients());
+            ensure(clients, || format!("the pool of {what} has more tasks than clients"))?;
+        } else {
+            ensure(family.source.is_none(), || format!("{what} draws clients afresh"))?;
+        }
+        let named =
+            adapt.iter().all(|b| !b.on.is_empty() && b.on.iter().all(|n| params.contains_key(n)) && b.batch != Some(0));
+        ensure(named, || format!("{what} adapts parameters that are not there"))?;
+        match objective {
+            Objective::Risk => ensure(family.risk.is_some(), || format!("`{}` has no risk", family.name)),
+            Objective::Sample { loss, support, query } => {
+                ensure(family.source.is_some() || (*support > 0 && *query > 0), || format!("{what} has no examples"))?;
+                let (target, prediction) = self.example(family, params)?;
+                match loss.refuses(&prediction, &target) {
+                    Some(reason) => Err(reason),
+                    None => Ok(()),
+                }
+            }
+        }
+    }
+
+    /// The shapes of target and prediction, if the model fits the family's examples.
+    fn example(&self, family: &Family, params: &Shapes) -> Result<(Vec<usize>, Vec<usize>), String> {
+        let example: Shapes = match &family.source {
+            Some(source) => source.example.iter().map(|s| (s.name.clone(), s.dims.clone())).collect(),
+            None => family
+                .example
+                .function
+                .outputs
+                .iter()
+                .map(|p| (p.name.clone(), family.example.function.dims(p.node).to_vec()))
+                .collect(),
+        };
+        let outputs = function(&self.arm.model.forward, &joined(params, &example), "the model")?;
+        let target = example.get("y").cloned().ok_or_else(|| format!("`{}` has no target `y`", family.name))?;
+        Ok((target, outputs.into_values().next().unwrap_or_default()))
+    }
+
+    fn measure(&self, measure: &Measure, world: &Shapes, params: &Shapes) -> Result<(), String> {
+        ensure(measure.every > 0, || format!("`{}` is measured never", measure.name))?;
+        match &measure.what {
+            What::State { metric, function: f } => {
+                let shared: Shapes = params
+                    .iter()
+                    .filter(|(n, _)| !self.arm.train.keep.contains(n))
+                    .map(|(n, d)| (n.clone(), d.clone()))
+                    .collect();
+                function(f, &joined(world, &shared), &measure.name)?;
+                let shapes: Vec<usize> = f.output_dims().map(<[usize]>::len).collect();
+                let wanted: &[usize] = if *metric == StateMetric::Value { &[0] } else { &[2, 2] };
+                ensure(shapes == wanted, || format!("`{}` measures something else than it says", measure.name))
+            }
+            What::Evaluation { name, metric, .. } => {
+                let evaluation = self.arm.evaluation(name).ok_or_else(|| format!("`{name}` is not there"))?;
+                let family =
+                    self.arm.family(evaluation.tasks.family()).ok_or_else(|| format!("`{name}` has no tasks"))?;
+                match (metric, &evaluation.objective) {
+                    (Metric::Risk, _) => ensure(family.risk.is_some(), || format!("`{}` has no risk", family.name)),
+                    (_, Objective::Risk) => Err(format!("`{name}` has no examples")),
+                    (Metric::Accuracy, _) => {
+                        let (target, prediction) = self.example(family, params)?;
+                        ensure(target.is_empty() && prediction.len() == 1, || "accuracy needs classes".into())
+                    }
+                    (Metric::Loss { loss }, _) => {
+                        let (target, prediction) = self.example(family, params)?;
+                        ensure(loss.refuses(&prediction, &target).is_none(), || {
+                            format!("`{}` does not fit", loss.name())
+                        })
+                    }
+                }
+            }
+            What::Mass { .. } => Ok(()),
+        }
+    }
+}
