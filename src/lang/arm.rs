@@ -85,11 +85,15 @@ pub(super) fn arm(name: &str, items: &[Item], at: Span, sink: &mut Sink) -> Opti
         items.iter().filter_map(|item| measures::measure(item, &train, &evaluations, &checked, &names, sink)).collect();
 
     let used = |name: &str| measures.iter().any(|m| matches!(&m.what, What::Evaluation { name: n, .. } if n == name));
-    let evaluations: Vec<Evaluation> = evaluations.into_iter().filter_map(|(_, e)| e).filter(|e| used(&e.name)).collect();
+    let mut evaluations: Vec<Evaluation> = evaluations.into_iter().filter_map(|(_, e)| e).filter(|e| used(&e.name)).collect();
+    // Evaluations, families and data sets are found by name, so the order of the text is no part of the plan.
+    evaluations.sort_by(|a, b| a.name.cmp(&b.name));
     let in_use = |family: &str| train.tasks.family() == family || evaluations.iter().any(|e| e.tasks.family() == family);
-    let families: Vec<_> = checked.families.into_iter().map(|f| f.plan).filter(|f| in_use(&f.name)).collect();
+    let mut families: Vec<_> = checked.families.into_iter().map(|f| f.plan).filter(|f| in_use(&f.name)).collect();
+    families.sort_by(|a, b| a.name.cmp(&b.name));
     let reads = |name: &str| families.iter().any(|f| f.source.as_ref().is_some_and(|s| s.data == name));
-    let data = data.into_iter().filter(|(n, _)| reads(n)).map(|(name, csv)| DataSource { name, csv }).collect();
+    let mut data: Vec<DataSource> = data.into_iter().filter(|(n, _)| reads(n)).map(|(name, csv)| DataSource { name, csv }).collect();
+    data.sort_by(|a, b| a.name.cmp(&b.name));
     let files = files.into_iter().filter(|f| reads(&f.name)).collect();
     let arm = Arm { name: name.to_owned(), data, world, families, model: checked.model.plan, train, evaluations, measures };
     Some((arm, files))
