@@ -97,16 +97,16 @@ impl Ty {
     /// The words a person reads.
     pub fn describe(&self) -> String {
         match *self {
-            Ty::Real { above, closed, most } => {
-                let low = match (above.is_finite(), closed) {
-                    (false, _) => String::new(),
-                    (true, true) => format!(" >= {above}"),
-                    (true, false) => format!(" > {above}"),
-                };
-                let high = if most.is_finite() { format!(" and <= {most}") } else { String::new() };
-                format!("a real number{low}{high}")
-            }
-            Ty::Count(least) => format!("a whole number >= {least}"),
+            Ty::Real { above, closed, most } => match (above.is_finite(), closed, most.is_finite()) {
+                (false, _, false) => "a real number".into(),
+                (false, _, true) => format!("a real number of at most {most}"),
+                (true, true, true) => format!("a real number from {above} to {most}"),
+                (true, true, false) => format!("a real number of at least {above}"),
+                (true, false, true) => format!("a real number above {above}, at most {most}"),
+                (true, false, false) => format!("a real number above {above}"),
+            },
+            Ty::Count(0) => "a whole number".into(),
+            Ty::Count(least) => format!("a whole number of at least {least}"),
             Ty::Word(words) => format!("one of {}", words.join(", ")),
             Ty::Groups => "parameters or groups of the model, such as `w`, `[B, w]` or `all`".into(),
             Ty::Family => "the name of a `tasks` block".into(),
@@ -175,7 +175,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// The signature: `sgd(on, rate: a real number > 0, momentum = 0, ...)`.
+    /// The signature: `sgd(on, rate, steps?, momentum = 0)`.
     pub fn signature(&self) -> String {
         let params = self.params.iter().map(|p| match p.initial {
             Initial::Required => p.name.to_owned(),

@@ -78,6 +78,8 @@ variants! {
     }
 }
 
+const OVER_SEEDS: &[Param] = &[Param::required("of", Ty::Tensor, "a measurement")];
+
 pub(super) const ENTRIES: &[Entry] = &[
     Entry {
         name: "subspace_distance",
@@ -166,28 +168,28 @@ pub(super) const ENTRIES: &[Entry] = &[
     Entry {
         name: "median",
         kind: Kind::SeedReduction,
-        params: &[],
+        params: OVER_SEEDS,
         doc: "The median over seeds.",
         example: "expect median(maml.angle[500]) <= 1e-3",
     },
     Entry {
         name: "mean",
         kind: Kind::SeedReduction,
-        params: &[],
+        params: OVER_SEEDS,
         doc: "The mean over seeds.",
         example: "expect mean(maml.mse[500]) <= 1",
     },
     Entry {
         name: "min",
         kind: Kind::SeedReduction,
-        params: &[],
+        params: OVER_SEEDS,
         doc: "The least over seeds.",
         example: "expect min(erm.angle[500]) >= 0.9",
     },
     Entry {
         name: "max",
         kind: Kind::SeedReduction,
-        params: &[],
+        params: OVER_SEEDS,
         doc: "The most over seeds.",
         example: "expect max(maml.angle[500]) <= 1e-3",
     },
