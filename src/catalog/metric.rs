@@ -78,7 +78,7 @@ variants! {
     }
 }
 
-const OVER_SEEDS: &[Param] = &[Param::required("of", Ty::Tensor, "a measurement")];
+const OVER_SEEDS: &[Param] = &[Param::required("of", Ty::Measurement, "what is taken under every seed")];
 
 pub(super) const ENTRIES: &[Entry] = &[
     Entry {
@@ -137,21 +137,21 @@ pub(super) const ENTRIES: &[Entry] = &[
     Entry {
         name: "mean",
         kind: Kind::Reduction,
-        params: &[Param::required("of", Ty::Tensor, "a metric of examples")],
+        params: &[Param::required("of", Ty::Metric, "what is taken of every task")],
         doc: "The mean over tasks, each task counting once.",
         example: "measure mse = mean(squared) on test every 1000",
     },
     Entry {
         name: "worst",
         kind: Kind::Reduction,
-        params: &[Param::required("of", Ty::Tensor, "a metric of examples")],
+        params: &[Param::required("of", Ty::Metric, "what is taken of every task")],
         doc: "The worst task: the largest loss, or the smallest accuracy.",
         example: "measure worst = worst(squared) on test every 1000",
     },
     Entry {
         name: "std",
         kind: Kind::Reduction,
-        params: &[Param::required("of", Ty::Tensor, "a metric of examples")],
+        params: &[Param::required("of", Ty::Metric, "what is taken of every task")],
         doc: "The population standard deviation over tasks.",
         example: "measure spread = std(squared) on test every 1000",
     },
@@ -159,7 +159,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         name: "quantile",
         kind: Kind::Reduction,
         params: &[
-            Param::required("of", Ty::Tensor, "a metric of examples"),
+            Param::required("of", Ty::Metric, "what is taken of every task"),
             Param::required("q", Ty::SHARE, "the share of tasks below it"),
         ],
         doc: "The quantile over tasks, by linear interpolation between order statistics.",
