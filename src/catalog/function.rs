@@ -140,7 +140,9 @@ impl Elementwise {
             Elementwise::Abs => libm::fabs,
             Elementwise::Relu => |x| if x > 0.0 { x } else { 0.0 },
             Elementwise::Sigmoid => |x| 0.5 * libm::tanh(0.5 * x) + 0.5,
-            Elementwise::Softplus => |x| if x > 0.0 { x + libm::log1p(libm::exp(-x)) } else { libm::log1p(libm::exp(x)) },
+            Elementwise::Softplus => {
+                |x| if x > 0.0 { x + libm::log1p(libm::exp(-x)) } else { libm::log1p(libm::exp(x)) }
+            }
         }
     }
 }

@@ -177,6 +177,18 @@ pub(super) const ENTRIES: &[Entry] = &[
         doc: "The mean over seeds.",
         example: "expect mean(maml.mse[500]) <= 1",
     },
-    Entry { name: "min", kind: Kind::SeedReduction, params: &[], doc: "The least over seeds.", example: "expect min(erm.angle[500]) >= 0.9" },
-    Entry { name: "max", kind: Kind::SeedReduction, params: &[], doc: "The most over seeds.", example: "expect max(maml.angle[500]) <= 1e-3" },
+    Entry {
+        name: "min",
+        kind: Kind::SeedReduction,
+        params: &[],
+        doc: "The least over seeds.",
+        example: "expect min(erm.angle[500]) >= 0.9",
+    },
+    Entry {
+        name: "max",
+        kind: Kind::SeedReduction,
+        params: &[],
+        doc: "The most over seeds.",
+        example: "expect max(maml.angle[500]) <= 1e-3",
+    },
 ];

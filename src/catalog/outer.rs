@@ -1,7 +1,7 @@
 //! Outer objectives: how the adapted tasks become the next shared parameters.
 
-use super::entry::{Entry, Initial, Kind, Param, Ty};
 use super::args::Args;
+use super::entry::{Entry, Initial, Kind, Param, Ty};
 use crate::hash::variants;
 
 variants! {
@@ -99,7 +99,12 @@ pub(super) const ENTRIES: &[Entry] = &[
         name: "worst",
         kind: Kind::Outer,
         params: &[
-            Param::optional("over", Ty::Word(&["task", "stratum"]), Initial::Word("task"), "what has a weight of its own"),
+            Param::optional(
+                "over",
+                Ty::Word(&["task", "stratum"]),
+                Initial::Word("task"),
+                "what has a weight of its own",
+            ),
             Param::required("ascent", Ty::POSITIVE, "the adversary's step size"),
             Param::optional("sees", Ty::Word(&["raw", "weighted"]), Initial::Word("raw"), "the losses it ascends"),
         ],

@@ -60,7 +60,9 @@ impl Partition {
     /// The number of clients.
     pub fn clients(&self) -> u64 {
         match self {
-            Partition::Iid { clients } | Partition::Shards { clients, .. } | Partition::Dirichlet { clients, .. } => *clients,
+            Partition::Iid { clients } | Partition::Shards { clients, .. } | Partition::Dirichlet { clients, .. } => {
+                *clients
+            }
         }
     }
 }
@@ -100,7 +102,11 @@ pub(super) const ENTRIES: &[Entry] = &[
         kind: Kind::Partition,
         params: &[
             Param::required("clients", Ty::Count(1), "the number of clients"),
-            Param::required("alpha", Ty::Real { above: 1e-6, closed: true, most: 1e6 }, "the concentration; small is uneven"),
+            Param::required(
+                "alpha",
+                Ty::Real { above: 1e-6, closed: true, most: 1e6 },
+                "the concentration; small is uneven",
+            ),
         ],
         doc: "The examples of each label are divided among clients in proportions drawn from Dirichlet(alpha) (Hsu et al. 2019).",
         example: "partition = dirichlet(clients: 50, alpha: 0.3)",

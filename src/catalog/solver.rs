@@ -137,13 +137,36 @@ fn blend(b: &mut Builder, old: NodeId, new: NodeId, beta: f64) -> NodeId {
 const ON: Param = Param::required("on", Ty::Groups, "the parameters that move");
 const RATE: Param = Param::required("rate", Ty::POSITIVE, "the step size");
 const STEPS: Param = Param::optional("steps", Ty::Count(0), Initial::Absent, "the number of steps");
-const EPOCHS: Param = Param::optional("epochs", Ty::Count(1), Initial::Absent, "the number of passes over the examples, instead of `steps`");
-const BATCH: Param = Param::optional("batch", Ty::Count(1), Initial::Absent, "the examples of one step; all of them if not given");
-const MOMENTUM: Param = Param::optional("momentum", Ty::SHARE, Initial::Real(0.0), "the share of the velocity that is kept");
-const WEIGHT_DECAY: Param = Param::optional("weight_decay", Ty::NON_NEGATIVE, Initial::Real(0.0), "the multiple of the parameter added to its gradient");
-const BETA1: Param = Param::optional("beta1", Ty::Real { above: 0.0, closed: false, most: 0.999_999 }, Initial::Real(0.9), "the decay of the first moment");
-const BETA2: Param = Param::optional("beta2", Ty::Real { above: 0.0, closed: false, most: 0.999_999_999 }, Initial::Real(0.999), "the decay of the second moment");
-const EPSILON: Param = Param::optional("epsilon", Ty::POSITIVE, Initial::Real(1e-8), "what is added to the root of the second moment");
+const EPOCHS: Param = Param::optional(
+    "epochs",
+    Ty::Count(1),
+    Initial::Absent,
+    "the number of passes over the examples, instead of `steps`",
+);
+const BATCH: Param =
+    Param::optional("batch", Ty::Count(1), Initial::Absent, "the examples of one step; all of them if not given");
+const MOMENTUM: Param =
+    Param::optional("momentum", Ty::SHARE, Initial::Real(0.0), "the share of the velocity that is kept");
+const WEIGHT_DECAY: Param = Param::optional(
+    "weight_decay",
+    Ty::NON_NEGATIVE,
+    Initial::Real(0.0),
+    "the multiple of the parameter added to its gradient",
+);
+const BETA1: Param = Param::optional(
+    "beta1",
+    Ty::Real { above: 0.0, closed: false, most: 0.999_999 },
+    Initial::Real(0.9),
+    "the decay of the first moment",
+);
+const BETA2: Param = Param::optional(
+    "beta2",
+    Ty::Real { above: 0.0, closed: false, most: 0.999_999_999 },
+    Initial::Real(0.999),
+    "the decay of the second moment",
+);
+const EPSILON: Param =
+    Param::optional("epsilon", Ty::POSITIVE, Initial::Real(1e-8), "what is added to the root of the second moment");
 
 pub(super) const ENTRIES: &[Entry] = &[
     Entry {

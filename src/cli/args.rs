@@ -30,13 +30,17 @@ pub enum Command {
     ///
     /// Prints the plan: every default spelled out, arm by arm. The plan is what a run's identity is made of; comments,
     /// formatting and the order of fields leave it as it is.
-    #[command(after_help = "Examples:\n  metadsl plan experiments/maml_anil.meta\n  metadsl plan experiments/maml_anil.meta --programs --arm maml")]
+    #[command(
+        after_help = "Examples:\n  metadsl plan experiments/maml_anil.meta\n  metadsl plan experiments/maml_anil.meta --programs --arm maml"
+    )]
     Plan(Plan),
     /// Run an experiment, check its claims and record it.
     ///
     /// Every arm runs under every seed, in parallel, all arms on the same tasks and random streams. Ends with the
     /// measurements, the claims and the hash of the run, by which `metadsl replay` finds it.
-    #[command(after_help = "Examples:\n  metadsl run experiments/maml_anil.meta\n  metadsl run experiments/maml_sine.meta --set train.steps=2000 --json")]
+    #[command(
+        after_help = "Examples:\n  metadsl run experiments/maml_anil.meta\n  metadsl run experiments/maml_sine.meta --set train.steps=2000 --json"
+    )]
     Run(Run),
     /// Run a recorded experiment again and compare every bit.
     ///

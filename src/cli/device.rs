@@ -47,10 +47,17 @@ pub fn numerics(device: Device, plan: &Plan) -> Numerics {
 }
 
 /// Runs every arm under every seed, side by side; cells come in the order arms, seeds.
-pub fn run_all(device: Device, machine: &Machine, plan: &Plan, sets: &DataSets, observer: &dyn Observer) -> Result<Vec<Cell>, Failure> {
+pub fn run_all(
+    device: Device,
+    machine: &Machine,
+    plan: &Plan,
+    sets: &DataSets,
+    observer: &dyn Observer,
+) -> Result<Vec<Cell>, Failure> {
     let threads = machine.threads.map_or(0, usize::from);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
-    let work: Vec<(&Arm, u64)> = plan.arms.iter().flat_map(|arm| plan.seeds.iter().map(move |&seed| (arm, seed))).collect();
+    let work: Vec<(&Arm, u64)> =
+        plan.arms.iter().flat_map(|arm| plan.seeds.iter().map(move |&seed| (arm, seed))).collect();
     let cells: Result<Vec<Cell>, TrainError> =
         pool.install(|| work.par_iter().map(|&(arm, seed)| cell(device, arm, seed, sets, observer)).collect());
     Ok(cells?)
@@ -61,17 +68,29 @@ fn cell(device: Device, arm: &Arm, seed: u64, sets: &DataSets, observer: &dyn Ob
     match (device, precision) {
         (Device::Reference, _) => run_cell(&Reference::new(precision), arm, seed, sets, observer),
         #[cfg(feature = "dfdx")]
-        (Device::Dfdx, Precision::F32) => run_cell(&crate::exec::dfdx::Dfdx::<f32, _>::cpu(), arm, seed, sets, observer),
+        (Device::Dfdx, Precision::F32) => {
+            run_cell(&crate::exec::dfdx::Dfdx::<f32, _>::cpu(), arm, seed, sets, observer)
+        }
         #[cfg(feature = "dfdx")]
-        (Device::Dfdx, Precision::F64) => run_cell(&crate::exec::dfdx::Dfdx::<f64, _>::cpu(), arm, seed, sets, observer),
+        (Device::Dfdx, Precision::F64) => {
+            run_cell(&crate::exec::dfdx::Dfdx::<f64, _>::cpu(), arm, seed, sets, observer)
+        }
         #[cfg(feature = "cuda")]
-        (Device::Cuda, Precision::F32) => run_cell(&crate::exec::dfdx::Dfdx::<f32, _>::cuda()?, arm, seed, sets, observer),
+        (Device::Cuda, Precision::F32) => {
+            run_cell(&crate::exec::dfdx::Dfdx::<f32, _>::cuda()?, arm, seed, sets, observer)
+        }
         #[cfg(feature = "cuda")]
-        (Device::Cuda, Precision::F64) => run_cell(&crate::exec::dfdx::Dfdx::<f64, _>::cuda()?, arm, seed, sets, observer),
+        (Device::Cuda, Precision::F64) => {
+            run_cell(&crate::exec::dfdx::Dfdx::<f64, _>::cuda()?, arm, seed, sets, observer)
+        }
         #[cfg(not(feature = "dfdx"))]
-        (Device::Dfdx, Precision::F32 | Precision::F64) => Err(absent("dfdx", "cargo build --release", "--device reference")),
+        (Device::Dfdx, Precision::F32 | Precision::F64) => {
+            Err(absent("dfdx", "cargo build --release", "--device reference"))
+        }
         #[cfg(not(feature = "cuda"))]
-        (Device::Cuda, Precision::F32 | Precision::F64) => Err(absent("cuda", "cargo build --release --features cuda", "--device dfdx")),
+        (Device::Cuda, Precision::F32 | Precision::F64) => {
+            Err(absent("cuda", "cargo build --release --features cuda", "--device dfdx"))
+        }
     }
 }
 

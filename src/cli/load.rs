@@ -57,10 +57,18 @@ pub fn load(file: &Path, overrides: &Overrides) -> Result<Loaded, Failure> {
     let read = |error| Failure::Read { path: file.to_owned(), error };
     let size = std::fs::metadata(file).map_err(read)?.len();
     if size > MAX_SOURCE {
-        return Err(Failure::Usage(format!("`{}` has {size} bytes; an experiment is a text of a few kilobytes", file.display())));
+        return Err(Failure::Usage(format!(
+            "`{}` has {size} bytes; an experiment is a text of a few kilobytes",
+            file.display()
+        )));
     }
-    let source = String::from_utf8(std::fs::read(file).map_err(read)?)
-        .map_err(|e| Failure::Usage(format!("`{}` is not UTF-8 text: byte {} is not part of a character", file.display(), e.utf8_error().valid_up_to())))?;
+    let source = String::from_utf8(std::fs::read(file).map_err(read)?).map_err(|e| {
+        Failure::Usage(format!(
+            "`{}` is not UTF-8 text: byte {} is not part of a character",
+            file.display(),
+            e.utf8_error().valid_up_to()
+        ))
+    })?;
     let mut text = source.clone();
     let mut sink = Sink::new();
     let set = append_overrides(&mut text, overrides)?;
@@ -68,7 +76,8 @@ pub fn load(file: &Path, overrides: &Overrides) -> Result<Loaded, Failure> {
     let set = take_overrides(&mut tree, set);
     // A text that could not be read whole is not checked: half of it would be reported as missing.
     let compiled = if sink.has_errors() { None } else { lang::compile(&tree, &set, &mut sink) };
-    let experiment = compiled.and_then(|compiled| with_data(compiled, file.parent().unwrap_or(Path::new(".")), &mut sink));
+    let experiment =
+        compiled.and_then(|compiled| with_data(compiled, file.parent().unwrap_or(Path::new(".")), &mut sink));
     let failed = sink.has_errors();
     let experiment = experiment.filter(|_| !failed);
     Ok(Loaded { name: file.display().to_string(), source, text, diagnostics: sink.finish(), experiment })
@@ -78,7 +87,9 @@ pub fn load(file: &Path, overrides: &Overrides) -> Result<Loaded, Failure> {
 fn append_overrides(text: &mut String, overrides: &Overrides) -> Result<usize, Failure> {
     for set in &overrides.set {
         if !set.contains('=') || set.contains(['\n', '{', '}', ';']) && !set.contains("= {") {
-            return Err(Failure::Usage(format!("`--set {set}` is not of the form PATH=EXPR, such as `train.steps=100`")));
+            return Err(Failure::Usage(format!(
+                "`--set {set}` is not of the form PATH=EXPR, such as `train.steps=100`"
+            )));
         }
         text.push_str(&format!("\narm command_line {{ {set} }}"));
     }
@@ -92,7 +103,10 @@ fn append_overrides(text: &mut String, overrides: &Overrides) -> Result<usize, F
 fn take_overrides(tree: &mut syntax::File, count: usize) -> Vec<Field> {
     let at = tree.items.len().saturating_sub(count);
     let taken = tree.items.split_off(at);
-    taken.into_iter().flat_map(|item| if let ItemKind::Arm { fields, .. } = item.kind { fields } else { vec![] }).collect()
+    taken
+        .into_iter()
+        .flat_map(|item| if let ItemKind::Arm { fields, .. } = item.kind { fields } else { vec![] })
+        .collect()
 }
 
 /// Loads the data sets of a plan; a file that does not fit becomes a diagnostic at its `data` item.
@@ -119,7 +133,9 @@ fn with_data(compiled: Compiled, folder: &Path, sink: &mut Sink) -> Option<Exper
                 sets.insert(file.name.clone(), set);
                 loaded.push(DataBytes { name: file.name, path: file.path, bytes });
             }
-            Err(error) => sink.push(Diagnostic::error("E0602", file.span, format!("`{}`: {error}", file.path)).help(error.help())),
+            Err(error) => {
+                sink.push(Diagnostic::error("E0602", file.span, format!("`{}`: {error}", file.path)).help(error.help()))
+            }
         }
     }
     (!sink.has_errors()).then_some(Experiment { plan, files: loaded, sets })
@@ -141,7 +157,10 @@ pub fn read_sets(plan: &Plan, contents: &BTreeMap<String, Vec<u8>>) -> Result<Da
     let mut sets = DataSets::new();
     for source in plan.arms.iter().flat_map(|a| &a.data) {
         let bytes = contents.get(&source.name).ok_or_else(|| format!("data `{}` is missing", source.name))?;
-        sets.insert(source.name.clone(), read_set(bytes, &source.csv).map_err(|e| format!("data `{}`: {e}", source.name))?);
+        sets.insert(
+            source.name.clone(),
+            read_set(bytes, &source.csv).map_err(|e| format!("data `{}`: {e}", source.name))?,
+        );
     }
     Ok(sets)
 }
@@ -153,8 +172,12 @@ fn check_set(plan: &Plan, name: &str, set: &DataSet, span: Span, sink: &mut Sink
         let classes = arm.model.forward.output_dims().next().and_then(|d| d.first().copied()).unwrap_or(0);
         if reads && takes_classes(arm) && set.classes > classes {
             sink.push(
-                Diagnostic::error("E0603", span, format!("the data has {} classes, but the model predicts {classes}", set.classes))
-                    .help("widen the model's output, or check the `label` column"),
+                Diagnostic::error(
+                    "E0603",
+                    span,
+                    format!("the data has {} classes, but the model predicts {classes}", set.classes),
+                )
+                .help("widen the model's output, or check the `label` column"),
             );
         }
     }

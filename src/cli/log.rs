@@ -22,7 +22,8 @@ pub fn log(options: &Options) -> Result<ExitCode, Failure> {
     }
     let mut out = anstream::stdout();
     if options.json {
-        let rows: Vec<Json> = runs.iter().map(|(id, run)| row_json(&store, *id, run)).collect::<Result<_, Failure>>()?;
+        let rows: Vec<Json> =
+            runs.iter().map(|(id, run)| row_json(&store, *id, run)).collect::<Result<_, Failure>>()?;
         writeln!(out, "{}", Json::Array(rows))?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -30,7 +31,8 @@ pub fn log(options: &Options) -> Result<ExitCode, Failure> {
         writeln!(out, "no runs yet; `metadsl run FILE.meta` makes one")?;
         return Ok(ExitCode::SUCCESS);
     }
-    let mut rows = vec![["run", "finished (UTC)", "experiment", "status", "claims", "seconds"].map(str::to_owned).to_vec()];
+    let mut rows =
+        vec![["run", "finished (UTC)", "experiment", "status", "claims", "seconds"].map(str::to_owned).to_vec()];
     for (id, run) in &runs {
         let outcome: Outcome = store.get(Kind::Result, run.result)?;
         rows.push(vec![

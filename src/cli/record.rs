@@ -6,7 +6,10 @@ use super::args::{Device, Machine};
 use super::device;
 use super::failure::Failure;
 use crate::hash::{Id, Kind};
-use crate::ledger::{self, CellSeries, ClaimVerdict, Env, FileHint, Input, Manifest, ManifestFile, Outcome, Run, Store, Trace, Weight, Weights};
+use crate::ledger::{
+    self, CellSeries, ClaimVerdict, Env, FileHint, Input, Manifest, ManifestFile, Outcome, Run, Store, Trace, Weight,
+    Weights,
+};
 use crate::plan::{Plan, Verdict};
 use crate::train::{Cell, Status};
 
@@ -27,7 +30,11 @@ pub struct DataFile<'a> {
 pub fn put_input(store: &Store, plan: &Plan, files: &[DataFile], device: Device) -> Result<Input, Failure> {
     let mut listed = Vec::new();
     for file in files {
-        let blob = if file.bytes.len() <= KEPT_DATA { store.put_blob(file.bytes)? } else { Id::of_bytes(Kind::Blob, file.bytes) };
+        let blob = if file.bytes.len() <= KEPT_DATA {
+            store.put_blob(file.bytes)?
+        } else {
+            Id::of_bytes(Kind::Blob, file.bytes)
+        };
         listed.push(ManifestFile { name: file.name.to_owned(), blob, bytes: file.bytes.len() as u64 });
     }
     Ok(Input {
@@ -47,10 +54,13 @@ pub fn put_outcome(store: &Store, input: Id, cells: &[Cell], claims: &[Verdict])
 fn put_cell(store: &Store, cell: &Cell) -> Result<ledger::Cell, Failure> {
     let mut series = Vec::new();
     for s in &cell.series {
-        let object = ledger::Series::new(s.steps.clone(), &s.values).map_err(|error| Failure::Decode { what: "series", error })?;
+        let object = ledger::Series::new(s.steps.clone(), &s.values)
+            .map_err(|error| Failure::Decode { what: "series", error })?;
         series.push(CellSeries { measure: s.measure.clone(), id: store.put(Kind::Series, &object)? });
     }
-    let weights = Weights { tensors: cell.weights.iter().map(|(name, tensor)| Weight::new(name, tensor, cell.precision)).collect() };
+    let weights = Weights {
+        tensors: cell.weights.iter().map(|(name, tensor)| Weight::new(name, tensor, cell.precision)).collect(),
+    };
     Ok(ledger::Cell {
         arm: cell.arm.clone(),
         seed: cell.seed,

@@ -8,11 +8,11 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use super::args::{Device, Replay as Options};
+use super::device;
 use super::failure::Failure;
 use super::load::read_sets;
 use super::progress::Progress;
 use super::record;
-use super::device;
 use crate::exec::Numerics;
 use crate::hash::{Id, Kind};
 use crate::ledger::{self, Comparison, Input, Manifest, Outcome, Run, Store, Tolerance, Verdict};
@@ -70,13 +70,16 @@ fn word(verdict: &Verdict) -> &'static str {
 /// The ledger of a command that reads.
 pub fn existing_ledger(explicit: &Option<std::path::PathBuf>) -> Result<Store, Failure> {
     let here = std::env::current_dir()?;
-    Ok(Store::open(&ledger::discover(&here, explicit.as_deref()))?)
+    Ok(Store::open(ledger::discover(&here, explicit.as_deref()))?)
 }
 
 /// The device that was asked for, else the one of the run.
 fn choose_device(options: &Options, numerics: &Numerics) -> Result<Device, Failure> {
     options.machine.device.or_else(|| device::by_executor_name(&numerics.executor)).ok_or_else(|| {
-        Failure::Usage(format!("the run was made by `{}`, which this version does not know; choose a device with `--device`", numerics.executor))
+        Failure::Usage(format!(
+            "the run was made by `{}`, which this version does not know; choose a device with `--device`",
+            numerics.executor
+        ))
     })
 }
 
@@ -88,7 +91,9 @@ fn contents(store: &Store, manifest: &Manifest, run: &Run) -> Result<BTreeMap<St
             Ok(bytes) => bytes,
             Err(_) => {
                 let hint = run.files.iter().find(|h| h.name == file.name).map(|h| h.path.as_str()).unwrap_or_default();
-                let bytes = std::fs::read(Path::new(hint)).map_err(|e| format!("data `{}` is not in the ledger, and `{hint}` cannot be read: {e}", file.name))?;
+                let bytes = std::fs::read(Path::new(hint)).map_err(|e| {
+                    format!("data `{}` is not in the ledger, and `{hint}` cannot be read: {e}", file.name)
+                })?;
                 if Id::of_bytes(Kind::Blob, &bytes) != file.blob {
                     return Err(format!("data `{}`: `{hint}` has changed since the run", file.name));
                 }

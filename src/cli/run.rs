@@ -6,12 +6,12 @@ use std::process::ExitCode;
 use serde_json::{Value as Json, json};
 
 use super::args::Run as Options;
+use super::device;
 use super::failure::Failure;
 use super::load::load;
 use super::progress::Progress;
 use super::record::{self, DataFile, Facts};
 use super::table::{columns, number};
-use super::device;
 use crate::hash::{Id, Kind};
 use crate::ledger::Store;
 use crate::numeric;
@@ -56,7 +56,7 @@ pub fn run(options: &Options) -> Result<ExitCode, Failure> {
 /// The ledger of a command that writes.
 pub fn open_ledger(explicit: &Option<std::path::PathBuf>) -> Result<Store, Failure> {
     let here = std::env::current_dir()?;
-    Ok(Store::open_or_create(&crate::ledger::discover(&here, explicit.as_deref()))?)
+    Ok(Store::open_or_create(crate::ledger::discover(&here, explicit.as_deref()))?)
 }
 
 /// The identities of a run.
@@ -111,7 +111,15 @@ fn finite(x: f64) -> Json {
 
 fn report_text(plan: &Plan, cells: &[Cell], claims: &[Verdict], ids: &Ids) -> String {
     let mut text = String::new();
-    let mut rows = vec![vec!["arm".to_owned(), "measure".into(), "step".into(), "median".into(), "min".into(), "max".into()]];
+    let mut rows = vec![vec![
+        "arm".to_owned(),
+        "measure".into(),
+        "step".into(),
+        "median".into(),
+        "min".into(),
+        "max".into(),
+        "seeds".into(),
+    ]];
     for arm in &plan.arms {
         for measure in &arm.measures {
             let series: Vec<_> = cells
@@ -129,6 +137,11 @@ fn report_text(plan: &Plan, cells: &[Cell], claims: &[Verdict], ids: &Ids) -> St
                 cell(numeric::median(&finite)),
                 cell(numeric::quantile(&finite, 0.0)),
                 cell(numeric::quantile(&finite, 1.0)),
+                if finite.len() == values.len() {
+                    values.len().to_string()
+                } else {
+                    format!("{} of {}", finite.len(), values.len())
+                },
             ]);
         }
     }

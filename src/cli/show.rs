@@ -80,19 +80,30 @@ fn as_text(store: &Store, record: &Record, all: bool) -> Result<String, Failure>
     }
     for (claim, verdict) in plan.claims.iter().zip(&outcome.claims) {
         let mark = if verdict.holds { "holds" } else { "FAILS" };
-        text.push_str(&format!("  {mark}  {claim}   ({} {} {})\n", number(verdict.left), claim.relation.symbol(), number(verdict.right)));
+        text.push_str(&format!(
+            "  {mark}  {claim}   ({} {} {})\n",
+            number(verdict.left),
+            claim.relation.symbol(),
+            number(verdict.right)
+        ));
     }
     let mut rows = vec![["  arm", "seed", "measure", "step", "value"].map(str::to_owned).to_vec()];
     for cell in &outcome.cells {
         for (measure, series) in series(store, cell)? {
-            let values = series.values();
-            let from = if all { 0 } else { values.len().saturating_sub(1) };
-            for i in from..values.len() {
-                rows.push(vec![format!("  {}", visible(&cell.arm)), cell.seed.to_string(), visible(&measure), series.steps[i].to_string(), number(values[i])]);
-            }
+            let points: Vec<(u64, f64)> = series.steps.iter().copied().zip(series.values()).collect();
+            let shown = if all { &points[..] } else { &points[points.len().saturating_sub(1)..] };
+            rows.extend(shown.iter().map(|&(step, value)| {
+                let arm = format!("  {}", visible(&cell.arm));
+                vec![arm, cell.seed.to_string(), visible(&measure), step.to_string(), number(value)]
+            }));
         }
         if let Status::Diverged { step } = cell.status {
-            rows.push(vec![format!("  {}", visible(&cell.arm)), cell.seed.to_string(), "diverged".into(), step.to_string()]);
+            rows.push(vec![
+                format!("  {}", visible(&cell.arm)),
+                cell.seed.to_string(),
+                "diverged".into(),
+                step.to_string(),
+            ]);
         }
     }
     text.push_str("\nmeasurements\n");

@@ -27,7 +27,11 @@ pub fn verify(options: &Options) -> Result<ExitCode, Failure> {
         for problem in &report.problems {
             writeln!(out, "{}", visible(&problem.to_string()))?;
         }
-        let verdict = if report.problems.is_empty() { "nothing is damaged".to_owned() } else { format!("{} problems", report.problems.len()) };
+        let verdict = if report.problems.is_empty() {
+            "nothing is damaged".to_owned()
+        } else {
+            format!("{} problems", report.problems.len())
+        };
         writeln!(out, "{} objects, {} log frames, {} runs: {verdict}", report.objects, report.frames, report.runs)?;
     }
     Ok(ExitCode::from(report.exit_code()))

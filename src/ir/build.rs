@@ -305,6 +305,10 @@ impl Builder {
             Op::Reduce { f: _, axis } if self.dims(args[0])[*axis] == 1 => Some(self.reshape(args[0], dims)),
             Op::Broadcast { size: 1, .. } => Some(self.reshape(args[0], dims)),
             Op::Permute { order } if order.is_sorted() => Some(args[0]),
+            // Where only axes of one entry move, the elements stay in their order.
+            Op::Permute { order } if order.iter().filter(|&&o| self.dims(args[0])[o] != 1).is_sorted() => {
+                Some(self.reshape(args[0], dims))
+            }
             Op::Reshape { dims } if dims == self.dims(args[0]) => Some(args[0]),
             Op::Slice { start: 0, len, axis } if *len == self.dims(args[0])[*axis] => Some(args[0]),
             Op::Pad { before: 0, after: 0, .. } => Some(args[0]),

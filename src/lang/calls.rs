@@ -1,5 +1,6 @@
 //! Calls of catalog entries: which name, which arguments, in which range.
 
+use super::chosen::single;
 use super::constant::Constants;
 use crate::catalog::{self, Arg as Value, Args, Entry, Initial, Kind, Param, Ty};
 use crate::diag::{Diagnostic, Sink, Span};
@@ -21,7 +22,12 @@ pub(super) struct Call {
 }
 
 /// Which expression each parameter of an entry gets, in the order of the parameters.
-pub(super) fn assign<'e>(entry: &'static Entry, args: &'e [Arg], span: Span, sink: &mut Sink) -> Option<Vec<Option<&'e Expr>>> {
+pub(super) fn assign<'e>(
+    entry: &'static Entry,
+    args: &'e [Arg],
+    span: Span,
+    sink: &mut Sink,
+) -> Option<Vec<Option<&'e Expr>>> {
     let mut found: Vec<Option<&Expr>> = vec![None; entry.params.len()];
     let mut positional = 0;
     let mut fine = true;
@@ -36,28 +42,51 @@ pub(super) fn assign<'e>(entry: &'static Entry, args: &'e [Arg], span: Span, sin
         let Some(index) = index else {
             fine = false;
             sink.push(match &arg.key {
-                Some(key) => Diagnostic::error("E0405", key.span, format!("`{}` has no parameter `{}`", entry.name, key.text))
-                    .suggest(key.span, &key.text, entry.params.iter().map(|p| p.name)),
-                None => Diagnostic::error("E0404", arg.value.span, format!("`{}` takes {}", entry.name, at_most(entry)))
-                    .help(format!("its form is `{}`", entry.signature())),
+                Some(key) => unknown_key(entry, key),
+                None => {
+                    Diagnostic::error("E0404", arg.value.span, format!("`{}` takes {}", entry.name, at_most(entry)))
+                        .help(format!("its form is `{}`", entry.signature()))
+                }
             });
             continue;
         };
-        if found[index].replace(&arg.value).is_some() {
+        if let Some(first) = found[index].replace(&arg.value) {
             fine = false;
-            sink.push(Diagnostic::error("E0406", arg.value.span, format!("`{}` is given twice", entry.params[index].name)));
-        }
-    }
-    for (param, expr) in entry.params.iter().zip(&found) {
-        if expr.is_none() && param.initial == Initial::Required {
-            fine = false;
+            let name = entry.params[index].name;
+            let span = arg.key.as_ref().map_or(arg.value.span, |k| k.span.to(arg.value.span));
             sink.push(
-                Diagnostic::error("E0407", span, format!("`{}` needs `{}`: {}", entry.name, param.name, param.doc))
-                    .help(format!("{} is {}; for example `{}`", param.name, param.ty.describe(), entry.example)),
+                Diagnostic::error("E0406", span, format!("`{name}` is given twice"))
+                    .related(first.span, format!("this is `{name}` already"))
+                    .help(format!("without keys, arguments are read in the order of `{}`", entry.signature())),
             );
         }
     }
+    // After a misspelt key it is not known which of the others are missing.
+    let missing: Vec<&Param> = entry
+        .params
+        .iter()
+        .zip(&found)
+        .filter(|(p, e)| e.is_none() && p.initial == Initial::Required)
+        .map(|(p, _)| p)
+        .collect();
+    if fine && !missing.is_empty() {
+        fine = false;
+        let names: Vec<String> = missing.iter().map(|p| format!("`{}`", p.name)).collect();
+        let mut error = Diagnostic::error("E0407", span, format!("`{}` needs {}", entry.name, names.join(" and ")));
+        for param in missing {
+            error = error.help(format!("`{}` is {}: {}", param.name, param.doc, param.ty.describe()));
+        }
+        sink.push(error.help(format!("for example `{}`", entry.example)));
+    }
     fine.then_some(found)
+}
+
+fn unknown_key(entry: &Entry, key: &Name) -> Diagnostic {
+    let error = Diagnostic::error("E0405", key.span, format!("`{}` has no parameter `{}`", entry.name, key.text));
+    match entry.params {
+        [] => error.help(format!("`{}` takes no arguments", entry.name)),
+        params => error.suggest(key.span, &key.text, params.iter().map(|p| p.name)),
+    }
 }
 
 fn at_most(entry: &Entry) -> String {
@@ -68,6 +97,25 @@ fn at_most(entry: &Entry) -> String {
     }
 }
 
+/// The error about a name that is no entry of the kind wanted.
+pub(super) fn unknown_entry(kind: Kind, name: &Name) -> Diagnostic {
+    let known = catalog::of_kind(kind).map(|e| e.name);
+    Diagnostic::error("E0207", name.span, format!("`{}` is not {}", name.text, kind.describe()))
+        .suggest(name.span, &name.text, known)
+}
+
+/// The error about an expression that cannot be an entry of the kind wanted.
+pub(super) fn entry_wanted(kind: Kind, span: Span) -> Diagnostic {
+    let known: Vec<&str> = catalog::of_kind(kind).map(|e| e.name).collect();
+    Diagnostic::error("E0208", span, format!("{} is wanted here", kind.describe()))
+        .help(format!("known here: {}", known.join(", ")))
+}
+
+/// The error about an argument that is not of the form its parameter takes.
+fn wrong_form(entry: &Entry, param: &Param, span: Span) -> Diagnostic {
+    Diagnostic::error("E0415", span, format!("`{}` of `{}` must be {}", param.name, entry.name, param.ty.describe()))
+}
+
 impl Names<'_> {
     /// The call that an expression of some kind must be: `name` or `name(args)`.
     pub fn call(&self, kind: Kind, expr: &Expr, sink: &mut Sink) -> Option<Call> {
@@ -76,17 +124,12 @@ impl Names<'_> {
             ExprKind::Call { callee, args } => (callee, args),
             ExprKind::Error => return None,
             _ => {
-                let names: Vec<&str> = catalog::of_kind(kind).map(|e| e.name).collect();
-                sink.push(Diagnostic::error("E0208", expr.span, format!("{} is wanted here", kind.describe())).help(format!("known here: {}", names.join(", "))));
+                sink.push(entry_wanted(kind, expr.span));
                 return None;
             }
         };
         let Some(entry) = catalog::find(kind, &callee.text) else {
-            let known = catalog::of_kind(kind).map(|e| e.name);
-            sink.push(
-                Diagnostic::error("E0207", callee.span, format!("`{}` is not {}", callee.text, kind.describe()))
-                    .suggest(callee.span, &callee.text, known),
-            );
+            sink.push(unknown_entry(kind, callee));
             return None;
         };
         let assigned = assign(entry, args, expr.span, sink)?;
@@ -114,156 +157,97 @@ impl Names<'_> {
         fine.then_some(Call { entry, args: checked })
     }
 
-    fn argument(&self, entry: &Entry, param: &Param, expr: &Expr, family: Option<&str>, sink: &mut Sink) -> Option<Value> {
-        let wrong = |found: String| {
-            Diagnostic::error("E0408", expr.span, format!("`{}` of `{}` must be {}{found}", param.name, entry.name, param.ty.describe()))
-        };
-        match param.ty {
-            Ty::Real { above, closed, most } => {
-                let x = self.constants.number(expr, sink)?;
-                let low = if closed { x >= above } else { x > above };
-                if !low || x > most {
-                    sink.push(wrong(format!(", not {x}")));
-                    return None;
-                }
-                Some(Value::Real(x))
-            }
-            Ty::Count(least) => {
+    fn argument(
+        &self,
+        entry: &Entry,
+        param: &Param,
+        expr: &Expr,
+        family: Option<&str>,
+        sink: &mut Sink,
+    ) -> Option<Value> {
+        let value = match (param.ty, &expr.kind) {
+            (_, ExprKind::Error) => return None,
+            (Ty::Real { .. }, _) => return self.real(entry, param, expr, sink).map(Value::Real),
+            (Ty::Count(least), _) => {
                 let what = format!("`{}` of `{}`", param.name, entry.name);
-                self.constants.count(expr, least, &what, sink).map(Value::Count)
+                return self.constants.count(expr, least, &what, sink).map(Value::Count);
             }
-            Ty::Word(words) => match single(expr) {
-                Some(name) if words.contains(&name.text.as_str()) => Some(Value::Word(name.text.clone())),
-                Some(name) => {
-                    sink.push(wrong(format!(", not `{}`", name.text)).suggest(name.span, &name.text, words.iter().copied()));
-                    None
+            (Ty::Groups, _) => return self.groups(expr, sink).map(Value::Names),
+            (Ty::Strata, _) => return self.strata(expr, family, sink).map(Value::Names),
+            (Ty::Word(words), _) => single(expr).map(|name| {
+                let known = words.contains(&name.text.as_str());
+                if !known {
+                    let what = format!("`{}` of `{}`", param.name, entry.name);
+                    sink.push(unknown_word(&what, name, words));
                 }
-                None => {
-                    sink.push(wrong(String::new()));
-                    None
-                }
-            },
-            Ty::Groups => self.groups(expr, sink).map(Value::Names),
-            Ty::Family => {
-                let Some(name) = single(expr) else {
-                    sink.push(wrong(String::new()));
-                    return None;
-                };
-                if !self.families.iter().any(|(f, _)| *f == name.text) {
-                    let known = self.families.iter().map(|(f, _)| f.as_str());
-                    sink.push(Diagnostic::error("E0209", name.span, format!("no `tasks` block is called `{}`", name.text)).suggest(name.span, &name.text, known));
-                    return None;
-                }
-                Some(Value::Names(vec![name.text.clone()]))
-            }
-            Ty::Strata => self.strata(expr, family, sink).map(Value::Names),
-            Ty::Range => match &expr.kind {
-                ExprKind::Range(lo, hi) => {
-                    let lo = self.constants.count(lo, 0, "a range's start", sink);
-                    let hi = self.constants.count(hi, 0, "a range's end", sink);
-                    let (lo, hi) = (lo?, hi?);
-                    if lo >= hi {
-                        sink.push(Diagnostic::error("E0409", expr.span, format!("the range {lo}..{hi} is empty")).help("the end is not included: `0..3` is 0, 1, 2"));
-                        return None;
-                    }
-                    Some(Value::Range(lo, hi))
-                }
-                _ => {
-                    sink.push(wrong(String::new()));
-                    None
-                }
-            },
-            Ty::Bool => match expr.kind {
-                ExprKind::Bool(b) => Some(Value::Bool(b)),
-                _ => {
-                    sink.push(wrong(String::new()));
-                    None
-                }
-            },
-            Ty::Text => match &expr.kind {
-                ExprKind::Text(text) => Some(Value::Text(text.clone())),
-                _ => {
-                    sink.push(wrong(String::new()));
-                    None
-                }
-            },
-            Ty::Tensor => unreachable!("tensor arguments are written by the caller"),
-        }
+                known.then(|| Value::Word(name.text.clone()))
+            }),
+            (Ty::Family, _) => single(expr).map(|name| self.family(name, sink).map(|f| Value::Names(vec![f]))),
+            (Ty::Range, ExprKind::Range(lo, hi)) => Some(self.range(lo, hi, expr.span, sink)),
+            (Ty::Bool, ExprKind::Bool(b)) => Some(Some(Value::Bool(*b))),
+            (Ty::Text, ExprKind::Text(text)) => Some(Some(Value::Text(text.clone()))),
+            (Ty::Range | Ty::Bool | Ty::Text, _) => None,
+            (Ty::Tensor, _) => unreachable!("tensor arguments are written by the caller"),
+        };
+        value.unwrap_or_else(|| {
+            sink.push(wrong_form(entry, param, expr.span));
+            None
+        })
     }
 
-    /// `w`, `head`, `[B, w]`, `all` or `[]`: the parameters named, in the model's order.
-    pub fn groups(&self, expr: &Expr, sink: &mut Sink) -> Option<Vec<String>> {
-        let mut chosen = vec![false; self.params.len()];
-        let mut fine = true;
-        for name in names_of(expr, "parameters or groups of the model", sink)? {
-            let mut hit = false;
-            for (i, (param, group)) in self.params.iter().enumerate() {
-                if name.text == "all" || *param == name.text || group.as_ref() == Some(&name.text) {
-                    chosen[i] = true;
-                    hit = true;
-                }
-            }
-            if !hit {
-                fine = false;
-                let mut known: Vec<&str> = self.params.iter().flat_map(|(p, g)| [Some(p.as_str()), g.as_deref()]).flatten().collect();
-                known.push("all");
-                known.sort_unstable();
-                known.dedup();
-                sink.push(Diagnostic::error("E0211", name.span, format!("the model has no parameter or group `{}`", name.text)).suggest(name.span, &name.text, known));
-            }
+    /// The number within its range that a real parameter gets.
+    pub fn real(&self, entry: &Entry, param: &Param, expr: &Expr, sink: &mut Sink) -> Option<f64> {
+        let x = self.constants.number(expr, sink)?;
+        let Ty::Real { above, closed, most } = param.ty else { return Some(x) };
+        let low = if closed { x >= above } else { x > above };
+        if low && x <= most {
+            return Some(x);
         }
-        let chosen = self.params.iter().zip(chosen).filter(|(_, c)| *c).map(|((p, _), _)| p.clone());
-        fine.then(|| chosen.collect())
+        let range = param.ty.describe();
+        sink.push(
+            Diagnostic::error(
+                "E0408",
+                expr.span,
+                format!("`{}` of `{}` must be {range}, not {x}", param.name, entry.name),
+            )
+            .help(format!("`{}` is {}", param.name, param.doc)),
+        );
+        None
     }
 
-    /// The strata named, which one family must have.
-    fn strata(&self, expr: &Expr, family: Option<&str>, sink: &mut Sink) -> Option<Vec<String>> {
-        let mut known: Vec<&str> = vec![];
-        for (name, strata) in self.families {
-            if family.is_none_or(|f| f == name) {
-                known.extend(strata.iter().map(String::as_str));
-            }
+    fn family(&self, name: &Name, sink: &mut Sink) -> Option<String> {
+        if self.families.iter().any(|(f, _)| *f == name.text) {
+            return Some(name.text.clone());
         }
-        let mut fine = true;
-        let names = names_of(expr, "strata", sink)?;
-        for name in &names {
-            if !known.contains(&name.text.as_str()) {
-                fine = false;
-                sink.push(Diagnostic::error("E0212", name.span, format!("no stratum is called `{}`", name.text)).suggest(name.span, &name.text, known.iter().copied()));
-            }
+        let known = self.families.iter().map(|(f, _)| f.as_str());
+        let error = Diagnostic::error("E0209", name.span, format!("no `tasks` block is called `{}`", name.text));
+        sink.push(self.constants.elsewhere(error, name, known));
+        None
+    }
+
+    fn range(&self, lo: &Expr, hi: &Expr, span: Span, sink: &mut Sink) -> Option<Value> {
+        let lo = self.constants.count(lo, 0, "the start of a range", sink);
+        let hi = self.constants.count(hi, 0, "the end of a range", sink);
+        let (lo, hi) = (lo?, hi?);
+        if lo >= hi {
+            sink.push(empty_range(lo, hi, span));
+            return None;
         }
-        fine.then(|| names.iter().map(|n| n.text.clone()).collect())
+        Some(Value::Range(lo, hi))
     }
 }
 
-/// The one name an expression is.
-pub(super) fn single(expr: &Expr) -> Option<&Name> {
-    match &expr.kind {
-        ExprKind::Path(path) if path.len() == 1 => path.first(),
-        _ => None,
-    }
+/// The error about a range that holds nothing.
+pub(super) fn empty_range(lo: u64, hi: u64, span: Span) -> Diagnostic {
+    Diagnostic::error("E0409", span, format!("the range {lo}..{hi} is empty"))
+        .help("the end is not included: `0..3` is 0, 1, 2")
 }
 
-/// `a` or `[a, b]`
-fn names_of<'e>(expr: &'e Expr, what: &str, sink: &mut Sink) -> Option<Vec<&'e Name>> {
-    let wrong = |span: Span| Diagnostic::error("E0410", span, format!("{what} are named here, such as `w` or `[B, w]`"));
-    match &expr.kind {
-        ExprKind::List(items) => {
-            let names: Vec<Option<&Name>> = items.iter().map(single).collect();
-            for (item, name) in items.iter().zip(&names) {
-                if name.is_none() && !matches!(item.kind, ExprKind::Error) {
-                    sink.push(wrong(item.span));
-                }
-            }
-            names.into_iter().collect()
-        }
-        ExprKind::Error => None,
-        _ => match single(expr) {
-            Some(name) => Some(vec![name]),
-            None => {
-                sink.push(wrong(expr.span));
-                None
-            }
-        },
-    }
+/// The error about a word that is not among those allowed.
+pub(super) fn unknown_word(what: &str, name: &Name, words: &[&str]) -> Diagnostic {
+    Diagnostic::error("E0411", name.span, format!("{what} cannot be `{}`", name.text)).suggest(
+        name.span,
+        &name.text,
+        words.iter().copied(),
+    )
 }

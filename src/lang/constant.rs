@@ -2,50 +2,42 @@
 
 use indexmap::IndexMap;
 
-use crate::catalog::TensorFunction;
-use crate::diag::{Diagnostic, Sink, Span};
+use super::directory::Directory;
+use crate::catalog::{self, Kind, TensorFunction};
+use crate::diag::{Diagnostic, Sink};
 use crate::syntax::ast::{Expr, ExprKind, Item, ItemKind, Name, Operator};
 
-/// A tensor may have at most this many entries along one dim.
-const MAX_DIM: f64 = (1u64 << 31) as f64;
+/// The largest count: of entries along a dim, of tasks, of steps.
+const MAX_COUNT: f64 = (1u64 << 31) as f64;
 
-/// The dims and numbers of an experiment.
+/// The dims and numbers of an experiment, `None` where a value was wrong, which has been reported.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Constants {
     /// `dim NAME = SIZE`
-    pub dims: IndexMap<String, usize>,
+    pub dims: IndexMap<String, Option<usize>>,
     /// `let NAME = NUMBER`
-    pub numbers: IndexMap<String, f64>,
+    pub numbers: IndexMap<String, Option<f64>>,
+    directory: Directory,
 }
 
 impl Constants {
     /// Reads every `dim` and `let`, in the order of the text.
     pub fn collect(items: &[Item], sink: &mut Sink) -> Constants {
-        let mut constants = Constants::default();
+        let mut constants = Constants { directory: Directory::of(items), ..Constants::default() };
         for item in items {
             match &item.kind {
                 ItemKind::Dim { name, value } => {
-                    // A size that is wrong still names a dim, so that its users are not reported too.
-                    let size = constants.number(value, sink).and_then(|x| whole(x, 1.0, value, "a dim's size", sink));
-                    constants.dims.insert(name.text.clone(), size.unwrap_or(1) as usize);
+                    let size = constants.count(value, 1, "the size of a dim", sink).map(|size| size as usize);
+                    constants.dims.insert(name.text.clone(), size);
                 }
                 ItemKind::Let { name, value } => {
-                    let number = constants.number(value, sink).unwrap_or(f64::NAN);
+                    let number = constants.number(value, sink);
                     constants.numbers.insert(name.text.clone(), number);
                 }
                 _ => {}
             }
         }
         constants
-    }
-
-    /// The value of a name, if it is a number.
-    pub fn get(&self, name: &str) -> Option<f64> {
-        let number = self.numbers.get(name).copied();
-        number.or_else(|| self.dims.get(name).map(|&n| n as f64)).or(match name {
-            "pi" => Some(std::f64::consts::PI),
-            _ => None,
-        })
     }
 
     /// The number an expression is, if it is made of constants alone.
@@ -77,23 +69,33 @@ impl Constants {
         }
     }
 
-    /// The number an expression must be; reports what it is instead.
+    fn get(&self, name: &str) -> Option<f64> {
+        let size = || self.dims.get(name).copied().flatten().map(|n| n as f64);
+        let number = self.numbers.get(name).copied().flatten();
+        number.or_else(size).or_else(|| (name == "pi").then_some(std::f64::consts::PI))
+    }
+
+    /// Whether a name is a constant, even a wrong one.
+    pub fn defines(&self, name: &str) -> bool {
+        name == "pi" || self.numbers.contains_key(name) || self.dims.contains_key(name)
+    }
+
+    /// The finite number an expression must be; reports what it is instead.
     pub fn number(&self, expr: &Expr, sink: &mut Sink) -> Option<f64> {
-        let number = self.try_number(expr);
-        match number {
+        match self.try_number(expr) {
             Some(x) if x.is_finite() => Some(x),
-            // A `let` whose own value was wrong is NaN here and has been reported there.
             Some(x) => {
-                if !self.mentions_broken(expr) {
-                    sink.push(
-                        Diagnostic::error("E0401", expr.span, format!("this is {x}, not a finite number"))
-                            .help("a number in an experiment must be finite; check for a division by zero"),
-                    );
-                }
+                sink.push(
+                    Diagnostic::error("E0401", expr.span, "a number must be finite")
+                        .label(format!("this is {}", if x.is_nan() { "not a number (NaN)" } else { "infinite" }))
+                        .help(
+                            "look for a division by zero, the root or logarithm of a negative number, or an overflow",
+                        ),
+                );
                 None
             }
             None => {
-                if !matches!(expr.kind, ExprKind::Error) {
+                if !self.is_broken(expr) {
                     sink.push(self.not_a_number(expr));
                 }
                 None
@@ -101,26 +103,38 @@ impl Constants {
         }
     }
 
-    fn mentions_broken(&self, expr: &Expr) -> bool {
+    /// Whether a mistake within the expression has been reported already.
+    fn is_broken(&self, expr: &Expr) -> bool {
         match &expr.kind {
-            ExprKind::Path(path) => path.first().and_then(|n| self.numbers.get(&n.text)).is_some_and(|x| x.is_nan()),
-            ExprKind::Neg(x) => self.mentions_broken(x),
-            ExprKind::Binary(_, a, b) => self.mentions_broken(a) || self.mentions_broken(b),
-            ExprKind::Call { args, .. } => args.iter().any(|a| self.mentions_broken(&a.value)),
+            ExprKind::Error => true,
+            ExprKind::Path(path) => path.first().is_some_and(|n| self.defines(&n.text) && self.get(&n.text).is_none()),
+            ExprKind::Neg(x) => self.is_broken(x),
+            ExprKind::Binary(_, a, b) => self.is_broken(a) || self.is_broken(b),
+            ExprKind::Call { args, .. } => args.iter().any(|a| self.is_broken(&a.value)),
             _ => false,
         }
     }
 
     fn not_a_number(&self, expr: &Expr) -> Diagnostic {
-        match self.first_unknown(expr) {
-            Some(name) => {
-                let known: Vec<&str> = self.numbers.keys().chain(self.dims.keys()).map(String::as_str).collect();
-                Diagnostic::error("E0201", name.span, format!("no number is called `{}`", name.text))
-                    .suggest(name.span, &name.text, known)
-            }
-            None => Diagnostic::error("E0402", expr.span, "a number is wanted here")
-                .help("numbers are literals, `let` names, dims, `pi`, and arithmetic on them"),
+        if let Some(name) = self.first_unknown(expr) {
+            let known = self.numbers.keys().chain(self.dims.keys()).map(String::as_str);
+            return match self.directory.find(&name.text) {
+                Some((span, what @ ("a dim" | "a number"))) => {
+                    Diagnostic::error("E0227", name.span, format!("`{}` is used before it is defined", name.text))
+                        .related(span, format!("{what}, defined here"))
+                        .help("constants are read from top to bottom, and none can refer to itself")
+                }
+                _ => {
+                    let error = Diagnostic::error("E0201", name.span, format!("no number is called `{}`", name.text));
+                    self.elsewhere(error, name, known)
+                }
+            };
         }
+        if let Some(callee) = unknown_callee(expr) {
+            return no_function(callee);
+        }
+        Diagnostic::error("E0402", expr.span, "a number is wanted here")
+            .help("numbers are literals, `let` names, dims, `pi`, and arithmetic on them")
     }
 
     fn first_unknown<'e>(&self, expr: &'e Expr) -> Option<&'e Name> {
@@ -133,23 +147,57 @@ impl Constants {
         }
     }
 
+    /// The error about an unknown name, with the place where the experiment declares that name as something else, or
+    /// with the closest name that is known.
+    pub fn elsewhere<'k>(
+        &self,
+        error: Diagnostic,
+        name: &Name,
+        known: impl IntoIterator<Item = &'k str>,
+    ) -> Diagnostic {
+        let Some((span, what)) = self.directory.find(&name.text) else {
+            return error.suggest(name.span, &name.text, known);
+        };
+        let error = error.related(span, format!("`{}` is {what}", name.text));
+        let known: Vec<&str> = known.into_iter().collect();
+        if known.is_empty() { error } else { error.help(format!("known here: {}", known.join(", "))) }
+    }
+
     /// The whole number of at least `least` an expression must be.
     pub fn count(&self, expr: &Expr, least: u64, what: &str, sink: &mut Sink) -> Option<u64> {
-        let number = self.number(expr, sink)?;
-        whole(number, least as f64, expr, what, sink)
+        let x = self.number(expr, sink)?;
+        let wrong = if x.fract() != 0.0 {
+            format!("{what} must be a whole number, not {x}")
+        } else if x < least as f64 {
+            format!("{what} must be at least {least}, not {x}")
+        } else if x > MAX_COUNT {
+            format!("{what} is {x}, more than the largest count, 2^31")
+        } else {
+            return Some(x as u64);
+        };
+        sink.push(Diagnostic::error("E0403", expr.span, wrong));
+        None
     }
 }
 
-fn whole(x: f64, least: f64, expr: &Expr, what: &str, sink: &mut Sink) -> Option<u64> {
-    let bad = |reason: String, span: Span| Diagnostic::error("E0403", span, reason);
-    if x.fract() != 0.0 {
-        sink.push(bad(format!("{what} must be a whole number, not {x}"), expr.span));
-    } else if x < least {
-        sink.push(bad(format!("{what} must be at least {least}, not {x}"), expr.span));
-    } else if x > MAX_DIM {
-        sink.push(bad(format!("{what} is too large: {x}"), expr.span).help("the largest number here is 2^31"));
-    } else {
-        return Some(x as u64);
+fn unknown_callee(expr: &Expr) -> Option<&Name> {
+    match &expr.kind {
+        ExprKind::Neg(x) => unknown_callee(x),
+        ExprKind::Binary(_, a, b) => unknown_callee(a).or_else(|| unknown_callee(b)),
+        ExprKind::Call { callee, args } => {
+            let inner = || args.iter().find_map(|a| unknown_callee(&a.value));
+            if TensorFunction::find(&callee.text).is_none() { Some(callee) } else { inner() }
+        }
+        _ => None,
     }
-    None
+}
+
+/// The error about a call of something that is no function.
+pub(super) fn no_function(callee: &Name) -> Diagnostic {
+    let known = catalog::of_kind(Kind::Function).map(|e| e.name);
+    Diagnostic::error("E0205", callee.span, format!("no function is called `{}`", callee.text)).suggest(
+        callee.span,
+        &callee.text,
+        known,
+    )
 }

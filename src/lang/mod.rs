@@ -1,15 +1,31 @@
 //! From syntax tree to plan: names, dims, overrides, arms, seeds, claims. Everything is checked here, before the
 //! first step runs; nothing is executed.
 
+mod adaptation;
+mod algebra;
 mod arm;
 mod calls;
+mod chosen;
 mod claims;
 mod constant;
+mod dims;
+mod directory;
+mod draws;
+mod duplicates;
+mod evaluate;
 mod experiment;
+mod family;
+mod feasible;
+mod fields;
+mod lints;
 mod measures;
+mod model;
+mod objective;
 mod overrides;
-mod sections;
-mod tasks;
-mod tensor;
+mod sampler;
+mod source;
+mod train;
+mod writer;
 
-pub use experiment::{Compiled, DataFile, compile};
+pub use arm::DataFile;
+pub use experiment::{Compiled, compile};

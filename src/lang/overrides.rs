@@ -8,100 +8,168 @@ use crate::catalog::{self, Kind};
 use crate::diag::{Diagnostic, Sink};
 use crate::syntax::ast::{Arg, Expr, ExprKind, Field, Item, ItemKind, Name};
 
-/// Applies an override to the items of an experiment.
-pub(super) fn apply(items: &mut [Item], field: &Field, sink: &mut Sink) {
-    let path = field.path.as_slice();
-    let Some(head) = path.first() else { return };
-    let found = match path {
-        [name] => constant(items, name),
-        [_, rest @ ..] if head.text == "train" => section(items, "train", None).map(|fields| (fields, rest)).map(Target::Field),
-        [_, name, rest @ ..] if head.text == "evaluate" && !rest.is_empty() => {
-            section(items, "evaluate", Some(name)).map(|fields| (fields, rest)).map(Target::Field)
+/// Applies the overrides of one arm, or of the command line, in order.
+pub(super) fn apply_all(items: &mut [Item], fields: &[Field], sink: &mut Sink) {
+    for (i, field) in fields.iter().enumerate() {
+        let earlier = fields[..i].iter().find(|f| text(&f.path) == text(&field.path));
+        if let Some(first) = earlier {
+            sink.push(
+                Diagnostic::error("E0217", field.path_span(), format!("`{}` is set twice", text(&field.path)))
+                    .related(first.path_span(), "first set here"),
+            );
         }
-        [_, name, rest @ ..] if head.text == "tasks" && !rest.is_empty() => task_fields(items, name).map(|fields| (fields, rest)).map(Target::Field),
+        apply(items, field, sink);
+    }
+}
+
+/// What a path names.
+enum Target<'i, 'p> {
+    /// The value of a `dim` or `let`.
+    Constant(&'i mut Expr),
+    /// A field, and the rest of the path.
+    Field(&'i mut Vec<Field>, &'p [Name]),
+}
+
+fn apply(items: &mut [Item], field: &Field, sink: &mut Sink) {
+    let path = field.path.as_slice();
+    let known = names(items, path);
+    match find(items, path) {
+        Some(Target::Constant(value)) => *value = field.value.clone(),
+        Some(Target::Field(fields, rest)) => set(fields, rest, field, sink),
+        None => {
+            let error = Diagnostic::error(
+                "E0213",
+                field.path_span(),
+                format!("`{}` names nothing that can be overridden", text(path)),
+            );
+            let error = match path {
+                [name] => error.suggest(name.span, &name.text, known.iter().map(String::as_str)),
+                [_, name, ..] => error.suggest(name.span, &name.text, known.iter().map(String::as_str)),
+                [] => return,
+            };
+            sink.push(error.help("an override names a field (`train.steps`, `evaluate.test.adapt`, `tasks.clients.hold_out`), an argument of its call (`train.adapt.rate`), a `dim` or a `let`"));
+        }
+    }
+}
+
+fn text(path: &[Name]) -> String {
+    path.iter().map(|n| n.text.as_str()).collect::<Vec<_>>().join(".")
+}
+
+fn find<'i, 'p>(items: &'i mut [Item], path: &'p [Name]) -> Option<Target<'i, 'p>> {
+    items.iter_mut().find_map(|item| match (&mut item.kind, path) {
+        (ItemKind::Dim { name, value } | ItemKind::Let { name, value }, [only]) => {
+            (name.text == only.text).then_some(Target::Constant(value))
+        }
+        (ItemKind::Section(section), [head, rest @ ..]) if section.keyword.text == head.text => {
+            let rest = match (&section.name, rest) {
+                (None, rest) => rest,
+                (Some(name), [first, rest @ ..]) if name.text == first.text => rest,
+                (Some(_), _) => return None,
+            };
+            (!rest.is_empty()).then_some(Target::Field(&mut section.fields, rest))
+        }
+        (ItemKind::Tasks(tasks), [head, first, rest @ ..]) => {
+            let meant = head.text == "tasks" && tasks.name.text == first.text && !rest.is_empty();
+            meant.then_some(Target::Field(&mut tasks.fields, rest))
+        }
+        _ => None,
+    })
+}
+
+/// The names that could stand where a path goes wrong: constants and blocks at its start, the blocks of its kind after.
+fn names(items: &[Item], path: &[Name]) -> Vec<String> {
+    let head = path.first().map(|n| n.text.as_str());
+    let name = |item: &Item| match (&item.kind, path.len()) {
+        (ItemKind::Dim { name, .. } | ItemKind::Let { name, .. }, 1) => Some(name.text.clone()),
+        (ItemKind::Section(s), 2..) if head == Some(&s.keyword.text) => s.name.as_ref().map(|n| n.text.clone()),
+        (ItemKind::Tasks(t), 2..) if head == Some("tasks") => Some(t.name.text.clone()),
         _ => None,
     };
-    match found {
-        Some(Target::Constant(value)) => *value = field.value.clone(),
-        Some(Target::Field((fields, rest))) => set(fields, rest, field, sink),
-        None => {
-            let text: Vec<&str> = path.iter().map(|n| n.text.as_str()).collect();
+    items.iter().filter_map(name).collect()
+}
+
+/// Sets `steps`, or the argument `adapt.rate` of the call that `adapt` holds.
+fn set(fields: &mut Vec<Field>, rest: &[Name], field: &Field, sink: &mut Sink) {
+    let [name, keys @ ..] = rest else { return };
+    let existing = fields.iter_mut().find(|f| f.path.len() == 1 && f.path[0].text == name.text);
+    match (existing, keys) {
+        (Some(existing), []) => *existing = Field { path: vec![name.clone()], value: field.value.clone() },
+        (None, []) => fields.push(Field { path: vec![name.clone()], value: field.value.clone() }),
+        (Some(existing), [key]) => set_argument(existing, key, field, sink),
+        (existing, _) => {
+            let what = if existing.is_some() {
+                "a path names a field and one argument, no more"
+            } else {
+                "the field is not set"
+            };
             sink.push(
-                Diagnostic::error("E0213", field.path_span(), format!("`{}` names nothing that can be overridden", text.join(".")))
-                    .help("an override names a field (`train.steps`, `evaluate.test.adapt`, `tasks.clients.hold_out`), an argument of its call (`train.adapt.rate`), a `dim` or a `let`"),
+                Diagnostic::error(
+                    "E0214",
+                    field.path_span(),
+                    format!("`{}` names no argument of a call", text(&field.path)),
+                )
+                .label(what)
+                .help(format!("override the whole field: `{} = ...`", name.text)),
             );
         }
     }
 }
 
-enum Target<'i, 'p> {
-    Constant(&'i mut Expr),
-    Field((&'i mut Vec<Field>, &'p [Name])),
-}
-
-fn constant<'i, 'p>(items: &'i mut [Item], name: &Name) -> Option<Target<'i, 'p>> {
-    items.iter_mut().find_map(|item| match &mut item.kind {
-        ItemKind::Dim { name: n, value } | ItemKind::Let { name: n, value } if n.text == name.text => Some(Target::Constant(value)),
-        _ => None,
-    })
-}
-
-fn section<'i>(items: &'i mut [Item], keyword: &str, name: Option<&Name>) -> Option<&'i mut Vec<Field>> {
-    items.iter_mut().find_map(|item| match &mut item.kind {
-        ItemKind::Section(s) if s.keyword.text == keyword && s.name.as_ref().map(|n| &n.text) == name.map(|n| &n.text) => Some(&mut s.fields),
-        _ => None,
-    })
-}
-
-fn task_fields<'i>(items: &'i mut [Item], name: &Name) -> Option<&'i mut Vec<Field>> {
-    items.iter_mut().find_map(|item| match &mut item.kind {
-        ItemKind::Tasks(t) if t.name.text == name.text => Some(&mut t.fields),
-        _ => None,
-    })
-}
-
-/// Sets `steps`, or the argument `adapt.rate` of the call that `adapt` holds.
-fn set(fields: &mut Vec<Field>, rest: &[Name], field: &Field, sink: &mut Sink) {
-    let name = &rest[0];
-    let existing = fields.iter_mut().find(|f| f.path.len() == 1 && f.path[0].text == name.text);
-    match (existing, rest) {
-        (Some(existing), [_]) => existing.value = field.value.clone(),
-        (None, [_]) => fields.push(Field { path: vec![name.clone()], value: field.value.clone() }),
-        (Some(existing), [_, key]) => set_argument(&mut existing.value, key, field, sink),
-        _ => sink.push(
-            Diagnostic::error("E0214", field.path_span(), format!("`{}` holds no call whose argument could be overridden", name.text))
-                .help(format!("override the whole field: `{} = ...`", name.text)),
-        ),
+fn set_argument(target: &mut Field, key: &Name, field: &Field, sink: &mut Sink) {
+    let kind = kind_of(&target.path[0].text);
+    let value = &mut target.value;
+    // A bare name is a call without arguments.
+    if let ExprKind::Path(path) = &value.kind
+        && let [callee] = path.as_slice()
+    {
+        value.kind = ExprKind::Call { callee: callee.clone(), args: vec![] };
     }
-}
-
-fn set_argument(target: &mut Expr, key: &Name, field: &Field, sink: &mut Sink) {
-    if let ExprKind::Record(entries) = &mut target.kind {
-        match entries.iter_mut().find(|(k, _)| k.text == key.text) {
+    match &mut value.kind {
+        ExprKind::Record(entries) => match entries.iter_mut().find(|(k, _)| k.text == key.text) {
             Some((_, value)) => *value = field.value.clone(),
             None => entries.push((key.clone(), field.value.clone())),
+        },
+        ExprKind::Call { callee, args } => {
+            // A positional argument is found by the order of the entry's parameters.
+            let entry = kind.and_then(|kind| catalog::find(kind, &callee.text));
+            let position = entry.and_then(|e| e.params.iter().position(|p| p.name == key.text));
+            let plain = |i: usize| args.get(..=i).is_some_and(|args| args.iter().all(|a| a.key.is_none()));
+            let keyed = args.iter().position(|a| a.key.as_ref().is_some_and(|k| k.text == key.text));
+            match keyed.or(position.filter(|&i| plain(i))) {
+                Some(i) => args[i].value = field.value.clone(),
+                None => args.push(Arg { key: Some(key.clone()), value: field.value.clone() }),
+            }
         }
-        return;
+        ExprKind::Error => {}
+        other => {
+            let what = if matches!(other, ExprKind::List(_)) {
+                "a list of blocks, each with arguments of its own"
+            } else {
+                "not a call"
+            };
+            sink.push(
+                Diagnostic::error(
+                    "E0214",
+                    field.path_span(),
+                    format!("`{}` names no argument of a call", text(&field.path)),
+                )
+                .related(value.span, format!("the field is {what}"))
+                .help(format!("override the whole field: `{} = ...`", text(&field.path[..field.path.len() - 1]))),
+            );
+        }
     }
-    let ExprKind::Call { callee, args } = &mut target.kind else {
-        let what = if matches!(target.kind, ExprKind::List(_)) { "a list of blocks" } else { "not a call" };
-        sink.push(
-            Diagnostic::error("E0214", field.path_span(), format!("`{}` cannot be overridden: the field is {what}", key.text))
-                .related(target.span, "the field is set here")
-                .help("override the whole field"),
-        );
-        return;
-    };
-    // A positional argument is found by the order of the entry's parameters, whatever kind of entry it is.
-    let kinds = [Kind::Adaptation, Kind::Outer, Kind::Update, Kind::Tasks, Kind::Partition, Kind::Data];
-    let position = kinds
-        .iter()
-        .filter_map(|&kind| catalog::find(kind, &callee.text))
-        .find_map(|entry| entry.params.iter().position(|p| p.name == key.text));
-    let keyed = args.iter().position(|a| a.key.as_ref().is_some_and(|k| k.text == key.text));
-    let positional = position.filter(|&i| args.get(i).is_some_and(|a| a.key.is_none()) && args[..i].iter().all(|a| a.key.is_none()));
-    match keyed.or(positional) {
-        Some(i) => args[i].value = field.value.clone(),
-        None => args.push(Arg { key: Some(key.clone()), value: field.value.clone() }),
-    }
+}
+
+/// The kind of entry that a field holds.
+fn kind_of(field: &str) -> Option<Kind> {
+    Some(match field {
+        "adapt" => Kind::Adaptation,
+        "outer" => Kind::Outer,
+        "update" => Kind::Update,
+        "tasks" => Kind::Tasks,
+        "partition" => Kind::Partition,
+        "loss" => Kind::Loss,
+        _ => return None,
+    })
 }

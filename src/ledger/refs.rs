@@ -6,13 +6,16 @@ use super::verdict::Comparison;
 use crate::exec::Numerics;
 use crate::hash::{Canonical, DecodeError, Id, Kind, Value, cbor};
 
-/// The objects that must exist for this one to be complete, in the order of its fields. Refuses a payload that is
-/// not what its kind says. A manifest's data files are not among them: the ledger need not hold data.
+/// The objects that this one refers to, in the order of its fields. All but blobs must exist: a blob is a data file,
+/// which the ledger may hold and need not. Refuses a payload that is not what its kind says.
 pub(super) fn references(kind: Kind, payload: &[u8]) -> Result<Vec<(Kind, Id)>, DecodeError> {
     match kind {
         Kind::Blob => Ok(Vec::new()),
         Kind::Source => leaf::<String>(payload),
-        Kind::Manifest => leaf::<Manifest>(payload),
+        Kind::Manifest => {
+            let manifest: Manifest = read(payload)?;
+            Ok(manifest.files.into_iter().map(|file| (Kind::Blob, file.blob)).collect())
+        }
         Kind::Numerics => leaf::<Numerics>(payload),
         Kind::Env => leaf::<Env>(payload),
         Kind::Series => leaf::<Series>(payload),
@@ -35,7 +38,7 @@ pub(super) fn references(kind: Kind, payload: &[u8]) -> Result<Vec<(Kind, Id)>, 
 
 /// Whether objects of this kind refer to others.
 pub(super) fn has_references(kind: Kind) -> bool {
-    matches!(kind, Kind::Input | Kind::Result | Kind::Run | Kind::Verdict)
+    matches!(kind, Kind::Manifest | Kind::Input | Kind::Result | Kind::Run | Kind::Verdict)
 }
 
 /// The object that a payload encodes.

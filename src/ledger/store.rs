@@ -132,9 +132,8 @@ impl Store {
         if self.has(id)? {
             return self.read(kind, id).map(|_| id);
         }
-        for dir in path.ancestors().skip(1).take(2).collect::<Vec<_>>().into_iter().rev() {
-            object::make_dir(dir)?;
-        }
+        object::make_dir(&self.root.join("objects"))?;
+        object::make_dir(path.parent().unwrap_or(&self.root))?;
         let tmp = self.root.join("tmp");
         object::make_dir(&tmp)?;
         if !object::write_new(&tmp, &path, &[object::header(kind).as_bytes(), payload])? {
@@ -208,13 +207,14 @@ impl Store {
         Ok(id)
     }
 
-    /// Everything that these objects refer to, themselves included; all of it is there.
+    /// Everything that these objects refer to, themselves included; all of it is there, of data what the ledger holds.
     fn closure(&self, roots: Vec<(Kind, Id)>) -> Result<BTreeSet<Id>, LedgerError> {
         let (mut found, mut open) = (BTreeSet::new(), roots);
         while let Some((kind, id)) = open.pop() {
-            if !found.insert(id) {
+            if found.contains(&id) || (kind == Kind::Blob && !self.has(id)?) {
                 continue;
             }
+            found.insert(id);
             if refs::has_references(kind) {
                 let payload = self.read(kind, id)?;
                 let path = object::path(&self.root, id);

@@ -228,6 +228,8 @@ impl Check<'_> {
             }
             let file = object::path(Path::new(""), id);
             match &self.nodes[&id] {
+                // Data need not be kept.
+                Node::Missing if wanted == Kind::Blob => {}
                 Node::Missing => {
                     let what = format!("the {} object is referred to and missing", wanted.name());
                     self.note(file, Fault::Missing, what, Some(id));

@@ -37,7 +37,9 @@ impl Claim {
         for i in 0..cases {
             let (l, r) = (pick(&left, i), pick(&right, i));
             let holds = self.relation.holds(l, r);
-            let worse = i == 0 || (worst.holds && !holds) || (worst.holds == holds && slack(l, r) < slack(worst.left, worst.right));
+            let worse = i == 0
+                || (worst.holds && !holds)
+                || (worst.holds == holds && slack(l, r) < slack(worst.left, worst.right));
             if worse {
                 worst = Verdict { holds, left: l, right: r };
             }
@@ -75,7 +77,8 @@ impl Quantity {
             Quantity::Number { value } => vec![*value],
             Quantity::At { arm, measure, step } => at(arm, measure, *step),
             Quantity::OverSeeds { reduction, of } => {
-                let values: Vec<f64> = of.values(at, bad).into_iter().map(|x| if x.is_nan() { bad } else { x }).collect();
+                let values: Vec<f64> =
+                    of.values(at, bad).into_iter().map(|x| if x.is_nan() { bad } else { x }).collect();
                 vec![match reduction {
                     SeedReduction::Median => numeric::median(&values),
                     SeedReduction::Mean => numeric::mean(&values),
@@ -87,9 +90,7 @@ impl Quantity {
                 let turned = matches!(operator, Arithmetic::Sub | Arithmetic::Div);
                 let (left, right) = (left.values(at, bad), right.values(at, if turned { -bad } else { bad }));
                 let pick = |side: &[f64], i: usize| side[if side.len() == 1 { 0 } else { i }];
-                (0..left.len().max(right.len()))
-                    .map(|i| operator.apply(pick(&left, i), pick(&right, i)))
-                    .collect()
+                (0..left.len().max(right.len())).map(|i| operator.apply(pick(&left, i), pick(&right, i))).collect()
             }
         }
     }

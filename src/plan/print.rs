@@ -3,7 +3,7 @@
 use std::fmt::{self, Display, Write};
 
 use super::types::*;
-use crate::catalog::{Budget, Metric, Outer, Partition, Reduction, Sees, Simplex, Solver, Through, Weights};
+use crate::catalog::{BaseLaw, Budget, Metric, Outer, Partition, Reduction, Sees, Simplex, Solver, Through, Weights};
 use crate::ir::{Binary, Function, Node, NodeId, Op, Unary};
 
 /// The text of a plan.
@@ -41,7 +41,11 @@ fn write_arm(out: &mut String, arm: &Arm) -> fmt::Result {
     for source in &arm.data {
         let csv = &source.csv;
         writeln!(out, "  data {}", source.name)?;
-        writeln!(out, "    csv, x = columns {}..{} times {}, y = column {}", csv.first_feature, csv.end_feature, csv.scale, csv.label)?;
+        writeln!(
+            out,
+            "    csv, x = columns {}..{} times {}, y = column {}",
+            csv.first_feature, csv.end_feature, csv.scale, csv.label
+        )?;
     }
     if !arm.world.is_empty() {
         writeln!(out, "  world, once per seed")?;
@@ -57,6 +61,9 @@ fn write_arm(out: &mut String, arm: &Arm) -> fmt::Result {
     for e in &arm.evaluations {
         writeln!(out, "  evaluate {}", e.name)?;
         writeln!(out, "    tasks: {}, the same at every measurement", Tasks(&e.tasks))?;
+        if arm.family(e.tasks.family()).is_some_and(|f| f.source.is_some()) {
+            writeln!(out, "    measured on: the examples held out")?;
+        }
         if e.episodes > 1 {
             writeln!(out, "    episodes: the mean of {} visits to each task", e.episodes)?;
         }
@@ -64,7 +71,7 @@ fn write_arm(out: &mut String, arm: &Arm) -> fmt::Result {
         write_adapt(out, &e.adapt)?;
     }
     for m in &arm.measures {
-        writeln!(out, "  measure {} every {} steps", m.name, m.every)?;
+        writeln!(out, "  measure {} every {}", m.name, count(m.every, "step"))?;
         match &m.what {
             What::State { metric, function } => {
                 let name = match metric {
@@ -116,7 +123,7 @@ fn write_family(out: &mut String, family: &Family) -> fmt::Result {
 }
 
 fn write_train(out: &mut String, train: &Train) -> fmt::Result {
-    writeln!(out, "  train for {} steps in {}", train.steps, train.precision.name())?;
+    writeln!(out, "  train for {} in {}", count(train.steps, "step"), train.precision.name())?;
     writeln!(out, "    tasks: {}", Tasks(&train.tasks))?;
     write_objective(out, &train.objective)?;
     write_adapt(out, &train.adapt)?;
@@ -135,12 +142,16 @@ fn write_train(out: &mut String, train: &Train) -> fmt::Result {
     let outer = match &train.outer {
         Outer::Mean => "mean over tasks".to_owned(),
         Outer::Worst { over, ascent, sees } => format!(
-            "worst mixture over {}, ascent {ascent} on {} losses",
+            "worst mixture over {}, ascent {} on {} losses",
             if *over == Simplex::Task { "tasks" } else { "strata" },
+            shortest(*ascent),
             if *sees == Sees::Raw { "raw" } else { "weighted" }
         ),
         Outer::Average { weights } => {
-            format!("average of the adapted parameters, {}", if *weights == Weights::Examples { "by examples" } else { "uniform" })
+            format!(
+                "average of the adapted parameters, {}",
+                if *weights == Weights::Examples { "by examples" } else { "uniform" }
+            )
         }
     };
     writeln!(out, "    outer: {outer}")?;
@@ -153,8 +164,12 @@ fn write_train(out: &mut String, train: &Train) -> fmt::Result {
 fn write_objective(out: &mut String, objective: &Objective) -> fmt::Result {
     match objective {
         Objective::Risk => writeln!(out, "    loss: population risk"),
-        Objective::Sample { loss, support: 0, .. } => writeln!(out, "    loss: {} over all examples a client holds", loss.name()),
-        Objective::Sample { loss, support, query } => writeln!(out, "    loss: {} over {support} support and {query} query examples", loss.name()),
+        Objective::Sample { loss, support: 0, .. } => {
+            writeln!(out, "    loss: {} over all examples a client holds", loss.name())
+        }
+        Objective::Sample { loss, support, query } => {
+            writeln!(out, "    loss: {} over {support} support and {query} query examples", loss.name())
+        }
     }
 }
 
@@ -165,8 +180,8 @@ fn write_adapt(out: &mut String, blocks: &[Block]) -> fmt::Result {
     for block in blocks {
         let budget = match (block.budget, &block.solver) {
             (_, Solver::ClosedForm { .. }) => String::new(),
-            (Budget::Steps { count }, _) => format!(", {count} steps"),
-            (Budget::Epochs { count }, _) => format!(", {count} epochs"),
+            (Budget::Steps { count: n }, _) => format!(", {}", count(n, "step")),
+            (Budget::Epochs { count: n }, _) => format!(", {}", count(n, "epoch")),
         };
         let batch = block.batch.map(|b| format!(" of batches of {b}")).unwrap_or_default();
         writeln!(out, "    adapt: {} by {}{budget}{batch}", list(&block.on), SolverText(&block.solver))?;
@@ -176,7 +191,7 @@ fn write_adapt(out: &mut String, blocks: &[Block]) -> fmt::Result {
 
 fn write_sampler(out: &mut String, sampler: &Sampler) -> fmt::Result {
     for draw in &sampler.draws {
-        writeln!(out, "      {}: {:?} ~ {}", draw.name, draw.dims, format!("{:?}", draw.law).to_lowercase())?;
+        writeln!(out, "      {}: {:?} ~ {}", draw.name, draw.dims, law_name(draw.law))?;
     }
     write_function(out, &sampler.function)
 }
@@ -185,7 +200,10 @@ fn write_sampler(out: &mut String, sampler: &Sampler) -> fmt::Result {
 fn write_function(out: &mut String, f: &Function) -> fmt::Result {
     let mut uses = vec![0usize; f.nodes.len()];
     f.nodes.iter().flat_map(|n| &n.args).for_each(|a| uses[a.index()] += 1);
-    let own_line = |i: usize| uses[i] > 1 && !matches!(f.nodes[i].op, Op::Input { .. } | Op::Const { .. } | Op::Broadcast { .. } | Op::Reshape { .. });
+    let own_line = |i: usize| {
+        uses[i] > 1
+            && !matches!(f.nodes[i].op, Op::Input { .. } | Op::Const { .. } | Op::Broadcast { .. } | Op::Reshape { .. })
+    };
     for i in (0..f.nodes.len()).filter(|&i| own_line(i)) {
         writeln!(out, "      %{i}: {:?} = {}", f.nodes[i].dims, formula(f, NodeId::new(i), &own_line, true))?;
     }
@@ -203,7 +221,7 @@ fn formula(f: &Function, node: NodeId, own_line: &dyn Fn(usize) -> bool, top: bo
     let arg = |i: usize| formula(f, args[i], own_line, false);
     match op {
         Op::Input { index, .. } => f.inputs[*index].name.clone(),
-        Op::Const { value } => value.0.to_string(),
+        Op::Const { value } => shortest(value.0),
         // Shape changes carry no meaning of their own here; the dims are shown at the left.
         Op::Broadcast { .. } | Op::Reshape { .. } => arg(0),
         Op::Unary { f: Unary::Neg } => format!("-{}", arg(0)),
@@ -240,8 +258,14 @@ impl Display for Tasks<'_> {
             TaskSource::Fresh { family, count } => write!(f, "{count} fresh draws of {family}"),
             TaskSource::Pool { family, strata, batch, replace } => {
                 let total: u64 = strata.iter().map(|s| s.count).sum();
-                let parts: Vec<String> = strata.iter().map(|s| format!("{} {}", s.count, s.name)).collect();
-                write!(f, "{batch} of {total} tasks of {family} ({})", parts.join(", "))?;
+                match (*batch == total && !replace, strata.as_slice()) {
+                    (true, [_]) => write!(f, "all {total} tasks of {family}")?,
+                    (_, [_]) => write!(f, "{batch} of {total} tasks of {family}")?,
+                    _ => {
+                        let parts: Vec<String> = strata.iter().map(|s| format!("{} {}", s.count, s.name)).collect();
+                        write!(f, "{batch} of {total} tasks of {family} ({})", parts.join(", "))?;
+                    }
+                }
                 if *replace { write!(f, ", with replacement") } else { Ok(()) }
             }
         }
@@ -254,10 +278,17 @@ impl Display for SolverText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Solver::Sgd { rate, momentum, weight_decay } => {
-                write!(f, "sgd, rate {rate}, momentum {momentum}, weight decay {weight_decay}")
+                write!(
+                    f,
+                    "sgd, rate {}, momentum {momentum}, weight decay {}",
+                    shortest(*rate),
+                    shortest(*weight_decay)
+                )
             }
-            Solver::Adam { rate, beta1, beta2, epsilon } => write!(f, "adam, rate {rate}, beta {beta1} and {beta2}, epsilon {epsilon}"),
-            Solver::ClosedForm { penalty } => write!(f, "closed form, penalty {penalty}"),
+            Solver::Adam { rate, beta1, beta2, epsilon } => {
+                write!(f, "adam, rate {}, beta {beta1} and {beta2}, epsilon {}", shortest(*rate), shortest(*epsilon))
+            }
+            Solver::ClosedForm { penalty } => write!(f, "closed form, penalty {}", shortest(*penalty)),
         }
     }
 }
@@ -278,6 +309,27 @@ fn reduction_name(reduction: &Reduction) -> String {
         Reduction::Std => "standard deviation".into(),
         Reduction::Quantile { q } => format!("quantile {q}"),
     }
+}
+
+fn law_name(law: BaseLaw) -> &'static str {
+    match law {
+        BaseLaw::Uniform => "uniform on [0, 1)",
+        BaseLaw::Normal => "standard normal",
+        BaseLaw::TruncatedNormal => "standard normal within [-2, 2]",
+        BaseLaw::Stiefel => "stiefel",
+        BaseLaw::Sphere => "unit sphere",
+    }
+}
+
+/// `1 step`, `2 steps`
+fn count(n: u64, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
+
+/// A number in its shortest form that reads back the same.
+fn shortest(x: f64) -> String {
+    let (plain, scientific) = (format!("{x}"), format!("{x:e}"));
+    if scientific.len() < plain.len() { scientific } else { plain }
 }
 
 fn list<T: Display>(items: &[T]) -> String {

@@ -46,7 +46,9 @@ fn ensure(holds: bool, reason: impl FnOnce() -> String) -> Result<(), String> {
 fn function(f: &Function, known: &Shapes, what: &str) -> Result<Shapes, String> {
     f.verify().map_err(|e| format!("{what}: {e}"))?;
     for port in &f.inputs {
-        ensure(known.get(&port.name).is_some_and(|d| d == f.dims(port.node)), || format!("{what} reads `{}`, which is not there in that shape", port.name))?;
+        ensure(known.get(&port.name).is_some_and(|d| d == f.dims(port.node)), || {
+            format!("{what} reads `{}`, which is not there in that shape", port.name)
+        })?;
     }
     let outputs: Shapes = f.outputs.iter().map(|p| (p.name.clone(), f.dims(p.node).to_vec())).collect();
     ensure(outputs.len() == f.outputs.len(), || format!("{what} has two outputs of one name"))?;
@@ -76,7 +78,9 @@ impl Checker<'_> {
         ensure(params.len() == arm.model.params.len(), || "two parameters have one name".into())?;
         let init = sampler(&arm.model.init, &world, "the initial parameters")?;
         let order = arm.model.init.function.outputs.iter().map(|p| &p.name);
-        ensure(init == params && order.eq(arm.model.params.iter().map(|p| &p.name)), || "the initial parameters are not those of the model".into())?;
+        ensure(init == params && order.eq(arm.model.params.iter().map(|p| &p.name)), || {
+            "the initial parameters are not those of the model".into()
+        })?;
         for family in &arm.families {
             self.family(family, &world, &params)?;
         }
@@ -86,8 +90,12 @@ impl Checker<'_> {
         ensure(train.update.is_some() || matches!(train.outer, Outer::Average { .. }), || "there is no update".into())?;
         ensure(!matches!(train.update, Some(Solver::ClosedForm { .. })), || "a closed form is no update".into())?;
         let pool = matches!(train.tasks, TaskSource::Pool { .. });
-        ensure(pool || (train.keep.is_empty() && !matches!(train.outer, Outer::Worst { .. })), || "fresh tasks cannot be remembered".into())?;
-        ensure(!(matches!(train.outer, Outer::Worst { .. }) && train.through == Through::Difference), || "`worst` needs a gradient".into())?;
+        ensure(pool || (train.keep.is_empty() && !matches!(train.outer, Outer::Worst { .. })), || {
+            "fresh tasks cannot be remembered".into()
+        })?;
+        ensure(!(matches!(train.outer, Outer::Worst { .. }) && train.through == Through::Difference), || {
+            "`worst` needs a gradient".into()
+        })?;
         self.protocol(&train.tasks, &train.objective, &train.adapt, &params, "train")?;
         for e in &arm.evaluations {
             ensure(e.episodes > 0, || format!("`{}` has no episodes", e.name))?;
@@ -122,15 +130,27 @@ impl Checker<'_> {
         }
         if let Some(source) = &family.source {
             ensure((0.0..1.0).contains(&source.hold_out), || "the share held out is not below 1".into())?;
-            ensure(self.arm.data.iter().any(|d| d.name == source.data), || format!("`{name}` reads data that is not there"))?;
+            ensure(self.arm.data.iter().any(|d| d.name == source.data), || {
+                format!("`{name}` reads data that is not there")
+            })?;
             let shapes: Vec<usize> = source.example.iter().map(|s| s.dims.len()).collect();
             ensure(shapes == [1, 0], || format!("an example of `{name}` is not features and a label"))?;
         }
         Ok(())
     }
 
-    fn protocol(&self, tasks: &TaskSource, objective: &Objective, adapt: &[Block], params: &Shapes, what: &str) -> Result<(), String> {
-        let family = self.arm.family(tasks.family()).ok_or_else(|| format!("{what} uses tasks `{}`, which are not there", tasks.family()))?;
+    fn protocol(
+        &self,
+        tasks: &TaskSource,
+        objective: &Objective,
+        adapt: &[Block],
+        params: &Shapes,
+        what: &str,
+    ) -> Result<(), String> {
+        let family = self
+            .arm
+            .family(tasks.family())
+            .ok_or_else(|| format!("{what} uses tasks `{}`, which are not there", tasks.family()))?;
         ensure(tasks.per_step() > 0, || format!("{what} uses no tasks"))?;
         if let TaskSource::Pool { strata, batch, replace, .. } = tasks {
             let known = strata.iter().all(|s| family.stratum(&s.name).is_some() && s.count > 0);
@@ -141,7 +161,8 @@ impl Checker<'_> {
         } else {
             ensure(family.source.is_none(), || format!("{what} draws clients afresh"))?;
         }
-        let named = adapt.iter().all(|b| !b.on.is_empty() && b.on.iter().all(|n| params.contains_key(n)) && b.batch != Some(0));
+        let named =
+            adapt.iter().all(|b| !b.on.is_empty() && b.on.iter().all(|n| params.contains_key(n)) && b.batch != Some(0));
         ensure(named, || format!("{what} adapts parameters that are not there"))?;
         match objective {
             Objective::Risk => ensure(family.risk.is_some(), || format!("`{}` has no risk", family.name)),
@@ -160,7 +181,13 @@ impl Checker<'_> {
     fn example(&self, family: &Family, params: &Shapes) -> Result<(Vec<usize>, Vec<usize>), String> {
         let example: Shapes = match &family.source {
             Some(source) => source.example.iter().map(|s| (s.name.clone(), s.dims.clone())).collect(),
-            None => family.example.function.outputs.iter().map(|p| (p.name.clone(), family.example.function.dims(p.node).to_vec())).collect(),
+            None => family
+                .example
+                .function
+                .outputs
+                .iter()
+                .map(|p| (p.name.clone(), family.example.function.dims(p.node).to_vec()))
+                .collect(),
         };
         let outputs = function(&self.arm.model.forward, &joined(params, &example), "the model")?;
         let target = example.get("y").cloned().ok_or_else(|| format!("`{}` has no target `y`", family.name))?;
@@ -171,7 +198,11 @@ impl Checker<'_> {
         ensure(measure.every > 0, || format!("`{}` is measured never", measure.name))?;
         match &measure.what {
             What::State { metric, function: f } => {
-                let shared: Shapes = params.iter().filter(|(n, _)| !self.arm.train.keep.contains(n)).map(|(n, d)| (n.clone(), d.clone())).collect();
+                let shared: Shapes = params
+                    .iter()
+                    .filter(|(n, _)| !self.arm.train.keep.contains(n))
+                    .map(|(n, d)| (n.clone(), d.clone()))
+                    .collect();
                 function(f, &joined(world, &shared), &measure.name)?;
                 let shapes: Vec<usize> = f.output_dims().map(<[usize]>::len).collect();
                 let wanted: &[usize] = if *metric == StateMetric::Value { &[0] } else { &[2, 2] };
@@ -179,7 +210,8 @@ impl Checker<'_> {
             }
             What::Evaluation { name, metric, .. } => {
                 let evaluation = self.arm.evaluation(name).ok_or_else(|| format!("`{name}` is not there"))?;
-                let family = self.arm.family(evaluation.tasks.family()).ok_or_else(|| format!("`{name}` has no tasks"))?;
+                let family =
+                    self.arm.family(evaluation.tasks.family()).ok_or_else(|| format!("`{name}` has no tasks"))?;
                 match (metric, &evaluation.objective) {
                     (Metric::Risk, _) => ensure(family.risk.is_some(), || format!("`{}` has no risk", family.name)),
                     (_, Objective::Risk) => Err(format!("`{name}` has no examples")),
@@ -189,7 +221,9 @@ impl Checker<'_> {
                     }
                     (Metric::Loss { loss }, _) => {
                         let (target, prediction) = self.example(family, params)?;
-                        ensure(loss.refuses(&prediction, &target).is_none(), || format!("`{}` does not fit", loss.name()))
+                        ensure(loss.refuses(&prediction, &target).is_none(), || {
+                            format!("`{}` does not fit", loss.name())
+                        })
                     }
                 }
             }

@@ -6,8 +6,8 @@ use crate::diag::{Diagnostic, Span};
 
 use super::ast::{Comparison, Expr, File, Item, ItemKind, Name, Section};
 use super::parse::{Builder, Rule, take, word};
+use super::parse_place::Place;
 use super::parse_rest::first_word;
-use super::parse_statement::Place;
 
 /// The parts of a statement with a keyword and a block.
 pub(super) struct Heading<'p> {
@@ -219,8 +219,7 @@ impl Builder<'_, '_> {
 
     /// A keyword with a block.
     fn scope(&mut self, pair: Pair<Rule>) -> Option<ItemKind> {
-        if let keyword @ ("stratum" | "episode" | "example" | "group") = first_word(pair.as_str()) {
-            let _: &str = keyword;
+        if matches!(first_word(pair.as_str()), "stratum" | "episode" | "example" | "group") {
             self.misplaced(pair, Place::Top);
             return None;
         }

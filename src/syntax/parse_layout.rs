@@ -426,8 +426,6 @@ impl<'a> Scan<'a, '_, '_> {
             }
             return;
         }
-        let more = self.rest().chars().take_while(|&next| next == c).count();
-        let span = Span::new(start, start + more * c.len_utf8());
         self.at += c.len_utf8();
         match c {
             '0'..='9' | '.' | ',' | ':' | ';' | '=' | '~' | '+' | '-' | '*' | '/' | '@' | '^' | '<' | '>' => {}
@@ -436,7 +434,9 @@ impl<'a> Scan<'a, '_, '_> {
             '!' if self.rest().starts_with('=') => {}
             '\u{FEFF}' if start == 0 => {}
             _ => {
-                self.at = span.end;
+                let again = self.rest().chars().take_while(|&next| next == c).count();
+                self.at += again * c.len_utf8();
+                let span = Span::new(start, self.at);
                 self.report.push_damage(span, unknown(span, c));
             }
         }

@@ -7,8 +7,8 @@ use crate::diag::{Diagnostic, Span};
 use super::ast::{Decl, Dims, Expr, ExprKind, ItemKind, Model, Name, Param, Stratum, Tasks};
 use super::parse::{Builder, Rule, take};
 use super::parse_item::Heading;
+use super::parse_place::{Place, is_keyword};
 use super::parse_rest::first_word;
-use super::parse_statement::{Place, is_keyword};
 
 impl Builder<'_, '_> {
     /// The content of a `tasks` block.

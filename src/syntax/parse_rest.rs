@@ -78,13 +78,13 @@ impl Builder<'_, '_> {
         {
             Diagnostic::error("E0110", operator, "a value is missing after this operator")
                 .label("the expression goes on in the next line")
-        } else if text.starts_with(',') {
+        } else if let Some(after) = text.strip_prefix(',') {
             let diagnostic =
                 Diagnostic::error("E0119", Span::new(start, start + 1), "statements are not separated by commas");
             let (with, title) =
-                if text[1..].trim().is_empty() { ("", "remove it") } else { (";", "write `;`, or start a new line") };
+                if after.trim().is_empty() { ("", "remove it") } else { (";", "write `;`, or start a new line") };
             diagnostic.fix(Span::new(start, start + 1), with, title)
-        } else if valued && (starts_entry(text) || super::parse_statement::is_keyword(word)) {
+        } else if valued && (starts_entry(text) || super::parse_place::is_keyword(word)) {
             Diagnostic::error(
                 "E0119",
                 Span::new(start, start + word.len()),
@@ -179,7 +179,7 @@ impl Builder<'_, '_> {
                 "remove the blank",
             ));
         }
-        if text.starts_with('.') && text[1..].starts_with(|c: char| c.is_ascii_digit()) {
+        if text.strip_prefix('.').is_some_and(|t| t.starts_with(|c: char| c.is_ascii_digit())) {
             return Some(Diagnostic::error("E0124", head(1), "an index is written in brackets, as in `a[0]`"));
         }
         None

@@ -3,11 +3,11 @@
 use super::TrainError;
 use super::bind::Kernel;
 use super::tasks::{TaskMaker, Visit};
+use crate::catalog::Budget;
 use crate::exec::Executor;
 use crate::ir::Tensor;
 use crate::plan::lower::{AdaptPrograms, Input};
 use crate::plan::{Arm, Block};
-use crate::catalog::Budget;
 
 /// The compiled programs of an adaptation.
 pub(super) struct Adaptation<'a, E: Executor> {
@@ -56,8 +56,12 @@ impl<'a, E: Executor> Adaptation<'a, E> {
             let mut done = 0;
             while let Some(batch) = batches.next(self.exec)? {
                 done += 1;
-                let schedule: Vec<E::Value> =
-                    block.solver.schedule(done).into_iter().map(|x| self.exec.upload(&Tensor::scalar(x))).collect::<Result<_, _>>()?;
+                let schedule: Vec<E::Value> = block
+                    .solver
+                    .schedule(done)
+                    .into_iter()
+                    .map(|x| self.exec.upload(&Tensor::scalar(x)))
+                    .collect::<Result<_, _>>()?;
                 let results = kernel.run(self.exec, |input| match input {
                     Input::World(i) => &world[i],
                     Input::Param(i) => &params[i],
@@ -66,7 +70,9 @@ impl<'a, E: Executor> Adaptation<'a, E> {
                         &memory[place * block.solver.memory().len() + slot]
                     }
                     Input::Schedule(i) => &schedule[i],
-                    _ => batch.find(visit, input).unwrap_or_else(|| unreachable!("a local step does not read {input:?}")),
+                    _ => {
+                        batch.find(visit, input).unwrap_or_else(|| unreachable!("a local step does not read {input:?}"))
+                    }
                 })?;
                 let mut results = results.into_iter();
                 for (&i, value) in on.iter().zip(results.by_ref()) {
@@ -129,7 +135,14 @@ impl<E: Executor> Batch<E> {
 }
 
 impl<'a, E: Executor> Batches<'a, E> {
-    fn new(exec: &E, block: &Block, maker: &'a TaskMaker<'a, E>, visit: &'a Visit<E>, step: u64, number: u64) -> Result<Self, TrainError> {
+    fn new(
+        exec: &E,
+        block: &Block,
+        maker: &'a TaskMaker<'a, E>,
+        visit: &'a Visit<E>,
+        step: u64,
+        number: u64,
+    ) -> Result<Self, TrainError> {
         let Some(size) = block.batch else {
             let (Budget::Steps { count } | Budget::Epochs { count }) = block.budget;
             return Ok(Batches { left: count, cut: None });
@@ -142,7 +155,8 @@ impl<'a, E: Executor> Batches<'a, E> {
             Budget::Epochs { count } => count * per_epoch as u64,
         };
         let host = visit.support_on_host(exec)?;
-        let cut = Cut { maker, visit, host, size, step, block: number, per_epoch, position: 0, epoch: 0, orders: vec![] };
+        let cut =
+            Cut { maker, visit, host, size, step, block: number, per_epoch, position: 0, epoch: 0, orders: vec![] };
         Ok(Batches { left, cut: Some(cut) })
     }
 
@@ -175,7 +189,8 @@ impl<E: Executor> Cut<'_, E> {
         }
         let tasks = self.orders.len();
         let mut mask = Tensor::full(&[tasks, self.size], 0.0);
-        let mut values: Vec<Tensor> = self.host.iter().map(|t| Tensor::full(&[&[tasks, self.size], &t.dims()[2..]].concat(), 0.0)).collect();
+        let mut values: Vec<Tensor> =
+            self.host.iter().map(|t| Tensor::full(&[&[tasks, self.size], &t.dims()[2..]].concat(), 0.0)).collect();
         for (t, order) in self.orders.iter().enumerate() {
             for (slot, &example) in order.iter().skip(self.position * self.size).take(self.size).enumerate() {
                 let at = t * self.size + slot;

@@ -31,8 +31,13 @@ impl<E: Executor> Kernel<E> {
     }
 
     /// Runs the program on values made for each input from its tag and shape.
-    pub fn run_made(&self, exec: &E, make: impl Fn(Input, &[usize]) -> Result<E::Value, ExecError>) -> Result<Vec<E::Value>, ExecError> {
-        let args: Vec<E::Value> = self.inputs.iter().zip(&self.dims).map(|(&i, dims)| make(i, dims)).collect::<Result<_, _>>()?;
+    pub fn run_made(
+        &self,
+        exec: &E,
+        make: impl Fn(Input, &[usize]) -> Result<E::Value, ExecError>,
+    ) -> Result<Vec<E::Value>, ExecError> {
+        let args: Vec<E::Value> =
+            self.inputs.iter().zip(&self.dims).map(|(&i, dims)| make(i, dims)).collect::<Result<_, _>>()?;
         exec.run(&self.kernel, &args.iter().collect::<Vec<_>>())
     }
 }

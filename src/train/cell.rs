@@ -62,7 +62,13 @@ pub struct Cell {
 }
 
 /// Runs one arm under one seed.
-pub fn run_cell<E: Executor>(exec: &E, arm: &Arm, seed: u64, sets: &DataSets, observer: &dyn Observer) -> Result<Cell, TrainError> {
+pub fn run_cell<E: Executor>(
+    exec: &E,
+    arm: &Arm,
+    seed: u64,
+    sets: &DataSets,
+    observer: &dyn Observer,
+) -> Result<Cell, TrainError> {
     let (tables, sizes) = tasks::clients(arm, seed, sets)?;
     let programs = lower::lower(arm, &sizes)?;
     let world = sample_once(exec, &programs.world, &arm.world, seed, "world", &[])?;
@@ -107,7 +113,14 @@ pub fn run_cell<E: Executor>(exec: &E, arm: &Arm, seed: u64, sets: &DataSets, ob
 }
 
 /// Runs a sampler that is drawn once per seed.
-fn sample_once<E: Executor>(exec: &E, program: &Program, sampler: &Sampler, seed: u64, scope: &str, world: &[E::Value]) -> Result<Vec<E::Value>, TrainError> {
+fn sample_once<E: Executor>(
+    exec: &E,
+    program: &Program,
+    sampler: &Sampler,
+    seed: u64,
+    scope: &str,
+    world: &[E::Value],
+) -> Result<Vec<E::Value>, TrainError> {
     let kernel = Kernel::compile(exec, program)?;
     let values = kernel.run_made(exec, |input, _| match input {
         Input::World(i) => Ok(world[i].clone()),

@@ -30,25 +30,44 @@ impl<'a, E: Executor> Measures<'a, E> {
         let (exec, arm) = (setting.exec, setting.arm);
         let mut evaluations = Vec::new();
         for (evaluation, programs) in arm.evaluations.iter().zip(&programs.evaluations) {
-            let maker = TaskMaker::new(setting, &evaluation.tasks, &evaluation.objective, &programs.tasks, &evaluation.name)?;
+            let maker =
+                TaskMaker::new(setting, &evaluation.tasks, &evaluation.objective, &programs.tasks, &evaluation.name)?;
             // Fresh tasks stay the same over the visits, too: only what an episode draws is new.
-            let visits: Vec<Visit<E>> = (0..evaluation.episodes).map(|visit| maker.revisit(visit)).collect::<Result<_, _>>()?;
-            if matches!(evaluation.objective, Objective::Sample { .. }) && visits[0].query_counts().iter().all(|&n| n == 0) {
+            let visits: Vec<Visit<E>> =
+                (0..evaluation.episodes).map(|visit| maker.revisit(visit)).collect::<Result<_, _>>()?;
+            if matches!(evaluation.objective, Objective::Sample { .. })
+                && visits[0].query_counts().iter().all(|&n| n == 0)
+            {
                 return Err(TrainError::Data {
                     name: evaluation.tasks.family().to_owned(),
-                    reason: format!("`{}` measures held-out examples, and none are held out; raise `hold_out`", evaluation.name),
+                    reason: format!(
+                        "`{}` measures held-out examples, and none are held out; raise `hold_out`",
+                        evaluation.name
+                    ),
                 });
             }
             let adapt = Adaptation::new(exec, arm, &evaluation.adapt, &programs.adapt)?;
             evaluations.push(Protocol { maker, visits, adapt });
         }
-        let kernels = programs.measures.iter().map(|p| Ok(p.as_ref().map(|p| Kernel::compile(exec, p)).transpose()?)).collect::<Result<_, TrainError>>()?;
+        let kernels = programs
+            .measures
+            .iter()
+            .map(|p| Ok(p.as_ref().map(|p| Kernel::compile(exec, p)).transpose()?))
+            .collect::<Result<_, TrainError>>()?;
         Ok(Measures { kernels, evaluations })
     }
 
     /// The values of the measures that are due after `step` steps, with their positions in the arm.
-    pub fn take(&self, exec: &E, arm: &Arm, world: &[E::Value], state: &State<E>, step: u64) -> Result<Vec<(usize, f64)>, TrainError> {
-        let due: Vec<usize> = (0..arm.measures.len()).filter(|&i| is_due(&arm.measures[i], step, arm.train.steps)).collect();
+    pub fn take(
+        &self,
+        exec: &E,
+        arm: &Arm,
+        world: &[E::Value],
+        state: &State<E>,
+        step: u64,
+    ) -> Result<Vec<(usize, f64)>, TrainError> {
+        let due: Vec<usize> =
+            (0..arm.measures.len()).filter(|&i| is_due(&arm.measures[i], step, arm.train.steps)).collect();
         let mut adapted: Vec<Vec<Vec<E::Value>>> = self.evaluations.iter().map(|_| vec![]).collect();
         let mut values = Vec::new();
         for i in due {
@@ -56,7 +75,8 @@ impl<'a, E: Executor> Measures<'a, E> {
                 What::State { metric, .. } => self.state(exec, i, *metric, world, state)?,
                 What::Mass { strata } => mass(arm, strata, &state.adversary),
                 What::Evaluation { name, reduction, .. } => {
-                    let position = arm.evaluations.iter().position(|e| e.name == *name).expect("lowering found every evaluation");
+                    let position =
+                        arm.evaluations.iter().position(|e| e.name == *name).expect("lowering found every evaluation");
                     let protocol = &self.evaluations[position];
                     if adapted[position].is_empty() {
                         adapted[position] = protocol.adapted(exec, world, state)?;
@@ -70,11 +90,20 @@ impl<'a, E: Executor> Measures<'a, E> {
         Ok(values)
     }
 
-    fn state(&self, exec: &E, i: usize, metric: StateMetric, world: &[E::Value], state: &State<E>) -> Result<f64, TrainError> {
+    fn state(
+        &self,
+        exec: &E,
+        i: usize,
+        metric: StateMetric,
+        world: &[E::Value],
+        state: &State<E>,
+    ) -> Result<f64, TrainError> {
         let kernel = self.kernels[i].as_ref().expect("a metric of the state has a program");
         let results = kernel.run(exec, |input| match input {
             Input::World(i) => &world[i],
-            Input::Param(i) => state.shared[i].as_ref().expect("the checker lets measures read shared parameters alone"),
+            Input::Param(i) => {
+                state.shared[i].as_ref().expect("the checker lets measures read shared parameters alone")
+            }
             other => unreachable!("a measure does not read {other:?}"),
         })?;
         let results: Vec<Tensor> = results.iter().map(|v| exec.download(v)).collect::<Result<_, _>>()?;
@@ -85,7 +114,14 @@ impl<'a, E: Executor> Measures<'a, E> {
     }
 
     /// The metric of every task, averaged over its visits.
-    fn per_task(&self, exec: &E, i: usize, protocol: &Protocol<E>, world: &[E::Value], adapted: &[Vec<E::Value>]) -> Result<Vec<f64>, TrainError> {
+    fn per_task(
+        &self,
+        exec: &E,
+        i: usize,
+        protocol: &Protocol<E>,
+        world: &[E::Value],
+        adapted: &[Vec<E::Value>],
+    ) -> Result<Vec<f64>, TrainError> {
         let kernel = self.kernels[i].as_ref().expect("a metric of tasks has a program");
         let mut visits = Vec::new();
         for (visit, params) in protocol.visits.iter().zip(adapted) {
@@ -96,7 +132,9 @@ impl<'a, E: Executor> Measures<'a, E> {
             })?;
             visits.push(exec.download(&results[0])?.into_data());
         }
-        Ok((0..visits[0].len()).map(|task| numeric::mean(&visits.iter().map(|v| v[task]).collect::<Vec<_>>())).collect())
+        Ok((0..visits[0].len())
+            .map(|task| numeric::mean(&visits.iter().map(|v| v[task]).collect::<Vec<_>>()))
+            .collect())
     }
 }
 
@@ -122,7 +160,9 @@ pub(super) fn is_due(measure: &Measure, step: u64, last: u64) -> bool {
 fn counted<E: Executor>(objective: &Objective, visit: &Visit<E>, values: &[f64]) -> Vec<f64> {
     match objective {
         Objective::Risk => values.to_vec(),
-        Objective::Sample { .. } => values.iter().zip(visit.query_counts()).filter(|(_, n)| **n > 0).map(|(v, _)| *v).collect(),
+        Objective::Sample { .. } => {
+            values.iter().zip(visit.query_counts()).filter(|(_, n)| **n > 0).map(|(v, _)| *v).collect()
+        }
     }
 }
 

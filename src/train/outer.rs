@@ -36,7 +36,12 @@ impl<E: Executor> State<E> {
             }
         }
         let slots = arm.train.update.as_ref().map_or(0, |u| u.memory().len());
-        let memory = arm.model.params.iter().map(|p| (0..slots).map(|_| exec.upload(&Tensor::full(&p.dims, 0.0))).collect()).collect::<Result<_, _>>()?;
+        let memory = arm
+            .model
+            .params
+            .iter()
+            .map(|p| (0..slots).map(|_| exec.upload(&Tensor::full(&p.dims, 0.0))).collect())
+            .collect::<Result<_, _>>()?;
         let adversary = match &arm.train.outer {
             Outer::Worst { over, .. } => {
                 let corners = match (over, &arm.train.tasks) {
@@ -85,10 +90,20 @@ impl<'a, E: Executor> Trainer<'a, E> {
     }
 
     /// Makes step number `step`, from 1.
-    pub fn step(&self, exec: &E, arm: &Arm, maker: &TaskMaker<E>, world: &[E::Value], state: &mut State<E>, step: u64) -> Result<(), TrainError> {
+    pub fn step(
+        &self,
+        exec: &E,
+        arm: &Arm,
+        maker: &TaskMaker<E>,
+        world: &[E::Value],
+        state: &mut State<E>,
+        step: u64,
+    ) -> Result<(), TrainError> {
         let visit = maker.visit(step - 1)?;
         let schedule: Vec<E::Value> = match &arm.train.update {
-            Some(update) => update.schedule(step).into_iter().map(|x| exec.upload(&Tensor::scalar(x))).collect::<Result<_, _>>()?,
+            Some(update) => {
+                update.schedule(step).into_iter().map(|x| exec.upload(&Tensor::scalar(x))).collect::<Result<_, _>>()?
+            }
             None => vec![],
         };
         let kept = state.kept_rows(exec, &visit.places)?;
@@ -98,7 +113,9 @@ impl<'a, E: Executor> Trainer<'a, E> {
                 let weights = exec.upload(&Tensor::new(vec![factors.len()], factors.clone()))?;
                 let results = kernel.run(exec, |input| match input {
                     Input::World(i) => &world[i],
-                    Input::Param(i) => state.shared[i].as_ref().or(kept[i].as_ref()).expect("a parameter is shared or kept"),
+                    Input::Param(i) => {
+                        state.shared[i].as_ref().or(kept[i].as_ref()).expect("a parameter is shared or kept")
+                    }
                     Input::Memory { param, slot } => &state.memory[param][slot],
                     Input::Schedule(i) => &schedule[i],
                     Input::Weights => &weights,
@@ -169,7 +186,9 @@ fn corner(arm: &Arm, place: usize) -> usize {
 /// How many tasks of the pool share each corner.
 fn corner_sizes(arm: &Arm, corners: usize) -> Vec<usize> {
     match (&arm.train.outer, &arm.train.tasks) {
-        (Outer::Worst { over: Simplex::Stratum, .. }, TaskSource::Pool { strata, .. }) => strata.iter().map(|s| s.count as usize).collect(),
+        (Outer::Worst { over: Simplex::Stratum, .. }, TaskSource::Pool { strata, .. }) => {
+            strata.iter().map(|s| s.count as usize).collect()
+        }
         _ => vec![1; corners],
     }
 }
@@ -186,7 +205,15 @@ fn factors<E: Executor>(arm: &Arm, adversary: &[f64], visit: &Visit<E>) -> Vec<f
 }
 
 /// One ascent step: `p_i += rate * loss` for every sampled task, then the Euclidean projection onto the simplex.
-fn ascend<E: Executor>(arm: &Arm, adversary: &mut Vec<f64>, visit: &Visit<E>, losses: &[f64], factors: &[f64], rate: f64, sees: Sees) {
+fn ascend<E: Executor>(
+    arm: &Arm,
+    adversary: &mut Vec<f64>,
+    visit: &Visit<E>,
+    losses: &[f64],
+    factors: &[f64],
+    rate: f64,
+    sees: Sees,
+) {
     for ((&place, &loss), &factor) in visit.places.iter().zip(losses).zip(factors) {
         adversary[corner(arm, place)] += rate * if sees == Sees::Raw { loss } else { factor * loss };
     }
@@ -201,5 +228,9 @@ fn average_weights<E: Executor>(arm: &Arm, visit: &Visit<E>) -> Vec<f64> {
     };
     let total: f64 = counts.iter().sum();
     // A risk has no examples to count; its tasks then weigh alike.
-    if total == 0.0 { vec![1.0 / counts.len() as f64; counts.len()] } else { counts.iter().map(|n| n / total).collect() }
+    if total == 0.0 {
+        vec![1.0 / counts.len() as f64; counts.len()]
+    } else {
+        counts.iter().map(|n| n / total).collect()
+    }
 }

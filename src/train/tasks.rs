@@ -58,7 +58,10 @@ fn data_set<'d>(source: &Clients, sets: &'d DataSets) -> Result<&'d DataSet, Tra
     let set = sets.get(&source.data).ok_or_else(|| wrong("it is not loaded".into()))?;
     let features = &source.example[0].dims;
     if set.features.dims()[1..] != features[..] {
-        return Err(wrong(format!("its examples have dims {:?}, the plan was made for {features:?}", &set.features.dims()[1..])));
+        return Err(wrong(format!(
+            "its examples have dims {:?}, the plan was made for {features:?}",
+            &set.features.dims()[1..]
+        )));
     }
     Ok(set)
 }
@@ -154,9 +157,16 @@ pub(super) struct Setting<'a, E: Executor> {
 
 impl<'a, E: Executor> TaskMaker<'a, E> {
     /// `scope` names the stream of fresh tasks and visits: `train`, or the name of an evaluation.
-    pub fn new(setting: &Setting<'a, E>, source: &'a TaskSource, objective: &'a Objective, programs: &TaskPrograms, scope: &'a str) -> Result<Self, TrainError> {
+    pub fn new(
+        setting: &Setting<'a, E>,
+        source: &'a TaskSource,
+        objective: &'a Objective,
+        programs: &TaskPrograms,
+        scope: &'a str,
+    ) -> Result<Self, TrainError> {
         let exec = setting.exec;
-        let dangling = || TrainError::Lower(crate::plan::lower::LowerError::Dangling(format!("tasks `{}`", source.family())));
+        let dangling =
+            || TrainError::Lower(crate::plan::lower::LowerError::Dangling(format!("tasks `{}`", source.family())));
         let family = setting.arm.family(source.family()).ok_or_else(dangling)?;
         let clients = match &family.source {
             Some(clients) => {
@@ -199,12 +209,17 @@ impl<'a, E: Executor> TaskMaker<'a, E> {
 
     /// Clients that draw a fixed number of examples must have that many.
     fn check_clients(&self) -> Result<(), TrainError> {
-        let (Some((table, _)), Objective::Sample { support, query, .. }) = (self.clients, self.objective) else { return Ok(()) };
+        let (Some((table, _)), Objective::Sample { support, query, .. }) = (self.clients, self.objective) else {
+            return Ok(());
+        };
         let wanted = (support + if self.measures { 0 } else { *query }) as usize;
         match table.iter().position(|c| c.train.len() < wanted) {
             Some(i) => Err(TrainError::Data {
                 name: self.family.name.clone(),
-                reason: format!("client {i} has {} training examples, and a visit draws {wanted}; lower `split` or use fewer clients", table[i].train.len()),
+                reason: format!(
+                    "client {i} has {} training examples, and a visit draws {wanted}; lower `split` or use fewer clients",
+                    table[i].train.len()
+                ),
             }),
             None => Ok(()),
         }
@@ -223,7 +238,9 @@ impl<'a, E: Executor> TaskMaker<'a, E> {
         // Tasks of a pool are the same for training and every evaluation; fresh ones belong to who draws them.
         let root = match self.source {
             TaskSource::Pool { .. } => Stream::new(self.seed, &["tasks", &self.family.name, &stratum.name]),
-            TaskSource::Fresh { .. } => Stream::new(self.seed, &["fresh", self.scope, &self.family.name, &stratum.name]),
+            TaskSource::Fresh { .. } => {
+                Stream::new(self.seed, &["fresh", self.scope, &self.family.name, &stratum.name])
+            }
         };
         let values = self.strata[s].run_made(self.exec, |input, dims| match input {
             Input::World(i) => Ok(self.world[i].clone()),
@@ -251,9 +268,16 @@ impl<'a, E: Executor> TaskMaker<'a, E> {
     /// The tasks chosen for `step`, with the episodes and examples of visit number `visit`.
     fn visit_tasks_of(&self, step: u64, visit: u64) -> Result<Visit<E>, TrainError> {
         let (places, ids, latents) = match self.source {
-            TaskSource::Fresh { count, .. } => self.fresh(step, *count)?,
+            TaskSource::Fresh { count, .. } => {
+                let (ids, latents) = self.fresh(step, *count)?;
+                ((0..ids.len()).collect(), ids, latents)
+            }
             TaskSource::Pool { strata, batch, replace, .. } => {
-                let all: Vec<TaskId> = strata.iter().enumerate().flat_map(|(stratum, s)| (0..s.count).map(move |index| TaskId { stratum, index })).collect();
+                let all: Vec<TaskId> = strata
+                    .iter()
+                    .enumerate()
+                    .flat_map(|(stratum, s)| (0..s.count).map(move |index| TaskId { stratum, index }))
+                    .collect();
                 let batch = *batch as usize;
                 let stream = Stream::new(self.seed, &["sample", self.scope, &self.family.name]).child(step);
                 let places = match (*replace, batch == all.len()) {
@@ -277,7 +301,8 @@ impl<'a, E: Executor> TaskMaker<'a, E> {
         Ok(Visit { places, ids, latents: values, support, query })
     }
 
-    fn fresh(&self, step: u64, count: u64) -> Result<(Vec<usize>, Vec<TaskId>, Vec<Tensor>), TrainError> {
+    /// The numbers and strata of the tasks drawn afresh for a step, and their variables.
+    fn fresh(&self, step: u64, count: u64) -> Result<(Vec<TaskId>, Vec<Tensor>), TrainError> {
         let numbers = step * count..(step + 1) * count;
         let weights: Vec<u64> = self.family.strata.iter().map(|s| s.count).collect();
         let total: u64 = weights.iter().sum();
@@ -311,11 +336,16 @@ impl<'a, E: Executor> TaskMaker<'a, E> {
                 }
             }
         }
-        Ok(((0..count as usize).collect(), ids, latents.unwrap_or_default()))
+        Ok((ids, latents.unwrap_or_default()))
     }
 
     /// Draws episodes and examples; the episode's variables join the latents.
-    fn drawn(&self, visit: u64, ids: &[TaskId], latents: &mut Vec<E::Value>) -> Result<(Examples<E>, Examples<E>), TrainError> {
+    fn drawn(
+        &self,
+        visit: u64,
+        ids: &[TaskId],
+        latents: &mut Vec<E::Value>,
+    ) -> Result<(Examples<E>, Examples<E>), TrainError> {
         // A task that a step holds twice is visited twice, with draws of its own.
         let mut visits: HashMap<TaskId, u64> = HashMap::new();
         let repeats: Vec<u64> = ids
@@ -330,11 +360,14 @@ impl<'a, E: Executor> TaskMaker<'a, E> {
         if let Some(kernel) = &self.visit {
             let root = Stream::new(self.seed, &["visit", self.scope, &self.family.name]);
             let by_stratum = |leaf: &str, draw: &Draw| -> Vec<Stream> {
-                (0..self.stratum_count()).map(|s| root.child_str(self.stratum_name(s)).child_str(leaf).child_str(&draw.name)).collect()
+                (0..self.stratum_count())
+                    .map(|s| root.child_str(self.stratum_name(s)).child_str(leaf).child_str(&draw.name))
+                    .collect()
             };
             let filled = |leaf: &str, draw: &Draw, dims: &[usize]| {
                 let roots = by_stratum(leaf, draw);
-                let streams = ids.iter().zip(&repeats).map(|(t, &r)| roots[t.stratum].child(t.index).child(visit).child(r));
+                let streams =
+                    ids.iter().zip(&repeats).map(|(t, &r)| roots[t.stratum].child(t.index).child(visit).child(r));
                 self.exec.upload(&rows(draw, dims, streams))
             };
             let inputs: &[E::Value] = latents;
@@ -369,7 +402,9 @@ impl<'a, E: Executor> TaskMaker<'a, E> {
 
     /// Which rows of the data set each client uses at a visit: support and query.
     fn held(&self, table: &[Client], ids: &[TaskId], visit: u64) -> (Vec<Vec<usize>>, Vec<Vec<usize>>) {
-        let Objective::Sample { support, query, .. } = self.objective else { return (vec![vec![]; ids.len()], vec![vec![]; ids.len()]) };
+        let Objective::Sample { support, query, .. } = self.objective else {
+            return (vec![vec![]; ids.len()], vec![vec![]; ids.len()]);
+        };
         let (support, query) = (*support as usize, *query as usize);
         let root = Stream::new(self.seed, &["examples", self.scope, &self.family.name]);
         ids.iter()
@@ -381,7 +416,8 @@ impl<'a, E: Executor> TaskMaker<'a, E> {
                 }
                 let mut rows = client.train.clone();
                 root.child(id.index).child(visit).shuffle(&mut rows);
-                let query = if self.measures { client.held_out.clone() } else { rows[support..support + query].to_vec() };
+                let query =
+                    if self.measures { client.held_out.clone() } else { rows[support..support + query].to_vec() };
                 (rows[..support].to_vec(), query)
             })
             .unzip()
@@ -400,7 +436,8 @@ impl<'a, E: Executor> TaskMaker<'a, E> {
         for (t, rows) in held.iter().enumerate() {
             for (i, &row) in rows.iter().enumerate() {
                 let at = t * part.size + i;
-                x.data_mut()[at * len..(at + 1) * len].copy_from_slice(&set.features.data()[row * len..(row + 1) * len]);
+                x.data_mut()[at * len..(at + 1) * len]
+                    .copy_from_slice(&set.features.data()[row * len..(row + 1) * len]);
                 y.data_mut()[at] = f64::from(set.labels[row]);
                 mask.data_mut()[at] = 1.0;
             }
@@ -416,7 +453,9 @@ impl<'a, E: Executor> TaskMaker<'a, E> {
 
     /// The stream that shuffles a task's examples into batches.
     pub fn shuffle_stream(&self, id: TaskId, step: u64) -> Stream {
-        Stream::new(self.seed, &["shuffle", self.scope, &self.family.name, self.stratum_name(id.stratum)]).child(id.index).child(step)
+        Stream::new(self.seed, &["shuffle", self.scope, &self.family.name, self.stratum_name(id.stratum)])
+            .child(id.index)
+            .child(step)
     }
 }
 

@@ -1,11 +1,11 @@
-//! Many writers on one ledger that none of them has made yet.
+//! Many writers on one ledger that none of them has made yet, and writers that are killed.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use metadsl::hash::Id;
-use metadsl::ledger::Store;
+use metadsl::ledger::{Fault, Store};
 use tempfile::TempDir;
 
 use super::fixture;
@@ -15,10 +15,10 @@ const RUNS: u64 = 4;
 /// Tells this test program that it is one of the writers.
 const ROLE: &str = "METADSL_TEST_WRITER";
 
-fn write(root: &Path, writer: u64) -> BTreeSet<Id> {
+fn write(root: &Path, writer: u64, runs: u64) -> BTreeSet<Id> {
     let store = Store::open_or_create(root).unwrap();
     // Half of the objects of a run are shared with other writers.
-    (0..RUNS).map(|n| fixture::seal(&store, 1000 * writer + n)).collect()
+    (0..runs).map(|n| fixture::seal(&store, 1000 * writer + n)).collect()
 }
 
 fn check(root: &Path) {
@@ -40,7 +40,7 @@ fn eight_threads_lose_nothing() {
             .map(|writer| {
                 scope.spawn({
                     let root = &root;
-                    move || write(root, writer)
+                    move || write(root, writer, RUNS)
                 })
             })
             .collect();
@@ -64,13 +64,7 @@ fn eight_processes_lose_nothing() {
     let dir = TempDir::new().unwrap();
     let root = dir.path().join("ledger");
     let program = std::env::current_exe().unwrap();
-    let start = |writer: u64| {
-        let mut command = Command::new(&program);
-        command
-            .args(["--exact", "writers::one_of_eight", "--ignored"])
-            .env(ROLE, format!("{writer} {}", root.display()));
-        command.output()
-    };
+    let start = |writer: u64| role(&mut Command::new(&program), &root, writer, RUNS).output();
     std::thread::scope(|scope| {
         let writers: Vec<_> = (0..WRITERS).map(|writer| scope.spawn(move || start(writer))).collect();
         for writer in writers {
@@ -81,10 +75,64 @@ fn eight_processes_lose_nothing() {
     check(&root);
 }
 
+/// Makes the command play a writer.
+fn role<'a>(command: &'a mut Command, root: &Path, writer: u64, runs: u64) -> &'a mut Command {
+    let role = format!("{writer} {runs} {}", root.display());
+    command.args(["--exact", "writers::one_of_eight", "--ignored", "--nocapture"]).env(ROLE, role)
+}
+
 #[test]
-#[ignore = "a part of `eight_processes_lose_nothing`, which starts it"]
+#[ignore = "a part of other tests, which start it"]
 fn one_of_eight() {
     let Ok(role) = std::env::var(ROLE) else { return };
-    let (writer, root) = role.split_once(' ').unwrap();
-    write(Path::new(root), writer.parse().unwrap());
+    let [writer, runs, root] = role.splitn(3, ' ').collect::<Vec<_>>()[..] else { panic!("{role}") };
+    for run in write(Path::new(root), writer.parse().unwrap(), runs.parse().unwrap()) {
+        println!("sealed {run}");
+    }
+}
+
+/// The writer is killed at its first, second, ... call of every system call that changes files, until it lives.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_killed_writer_loses_nothing_it_was_promised() {
+    let program = std::env::current_exe().unwrap();
+    let traced = Command::new("strace").args(["-o", "/dev/null", "true"]).output();
+    if !traced.is_ok_and(|output| output.status.success()) {
+        eprintln!("skipped: strace cannot trace here");
+        return;
+    }
+    for call in ["mkdir", "write", "fsync", "renameat2", "flock"] {
+        let mut killed = 0;
+        for when in 1.. {
+            let dir = TempDir::new().unwrap();
+            let root = dir.path().join("ledger");
+            // One sealed run is there before and must be untouched.
+            let before = write(&root, 7, 1);
+            let mut strace = Command::new("strace");
+            strace.args(["-f", "-o", "/dev/null", "-e", &format!("trace={call}")]);
+            strace.args(["-e", &format!("inject={call}:signal=SIGKILL:when={when}")]).arg(&program);
+            let output = role(&mut strace, &root, 0, 1).output().unwrap();
+
+            let store = Store::open(&root).unwrap();
+            let listed: BTreeSet<Id> = fixture::ids(&store).into_iter().collect();
+            assert!(listed.is_superset(&before), "{call} {when}");
+            let text = String::from_utf8_lossy(&output.stdout);
+            let acknowledged =
+                text.lines().filter_map(|line| line.split("sealed ").nth(1)).map(|id| id.parse().unwrap());
+            for id in acknowledged {
+                assert!(listed.contains(&id), "{call} {when}: {id} was acknowledged");
+            }
+            let harmless = Fault::TornTail.bit() | Fault::Unlisted.bit();
+            assert_eq!(store.verify().exit_code() & !harmless, 0, "{call} {when}: {:?}", store.verify().problems);
+            // Whoever comes next completes what was begun.
+            let again = write(&root, 0, 1);
+            assert_eq!(fixture::ids(&store).into_iter().collect::<BTreeSet<_>>(), &before | &again);
+            assert_eq!(store.verify().problems, [], "{call} {when}");
+            if output.status.success() {
+                break;
+            }
+            killed += 1;
+        }
+        assert!(killed > 0, "{call} was never called");
+    }
 }

@@ -10,7 +10,13 @@ use crate::ir::{Builder, NodeId, Op, batch, grad};
 use crate::plan::types::Objective;
 
 /// The steps to subtract from the parameters `on` (positions), at the current values of all parameters.
-pub(super) fn solve(task: &mut Task, objective: &Objective, params: &[NodeId], on: &[usize], penalty: f64) -> Result<Vec<NodeId>, LowerError> {
+pub(super) fn solve(
+    task: &mut Task,
+    objective: &Objective,
+    params: &[NodeId],
+    on: &[usize],
+    penalty: f64,
+) -> Result<Vec<NodeId>, LowerError> {
     let curvature = curvature(task, objective, on)?;
     let slots = &task.arm.model.params;
     let sizes: Vec<usize> = on.iter().map(|&i| slots[i].dims.iter().product()).collect();

@@ -170,13 +170,21 @@ pub fn lower(arm: &Arm, sizes: &ClientSizes) -> Result<Programs, LowerError> {
     let tasks = sample::tasks(arm, family, &arm.train.tasks, training_parts(arm, family, sizes))?;
     let train = if arm.train.is_local() {
         TrainPrograms::Local {
-            adapt: outer::adapt(arm, family, &arm.train.objective, &arm.train.adapt, arm.train.tasks.per_step(), tasks.support)?,
+            adapt: outer::adapt(
+                arm,
+                family,
+                &arm.train.objective,
+                &arm.train.adapt,
+                arm.train.tasks.per_step(),
+                tasks.support,
+            )?,
             reduce: outer::reduce(arm),
         }
     } else {
         TrainPrograms::Step(outer::step(arm, family, &tasks)?)
     };
-    let evaluations: Vec<EvaluationPrograms> = arm.evaluations.iter().map(|e| evaluation(arm, e, sizes)).collect::<Result<_, _>>()?;
+    let evaluations: Vec<EvaluationPrograms> =
+        arm.evaluations.iter().map(|e| evaluation(arm, e, sizes)).collect::<Result<_, _>>()?;
     let measures = arm.measures.iter().map(|m| measure(arm, &m.what, &evaluations)).collect::<Result<_, _>>()?;
     Ok(Programs {
         world: sample::once(arm, &arm.world, "world"),
@@ -209,7 +217,10 @@ fn training_parts(arm: &Arm, family: &Family, sizes: &ClientSizes) -> (Part, Par
 
 /// The examples of a task in an evaluation: clients are measured on what was held out.
 fn evaluation_parts(evaluation: &Evaluation, family: &Family, sizes: &ClientSizes) -> (Part, Part) {
-    let all = |from: &std::collections::BTreeMap<String, usize>| Part { size: from.get(&family.name).copied().unwrap_or(1), masked: true };
+    let all = |from: &std::collections::BTreeMap<String, usize>| Part {
+        size: from.get(&family.name).copied().unwrap_or(1),
+        masked: true,
+    };
     match evaluation.objective {
         Objective::Risk => (Part::default(), Part::default()),
         Objective::Sample { support, query, .. } => {
@@ -227,7 +238,14 @@ fn evaluation_parts(evaluation: &Evaluation, family: &Family, sizes: &ClientSize
 fn evaluation(arm: &Arm, evaluation: &Evaluation, sizes: &ClientSizes) -> Result<EvaluationPrograms, LowerError> {
     let family = family(arm, &evaluation.tasks)?;
     let tasks = sample::tasks(arm, family, &evaluation.tasks, evaluation_parts(evaluation, family, sizes))?;
-    let adapt = outer::adapt(arm, family, &evaluation.objective, &evaluation.adapt, evaluation.tasks.per_step(), tasks.support)?;
+    let adapt = outer::adapt(
+        arm,
+        family,
+        &evaluation.objective,
+        &evaluation.adapt,
+        evaluation.tasks.per_step(),
+        tasks.support,
+    )?;
     Ok(EvaluationPrograms { tasks, adapt })
 }
 
@@ -244,10 +262,15 @@ fn measure(arm: &Arm, what: &What, evaluations: &[EvaluationPrograms]) -> Result
             Ok(Some(ports.finish("measure", outputs)))
         }
         What::Evaluation { name, metric, .. } => {
-            let position = arm.evaluations.iter().position(|e| e.name == *name).ok_or_else(|| LowerError::Dangling(format!("evaluation `{name}`")))?;
+            let position = arm
+                .evaluations
+                .iter()
+                .position(|e| e.name == *name)
+                .ok_or_else(|| LowerError::Dangling(format!("evaluation `{name}`")))?;
             let evaluation = &arm.evaluations[position];
             let family = family(arm, &evaluation.tasks)?;
-            outer::metric(arm, family, *metric, evaluation.tasks.per_step(), evaluations[position].tasks.query).map(Some)
+            outer::metric(arm, family, *metric, evaluation.tasks.per_step(), evaluations[position].tasks.query)
+                .map(Some)
         }
         What::Mass { .. } => Ok(None),
     }

@@ -39,7 +39,8 @@ pub(super) fn step(arm: &Arm, family: &Family, tasks: &TaskPrograms) -> Result<P
     let update = train.update.as_ref().ok_or_else(|| LowerError::Dangling("an update".into()))?;
     let (moved, memory) = apply(&mut ports, arm, update, &shared, &gradients);
 
-    let mut outputs: Vec<(String, NodeId)> = shared.iter().zip(moved).map(|(&i, n)| (slots[i].name.clone(), n)).collect();
+    let mut outputs: Vec<(String, NodeId)> =
+        shared.iter().zip(moved).map(|(&i, n)| (slots[i].name.clone(), n)).collect();
     outputs.extend(memory);
     outputs.push(("losses".into(), results[0]));
     outputs.extend(kept.iter().zip(&results[1..]).map(|(&i, &n)| (slots[i].name.clone(), n)));
@@ -47,15 +48,24 @@ pub(super) fn step(arm: &Arm, family: &Family, tasks: &TaskPrograms) -> Result<P
 }
 
 /// One update of the shared parameters; returns them and the named memory.
-fn apply(ports: &mut Ports, arm: &Arm, solver: &Solver, shared: &[usize], gradients: &[NodeId]) -> (Vec<NodeId>, Vec<(String, NodeId)>) {
+fn apply(
+    ports: &mut Ports,
+    arm: &Arm,
+    solver: &Solver,
+    shared: &[usize],
+    gradients: &[NodeId],
+) -> (Vec<NodeId>, Vec<(String, NodeId)>) {
     let slots = &arm.model.params;
     let schedule = schedule(ports, solver);
     let (mut moved, mut remembered) = (Vec::new(), Vec::new());
     for (&i, &gradient) in shared.iter().zip(gradients) {
         let theta = ports.get(Input::Param(i), &slots[i].name, &slots[i].dims);
         let names: Vec<String> = solver.memory().iter().map(|m| format!("{}.{m}", slots[i].name)).collect();
-        let memory: Vec<NodeId> =
-            names.iter().enumerate().map(|(slot, name)| ports.get(Input::Memory { param: i, slot }, name, &slots[i].dims)).collect();
+        let memory: Vec<NodeId> = names
+            .iter()
+            .enumerate()
+            .map(|(slot, name)| ports.get(Input::Memory { param: i, slot }, name, &slots[i].dims))
+            .collect();
         let (theta, memory) = solver.step(&mut ports.b, theta, gradient, &memory, &schedule);
         moved.push(theta);
         remembered.extend(names.into_iter().zip(memory));
@@ -68,7 +78,14 @@ fn schedule(ports: &mut Ports, solver: &Solver) -> Vec<NodeId> {
 }
 
 /// Adaptation in a loop: the shared parameters repeated for every task, and one step of each block.
-pub(super) fn adapt(arm: &Arm, family: &Family, objective: &Objective, blocks: &[Block], tasks: usize, support: Part) -> Result<AdaptPrograms, LowerError> {
+pub(super) fn adapt(
+    arm: &Arm,
+    family: &Family,
+    objective: &Objective,
+    blocks: &[Block],
+    tasks: usize,
+    support: Part,
+) -> Result<AdaptPrograms, LowerError> {
     let mut ports = Ports::new();
     let shared = arm.shared();
     let mut spread = Vec::new();
@@ -78,12 +95,22 @@ pub(super) fn adapt(arm: &Arm, family: &Family, objective: &Objective, blocks: &
         spread.push((slot.name.clone(), ports.b.broadcast(theta, 0, tasks)));
     }
     let spread = ports.finish("spread", spread);
-    let blocks = blocks.iter().map(|block| local_step(arm, family, objective, block, tasks, support)).collect::<Result<_, _>>()?;
+    let blocks = blocks
+        .iter()
+        .map(|block| local_step(arm, family, objective, block, tasks, support))
+        .collect::<Result<_, _>>()?;
     Ok(AdaptPrograms { spread, blocks })
 }
 
 /// One step of one block for all tasks, each with parameters of its own.
-fn local_step(arm: &Arm, family: &Family, objective: &Objective, block: &Block, tasks: usize, support: Part) -> Result<Program, LowerError> {
+fn local_step(
+    arm: &Arm,
+    family: &Family,
+    objective: &Objective,
+    block: &Block,
+    tasks: usize,
+    support: Part,
+) -> Result<Program, LowerError> {
     let support = match block.batch {
         Some(batch) => Part { size: batch as usize, masked: true },
         None => support,
@@ -118,10 +145,15 @@ fn local_step(arm: &Arm, family: &Family, objective: &Objective, block: &Block, 
 fn rest_where_empty(task: &mut Task, arm: &Arm, block: &Block, on: &[usize], outputs: &mut [(String, NodeId)]) {
     let slots = &arm.model.params;
     let mask = task.mask(Which::Support);
-    let mut before: Vec<NodeId> = on.iter().map(|&i| task.ports.get(Input::Param(i), &slots[i].name, &slots[i].dims)).collect();
+    let mut before: Vec<NodeId> =
+        on.iter().map(|&i| task.ports.get(Input::Param(i), &slots[i].name, &slots[i].dims)).collect();
     for &i in on {
         for (slot, name) in block.solver.memory().iter().enumerate() {
-            before.push(task.ports.get(Input::Memory { param: i, slot }, &format!("{}.{name}", slots[i].name), &slots[i].dims));
+            before.push(task.ports.get(
+                Input::Memory { param: i, slot },
+                &format!("{}.{name}", slots[i].name),
+                &slots[i].dims,
+            ));
         }
     }
     let b = &mut task.ports.b;
@@ -141,7 +173,11 @@ pub(super) fn reduce(arm: &Arm) -> Program {
     let (slots, shared, count) = (&arm.model.params, arm.shared(), arm.train.tasks.per_step());
     let mut averages = Vec::new();
     for &i in &shared {
-        let adapted = ports.get(Input::Adapted(i), &format!("{}.adapted", slots[i].name), &[&[count], slots[i].dims.as_slice()].concat());
+        let adapted = ports.get(
+            Input::Adapted(i),
+            &format!("{}.adapted", slots[i].name),
+            &[&[count], slots[i].dims.as_slice()].concat(),
+        );
         let weights = ports.get(Input::Weights, "weights", &[count]);
         let b = &mut ports.b;
         let size: usize = slots[i].dims.iter().product();
@@ -159,13 +195,20 @@ pub(super) fn reduce(arm: &Arm) -> Program {
         gradients.push(ports.b.binary(Binary::Sub, theta, average));
     }
     let (moved, memory) = apply(&mut ports, arm, update, &shared, &gradients);
-    let mut outputs: Vec<(String, NodeId)> = shared.iter().zip(moved).map(|(&i, n)| (slots[i].name.clone(), n)).collect();
+    let mut outputs: Vec<(String, NodeId)> =
+        shared.iter().zip(moved).map(|(&i, n)| (slots[i].name.clone(), n)).collect();
     outputs.extend(memory);
     ports.finish("reduce", outputs)
 }
 
 /// A metric of every task at its own parameters, `[T]`.
-pub(super) fn metric(arm: &Arm, family: &Family, metric: Metric, tasks: usize, query: Part) -> Result<Program, LowerError> {
+pub(super) fn metric(
+    arm: &Arm,
+    family: &Family,
+    metric: Metric,
+    tasks: usize,
+    query: Part,
+) -> Result<Program, LowerError> {
     let mut one = Task::new(arm, family, Part::default(), query);
     let params = one.params();
     let value = one.metric(metric, &params)?;

@@ -18,7 +18,10 @@ pub(super) fn once(arm: &Arm, sampler: &Sampler, name: &str) -> Program {
 /// The nodes of a sampler's inputs, each found by name; draws come with their position.
 fn args(sampler: &Sampler, mut find: impl FnMut(&str, &[usize], Option<usize>) -> NodeId) -> Vec<NodeId> {
     let f = &sampler.function;
-    f.inputs.iter().map(|p| find(&p.name, f.dims(p.node), sampler.draws.iter().position(|d| d.name == p.name))).collect()
+    f.inputs
+        .iter()
+        .map(|p| find(&p.name, f.dims(p.node), sampler.draws.iter().position(|d| d.name == p.name)))
+        .collect()
 }
 
 fn named(function: &Function, prefix: &str, nodes: Vec<NodeId>) -> Vec<(String, NodeId)> {
@@ -26,7 +29,12 @@ fn named(function: &Function, prefix: &str, nodes: Vec<NodeId>) -> Vec<(String, 
 }
 
 /// The programs that make the tasks of a source.
-pub(super) fn tasks(arm: &Arm, family: &Family, source: &TaskSource, (support, query): (Part, Part)) -> Result<TaskPrograms, LowerError> {
+pub(super) fn tasks(
+    arm: &Arm,
+    family: &Family,
+    source: &TaskSource,
+    (support, query): (Part, Part),
+) -> Result<TaskPrograms, LowerError> {
     let strata = match source {
         TaskSource::Fresh { count, .. } => {
             family.strata.iter().map(|s| stratum(arm, &s.name, &s.task, *count as usize)).collect()
@@ -34,7 +42,8 @@ pub(super) fn tasks(arm: &Arm, family: &Family, source: &TaskSource, (support, q
         TaskSource::Pool { strata, .. } => strata
             .iter()
             .map(|s| {
-                let found = family.stratum(&s.name).ok_or_else(|| LowerError::Dangling(format!("stratum `{}`", s.name)))?;
+                let found =
+                    family.stratum(&s.name).ok_or_else(|| LowerError::Dangling(format!("stratum `{}`", s.name)))?;
                 Ok(stratum(arm, &s.name, &found.task, s.count as usize))
             })
             .collect::<Result<_, _>>()?,

@@ -55,7 +55,11 @@ impl<'a> Task<'a> {
     }
 
     fn risk(&mut self, params: &[NodeId]) -> Result<NodeId, LowerError> {
-        let risk = self.family.risk.as_ref().ok_or_else(|| LowerError::Dangling(format!("a risk of `{}`", self.family.name)))?;
+        let risk = self
+            .family
+            .risk
+            .as_ref()
+            .ok_or_else(|| LowerError::Dangling(format!("a risk of `{}`", self.family.name)))?;
         let latents = latent_slots(self.family);
         let mut args = Vec::new();
         for port in &risk.inputs {
@@ -64,7 +68,10 @@ impl<'a> Task<'a> {
             args.push(match (param, latent) {
                 (Some(i), _) => params[i],
                 (None, Some(i)) => self.ports.get(Input::Latent(i), &port.name, &latents[i].1),
-                (None, None) => self.ports.world(self.arm, &port.name).ok_or_else(|| LowerError::Dangling(format!("`{}`", port.name)))?,
+                (None, None) => self
+                    .ports
+                    .world(self.arm, &port.name)
+                    .ok_or_else(|| LowerError::Dangling(format!("`{}`", port.name)))?,
             });
         }
         Ok(self.ports.b.inline(risk, &args)[0])
@@ -85,7 +92,11 @@ impl<'a> Task<'a> {
             args.push(match variable {
                 Some(i) => {
                     let input = if which == Which::Support { Input::Support(i) } else { Input::Query(i) };
-                    self.ports.get(input, &format!("{prefix}.{}", port.name), &[&[part.size], slots[i].1.as_slice()].concat())
+                    self.ports.get(
+                        input,
+                        &format!("{prefix}.{}", port.name),
+                        &[&[part.size], slots[i].1.as_slice()].concat(),
+                    )
                 }
                 None => params[self.param(&port.name)?],
             });
@@ -114,7 +125,12 @@ impl<'a> Task<'a> {
     }
 
     fn param(&self, name: &str) -> Result<usize, LowerError> {
-        self.arm.model.params.iter().position(|p| p.name == name).ok_or_else(|| LowerError::Dangling(format!("parameter `{name}`")))
+        self.arm
+            .model
+            .params
+            .iter()
+            .position(|p| p.name == name)
+            .ok_or_else(|| LowerError::Dangling(format!("parameter `{name}`")))
     }
 
     /// A metric of one example: inputs are parameters and the example's variables, by name.
@@ -124,14 +140,23 @@ impl<'a> Task<'a> {
         let args: Vec<NodeId> = forward.inputs.iter().map(|p| b.input(p.name.clone(), forward.dims(p.node))).collect();
         let prediction = b.inline(forward, &args)[0];
         let slots = example_slots(self.family);
-        let (_, dims) = slots.iter().find(|(n, _)| n == "y").ok_or_else(|| LowerError::Dangling("a target `y`".into()))?;
+        let (_, dims) =
+            slots.iter().find(|(n, _)| n == "y").ok_or_else(|| LowerError::Dangling("a target `y`".into()))?;
         let target = b.input("y", dims);
-        let value = metric.lower(&mut b, prediction, target).ok_or_else(|| LowerError::Dangling("a metric of examples".into()))?;
+        let value = metric
+            .lower(&mut b, prediction, target)
+            .ok_or_else(|| LowerError::Dangling("a metric of examples".into()))?;
         Ok(b.finish("example", vec![("value".into(), value)]))
     }
 
     /// The parameters after all blocks, unrolled so that they can be differentiated.
-    pub fn adapt(&mut self, objective: &Objective, blocks: &[Block], through: Through, params: &[NodeId]) -> Result<Vec<NodeId>, LowerError> {
+    pub fn adapt(
+        &mut self,
+        objective: &Objective,
+        blocks: &[Block],
+        through: Through,
+        params: &[NodeId],
+    ) -> Result<Vec<NodeId>, LowerError> {
         let mut params = params.to_vec();
         for block in blocks {
             let on = self.arm.params_named(&block.on);
@@ -147,11 +172,14 @@ impl<'a> Task<'a> {
                 return Err(LowerError::Dangling("epochs inside a differentiated adaptation".into()));
             };
             let slots = &self.arm.model.params;
-            let mut memory: Vec<Vec<NodeId>> =
-                on.iter().map(|&i| block.solver.memory().iter().map(|_| self.ports.b.full(0.0, &slots[i].dims)).collect()).collect();
+            let mut memory: Vec<Vec<NodeId>> = on
+                .iter()
+                .map(|&i| block.solver.memory().iter().map(|_| self.ports.b.full(0.0, &slots[i].dims)).collect())
+                .collect();
             for step in 1..=count {
                 let loss = self.loss(objective, &params, Which::Support)?;
-                let schedule: Vec<NodeId> = block.solver.schedule(step).into_iter().map(|x| self.ports.b.constant(x)).collect();
+                let schedule: Vec<NodeId> =
+                    block.solver.schedule(step).into_iter().map(|x| self.ports.b.constant(x)).collect();
                 let at: Vec<NodeId> = on.iter().map(|&i| params[i]).collect();
                 let gradients = grad(&mut self.ports.b, loss, &at);
                 for (k, &i) in on.iter().enumerate() {

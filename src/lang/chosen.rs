@@ -1,0 +1,84 @@
+//! Parameters, groups and strata chosen by name: `w`, `[B, w]`, `all`.
+
+use super::calls::Names;
+use crate::diag::{Diagnostic, Sink, Span};
+use crate::syntax::ast::{Expr, ExprKind, Name};
+
+impl Names<'_> {
+    /// `w`, `head`, `[B, w]`, `all` or `[]`: the parameters named, in the model's order.
+    pub fn groups(&self, expr: &Expr, sink: &mut Sink) -> Option<Vec<String>> {
+        let names =
+            names_of(expr, "parameters or groups of the model are wanted here", "`w`, `[B, w]` or `all`", sink)?;
+        let means = |name: &Name, (param, group): &(String, Option<String>)| {
+            name.text == "all" || *param == name.text || group.as_ref() == Some(&name.text)
+        };
+        let unknown: Vec<&Name> = names.iter().filter(|n| !self.params.iter().any(|p| means(n, p))).copied().collect();
+        unknown.iter().for_each(|name| sink.push(self.no_group(name)));
+        let chosen = self.params.iter().filter(|param| names.iter().any(|name| means(name, param)));
+        unknown.is_empty().then(|| chosen.map(|(param, _)| param.clone()).collect())
+    }
+
+    fn no_group(&self, name: &Name) -> Diagnostic {
+        let mut known: Vec<&str> = vec![];
+        for (param, group) in self.params {
+            let new = group.as_deref().filter(|group| !known.contains(group));
+            known.extend(new);
+            known.push(param);
+        }
+        known.push("all");
+        let error =
+            Diagnostic::error("E0211", name.span, format!("the model has no parameter or group `{}`", name.text));
+        self.constants.elsewhere(error, name, known)
+    }
+
+    /// The strata named, which the family must have; without a family, any may be named.
+    pub fn strata(&self, expr: &Expr, family: Option<&str>, sink: &mut Sink) -> Option<Vec<String>> {
+        let families = self.families.iter().filter(|(name, _)| family.is_none_or(|f| f == name));
+        let known: Vec<&str> = families.flat_map(|(_, strata)| strata.iter().map(String::as_str)).collect();
+        let names = names_of(expr, "strata are wanted here", "`easy` or `[easy, hard]`", sink)?;
+        if names.is_empty() {
+            sink.push(
+                Diagnostic::error("E0416", expr.span, "no stratum is chosen")
+                    .help("leave the argument out to choose all of them"),
+            );
+            return None;
+        }
+        let mut fine = true;
+        for name in names.iter().filter(|name| !known.contains(&name.text.as_str())) {
+            fine = false;
+            let whose = family.map(|family| format!("`{family}` has no stratum `{}`", name.text));
+            let error = Diagnostic::error(
+                "E0212",
+                name.span,
+                whose.unwrap_or_else(|| format!("no stratum is called `{}`", name.text)),
+            );
+            sink.push(self.constants.elsewhere(error, name, known.iter().copied()));
+        }
+        fine.then(|| names.iter().map(|n| n.text.clone()).collect())
+    }
+}
+
+/// The one name an expression is.
+pub(super) fn single(expr: &Expr) -> Option<&Name> {
+    match &expr.kind {
+        ExprKind::Path(path) if path.len() == 1 => path.first(),
+        _ => None,
+    }
+}
+
+/// `a` or `[a, b]`
+fn names_of<'e>(expr: &'e Expr, wanted: &str, example: &str, sink: &mut Sink) -> Option<Vec<&'e Name>> {
+    let items = match &expr.kind {
+        ExprKind::List(items) => items.as_slice(),
+        _ => std::slice::from_ref(expr),
+    };
+    let mut wrong =
+        |span: Span| sink.push(Diagnostic::error("E0410", span, wanted).help(format!("for example {example}")));
+    let names: Vec<Option<&Name>> = items.iter().map(single).collect();
+    for (item, name) in items.iter().zip(&names) {
+        if name.is_none() && !matches!(item.kind, ExprKind::Error) {
+            wrong(item.span);
+        }
+    }
+    names.into_iter().collect()
+}

@@ -1,0 +1,87 @@
+//! Names that are defined twice where one meaning is wanted, and names that cannot be defined.
+
+use crate::diag::{Diagnostic, Sink};
+use crate::syntax::ast::{Item, ItemKind, Name};
+
+/// Words that stand for something everywhere.
+const RESERVED: [(&str, &str); 4] = [
+    ("pi", "it is the circle's constant"),
+    ("index", "it counts the tasks of a stratum"),
+    ("all", "it stands for every parameter of the model"),
+    ("last", "it stands for the last step in a claim"),
+];
+
+/// Reports names that are defined twice in one scope, and words that cannot be defined.
+pub(super) fn duplicates(items: &[Item], sink: &mut Sink) {
+    let mut values: Vec<&Name> = vec![];
+    let mut blocks: Vec<(&str, &Name)> = vec![];
+    let mut scopes: Vec<Vec<&Name>> = vec![];
+    let mut strata: Vec<Vec<&Name>> = vec![];
+    for item in items {
+        match &item.kind {
+            ItemKind::Dim { name, .. } | ItemKind::Let { name, .. } => values.push(name),
+            ItemKind::World { decls } => values.extend(decls.iter().map(|d| &d.name)),
+            ItemKind::Data { name, .. } => blocks.push(("data", name)),
+            ItemKind::Model(model) => {
+                values.extend(model.params.iter().map(|p| &p.decl.name));
+                scopes.push(model.inputs.iter().map(|(n, _)| n).chain(model.lets.iter().map(|d| &d.name)).collect());
+                // Parameters and groups are chosen by name, from one list.
+                let mut groups: Vec<&Name> = vec![];
+                for group in model.params.iter().filter_map(|p| p.group.as_ref()) {
+                    if !groups.iter().any(|g| g.text == group.text) {
+                        groups.push(group);
+                    }
+                }
+                scopes.push(groups);
+            }
+            ItemKind::Tasks(tasks) => {
+                blocks.push(("tasks", &tasks.name));
+                let common = || tasks.decls.iter().chain(&tasks.episode).chain(&tasks.example).map(|d| &d.name);
+                scopes.push(common().collect());
+                // Strata are alternatives: each is compared with the common declarations, not with the others.
+                scopes.extend(tasks.strata.iter().map(|s| s.decls.iter().map(|d| &d.name).chain(common()).collect()));
+                strata.push(tasks.strata.iter().map(|s| &s.name).collect());
+            }
+            ItemKind::Section(section) => blocks.extend(section.name.as_ref().map(|n| ("evaluate", n))),
+            ItemKind::Arm { name, .. } => blocks.push(("arm", name)),
+            ItemKind::Measure { name, .. } => blocks.push(("measure", name)),
+            ItemKind::Sweep { .. } | ItemKind::Expect { .. } => {}
+        }
+    }
+    scope(&values, sink);
+    for own in scopes {
+        let mut names: Vec<&Name> = values.iter().copied().chain(own).collect();
+        names.sort_by_key(|n| n.span);
+        scope(&names, sink);
+    }
+    strata.iter().for_each(|names| scope(names, sink));
+    for (i, (kind, name)) in blocks.iter().enumerate() {
+        if let Some((_, first)) = blocks[..i].iter().find(|(k, n)| k == kind && n.text == name.text) {
+            sink.push(twice(name, first));
+        }
+    }
+}
+
+fn scope(names: &[&Name], sink: &mut Sink) {
+    for (i, name) in names.iter().enumerate() {
+        if let Some((_, meaning)) = RESERVED.iter().find(|(word, _)| *word == name.text) {
+            sink.push(
+                Diagnostic::error(
+                    "E0222",
+                    name.span,
+                    format!("`{}` has a meaning of its own and cannot be defined", name.text),
+                )
+                .label(*meaning)
+                .help("choose another name"),
+            );
+        } else if let Some(first) = names[..i].iter().find(|n| n.text == name.text) {
+            sink.push(twice(name, first));
+        }
+    }
+}
+
+fn twice(name: &Name, first: &Name) -> Diagnostic {
+    Diagnostic::error("E0221", name.span, format!("`{}` is defined twice", name.text))
+        .related(first.span, "first defined here")
+        .help("each name has one meaning; choose another for one of them")
+}

@@ -1,0 +1,111 @@
+//! `evaluate`: how tasks are measured.
+
+use super::adaptation::adaptation;
+use super::arm::Checked;
+use super::calls::Names;
+use super::fields::Fields;
+use super::objective::{loss, objective};
+use super::source::task_source;
+use super::train::check_whole_data;
+use crate::diag::{Diagnostic, Sink, Span};
+use crate::plan::{Evaluation, Objective, TaskSource, Train};
+use crate::syntax::ast::Section;
+
+const FIELDS: &[&str] = &["tasks", "split", "loss", "adapt", "episodes"];
+
+/// A checked `evaluate` section.
+pub(super) struct CheckedEvaluation {
+    pub name: String,
+    /// `None` after a mistake, which has been reported.
+    pub plan: Option<Evaluation>,
+    /// The place of each block of the adaptation.
+    pub blocks: Vec<Span>,
+    /// The place of the tasks.
+    pub tasks: Span,
+}
+
+/// Checks an `evaluate` section. Its loss is the one of training unless it sets its own.
+pub(super) fn evaluation(
+    section: &Section,
+    trained: Option<&Train>,
+    checked: &Checked,
+    names: &Names,
+    sink: &mut Sink,
+) -> Option<CheckedEvaluation> {
+    let name = section.name.as_ref()?.text.clone();
+    let fields = Fields::read(section, FIELDS, sink);
+    let tasks = fields.required("tasks", "tasks = fresh(linear, 100)", sink);
+    let tasks = tasks.and_then(|e| task_source(e, checked, names, sink));
+    let adapt = fields.required("adapt", "adapt = none", sink).and_then(|e| adaptation(e, names, sink));
+    let (adapt, blocks) = match adapt {
+        Some(adapt) => (Some(adapt.blocks), adapt.spans),
+        None => (None, vec![]),
+    };
+    let loss = match fields.get("loss") {
+        Some(field) => loss(&field.value, names, sink),
+        None => trained.map(|train| match train.objective {
+            Objective::Risk => None,
+            Objective::Sample { loss, .. } => Some(loss),
+        }),
+    };
+    let episodes = match fields.get("episodes") {
+        Some(field) => names.constants.count(&field.value, 1, "`episodes`", sink),
+        None => Some(1),
+    };
+    if let Some(tasks) = &tasks {
+        check_tasks(tasks, trained, checked, &fields, sink);
+    }
+    let family = tasks.as_ref().and_then(|t| checked.family(t.family()));
+    let objective = match (loss, family) {
+        (Some(loss), Some(family)) => objective(&fields, loss, family, checked, true, names, sink),
+        _ => None,
+    };
+    if let (Some(Objective::Risk), Some(adapt)) = (&objective, &adapt) {
+        check_whole_data(adapt, &fields, sink);
+    }
+    let plan = || {
+        Some(Evaluation {
+            name: name.clone(),
+            tasks: tasks?,
+            objective: objective?,
+            adapt: adapt?,
+            episodes: episodes?,
+        })
+    };
+    Some(CheckedEvaluation { plan: plan(), name: name.clone(), blocks, tasks: fields.span("tasks") })
+}
+
+/// The tasks of an evaluation against those of training.
+fn check_tasks(tasks: &TaskSource, trained: Option<&Train>, checked: &Checked, fields: &Fields, sink: &mut Sink) {
+    let at = fields.span("tasks");
+    if let TaskSource::Pool { batch, .. } = tasks
+        && Some(*batch as usize) != tasks.pool_size()
+    {
+        sink.push(
+            Diagnostic::error("E0505", at, "an evaluation measures every task of its pool")
+                .help("leave out `batch`, which belongs to training; choose fewer tasks with `strata` or `size`"),
+        );
+    }
+    let source = checked.family(tasks.family()).and_then(|f| f.plan.source.as_ref());
+    if let Some(source) = source
+        && source.hold_out == 0.0
+    {
+        sink.push(
+            Diagnostic::error("E0537", at, format!("`{}` holds out no examples to measure", tasks.family()))
+                .help("clients are measured on examples that training does not see: set `hold_out` above 0"),
+        );
+    }
+    let Some(trained) = trained.filter(|t| !t.keep.is_empty()) else { return };
+    let pool = |source: &TaskSource| match source {
+        TaskSource::Pool { family, strata, .. } => Some((family.clone(), strata.clone())),
+        TaskSource::Fresh { .. } => None,
+    };
+    // A `keep` on fresh tasks is a mistake of its own.
+    if pool(&trained.tasks).is_some() && pool(tasks) != pool(&trained.tasks) {
+        sink.push(
+            Diagnostic::error("E0536", at, format!("these tasks have no {} of their own", trained.keep.join(", ")))
+                .help("parameters named in `keep` belong to the tasks of training; evaluate the same pool")
+                .help("or keep nothing, and let the tasks adapt here"),
+        );
+    }
+}

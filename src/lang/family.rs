@@ -1,0 +1,236 @@
+//! Families of tasks.
+
+use indexmap::IndexMap;
+
+use super::calls::Names;
+use super::constant::Constants;
+use super::dims::{Dim, Types, describe, same, slots};
+use super::sampler::sampler;
+use super::writer::Writer;
+use crate::catalog::{Csv, Kind, Partition};
+use crate::diag::{Diagnostic, Sink};
+use crate::ir::Function;
+use crate::plan::{Clients, Family, Sampler, Stratum};
+use crate::syntax::ast::{Decl, Field, Name, Tasks};
+
+/// A family with the types of its variables.
+pub(super) struct CheckedFamily {
+    pub plan: Family,
+    /// The variables of one example.
+    pub example: Types,
+    /// Whether it declares a risk that has a mistake, which has been reported.
+    pub risk_is_wrong: bool,
+}
+
+/// The data sets by name; `None` where one was wrong, which has been reported.
+pub(super) type DataSets = IndexMap<String, Option<Csv>>;
+
+/// Checks one family. The model's parameters are known to its `risk`.
+pub(super) fn family(
+    tasks: &Tasks,
+    world: &Types,
+    data: &DataSets,
+    params: &Types,
+    names: &Names,
+    sink: &mut Sink,
+) -> Option<CheckedFamily> {
+    check_fields(tasks, sink);
+    match &tasks.from {
+        Some(from) => of_clients(tasks, from, data, names, sink),
+        None => Some(of_draws(tasks, world, params, names.constants, sink)),
+    }
+}
+
+/// A family whose tasks are drawn.
+fn of_draws(tasks: &Tasks, world: &Types, params: &Types, constants: &Constants, sink: &mut Sink) -> CheckedFamily {
+    let mut with_index = world.clone();
+    with_index.insert("index".into(), Some(vec![]));
+    let (strata, task_types) = if tasks.strata.is_empty() {
+        let decls: Vec<&Decl> = tasks.decls.iter().collect();
+        let (task, types) = sampler("all", &decls, &with_index, constants, sink);
+        (vec![Stratum { name: "all".into(), count: 1, task }], types)
+    } else {
+        strata(tasks, &with_index, constants, sink)
+    };
+    let mut known = world.clone();
+    known.extend(task_types);
+    let (episode, types) = sampler("episode", &tasks.episode.iter().collect::<Vec<_>>(), &known, constants, sink);
+    known.extend(types);
+    let (examples, example) = sampler("example", &tasks.example.iter().collect::<Vec<_>>(), &known, constants, sink);
+    let risk = risk(tasks, &known, params, constants, sink);
+    let risk_is_wrong = risk.is_none() && tasks.fields.iter().any(|f| is(f, "risk"));
+    let plan = Family { name: tasks.name.text.clone(), strata, episode, example: examples, risk, source: None };
+    CheckedFamily { plan, example, risk_is_wrong }
+}
+
+fn strata(tasks: &Tasks, known: &Types, constants: &Constants, sink: &mut Sink) -> (Vec<Stratum>, Types) {
+    let mut strata = Vec::new();
+    let mut first: Option<(&Name, Types)> = None;
+    for stratum in &tasks.strata {
+        let count = constants.count(&stratum.count, 1, "the count of a stratum", sink).unwrap_or(1);
+        let decls: Vec<&Decl> = stratum.decls.iter().chain(&tasks.decls).collect();
+        let (task, types) = sampler(&stratum.name.text, &decls, known, constants, sink);
+        strata.push(Stratum { name: stratum.name.text.clone(), count, task });
+        let Some((first_name, first_types)) = &first else {
+            first = Some((&stratum.name, types));
+            continue;
+        };
+        let differ = |a: &Option<Vec<Dim>>, b: &Option<Vec<Dim>>| matches!((a, b), (Some(a), Some(b)) if !same(a, b));
+        let agree = first_types.len() == types.len()
+            && first_types.iter().all(|(name, dims)| types.get(name).is_some_and(|other| !differ(dims, other)));
+        if !agree {
+            sink.push(
+                Diagnostic::error(
+                    "E0501",
+                    stratum.name.span,
+                    format!("stratum `{}` declares other variables than `{}`", stratum.name.text, first_name.text),
+                )
+                .label(variables(&types))
+                .related(first_name.span, variables(first_types))
+                .help("tasks of one family have the same variables, whatever their stratum; only the laws differ"),
+            );
+        }
+    }
+    (strata, first.map(|(_, types)| types).unwrap_or_default())
+}
+
+fn variables(types: &Types) -> String {
+    let known = types.iter().map(|(name, dims)| match dims {
+        Some(dims) => format!("{name}: {}", super::dims::show(dims)),
+        None => name.clone(),
+    });
+    let known: Vec<String> = known.collect();
+    if known.is_empty() { "this has none".into() } else { format!("this has {}", known.join(", ")) }
+}
+
+fn check_fields(tasks: &Tasks, sink: &mut Sink) {
+    const DATA: &[&str] = &["partition", "hold_out"];
+    const DRAWN: &[&str] = &["risk"];
+    let (allowed, other) = if tasks.from.is_some() { (DATA, DRAWN) } else { (DRAWN, DATA) };
+    for (i, field) in tasks.fields.iter().enumerate() {
+        let name = &field.path[0];
+        let known = |names: &[&str]| field.path.len() == 1 && names.contains(&name.text.as_str());
+        if known(allowed) {
+            if let Some(first) = tasks.fields[..i].iter().find(|f| is(f, &name.text)) {
+                sink.push(
+                    Diagnostic::error("E0217", name.span, format!("`{}` is set twice", name.text))
+                        .related(first.path_span(), "first set here"),
+                );
+            }
+            continue;
+        }
+        let error = Diagnostic::error(
+            "E0216",
+            field.path_span(),
+            format!("`tasks {}` has no field `{}`", tasks.name.text, name.text),
+        );
+        sink.push(match known(other) {
+            true if tasks.from.is_some() => error.help(format!(
+                "`{}` belongs to tasks that are drawn, and these are the clients of a data set",
+                name.text
+            )),
+            true => error.help(format!(
+                "`{}` belongs to tasks made from data: `tasks {} from DATA {{ ... }}`",
+                name.text, tasks.name.text
+            )),
+            false => error
+                .suggest(name.span, &name.text, allowed.iter().copied())
+                .help("a variable is declared with its dims: `head: [k] ~ normal`"),
+        });
+    }
+}
+
+fn is(field: &Field, name: &str) -> bool {
+    field.path.len() == 1 && field.path[0].text == name
+}
+
+/// A family whose tasks are the clients of a data set.
+fn of_clients(tasks: &Tasks, from: &Name, data: &DataSets, names: &Names, sink: &mut Sink) -> Option<CheckedFamily> {
+    let drawn = tasks.strata.first().map(|s| s.name.span);
+    let decls = || [&tasks.decls, &tasks.episode, &tasks.example].into_iter().flatten().map(|d| d.name.span);
+    if let Some(span) = drawn.or_else(|| decls().next()) {
+        sink.push(
+            Diagnostic::error("E0502", span, "nothing is drawn for clients of a data set")
+                .related(from.span, format!("the examples come from `{}`", from.text))
+                .help("each client holds rows of the data: `x`, the features, and `y`, the class number"),
+        );
+    }
+    let clients = clients(tasks, from, names, sink);
+    let Some(csv) = data.get(&from.text) else {
+        let error = Diagnostic::error("E0215", from.span, format!("no `data` is called `{}`", from.text));
+        sink.push(names.constants.elsewhere(error, from, data.keys().map(String::as_str)));
+        return None;
+    };
+    let (partition, hold_out) = clients?;
+    let csv = csv.as_ref()?;
+    let features = Dim { name: None, size: (csv.end_feature - csv.first_feature) as usize };
+    let example = Types::from([("x".to_owned(), Some(vec![features])), ("y".to_owned(), Some(vec![]))]);
+    let nothing = || sampler("all", &[], &Types::new(), names.constants, &mut Sink::new()).0;
+    let (task, episode, none): (Sampler, Sampler, Sampler) = (nothing(), nothing(), nothing());
+    let source = Clients { data: from.text.clone(), example: slots(&example), hold_out, partition };
+    let strata = vec![Stratum { name: "all".into(), count: source.partition.clients(), task }];
+    let plan =
+        Family { name: tasks.name.text.clone(), strata, episode, example: none, risk: None, source: Some(source) };
+    Some(CheckedFamily { plan, example, risk_is_wrong: false })
+}
+
+/// The partition, and the share that is held out.
+fn clients(tasks: &Tasks, from: &Name, names: &Names, sink: &mut Sink) -> Option<(Partition, f64)> {
+    let mut required = |name: &str, what: &str, example: &str| {
+        let found = tasks.fields.iter().find(|f| is(f, name));
+        if found.is_none() {
+            sink.push(
+                Diagnostic::error(
+                    "E0503",
+                    tasks.name.span,
+                    format!("`tasks {}` does not set `{name}`: {what}", tasks.name.text),
+                )
+                .related(from.span, "these tasks are made from data")
+                .help(format!("for example `{example}`")),
+            );
+        }
+        found.map(|f| &f.value)
+    };
+    let partition =
+        required("partition", "which client holds which examples", "partition = shards(clients: 50, classes: 2)");
+    let hold_out =
+        required("hold_out", "the share of each client's examples that only evaluations see", "hold_out = 0.25");
+    let partition = partition
+        .and_then(|e| names.call(Kind::Partition, e, sink))
+        .map(|c| Partition::from_args(c.entry.name, &c.args));
+    let hold_out = hold_out.and_then(|expr| {
+        let share = names.constants.number(expr, sink)?;
+        if (0.0..1.0).contains(&share) {
+            return Some(share);
+        }
+        sink.push(
+            Diagnostic::error("E0408", expr.span, format!("`hold_out` must be a share from 0 to below 1, not {share}"))
+                .help("0.25 keeps a quarter of each client's examples for evaluation"),
+        );
+        None
+    });
+    Some((partition?, hold_out?))
+}
+
+fn risk(tasks: &Tasks, latents: &Types, params: &Types, constants: &Constants, sink: &mut Sink) -> Option<Function> {
+    let field = tasks.fields.iter().find(|f| is(f, "risk"))?;
+    let mut known = latents.clone();
+    known.extend(params.iter().map(|(n, d)| (n.clone(), d.clone())));
+    let mut writer = Writer::new(
+        constants,
+        &known,
+        Some(
+            "a risk is an expectation, worked out by hand: only parameters, the world and the task's variables stand in it",
+        ),
+    );
+    let value = writer.expr(&field.value, sink)?;
+    if !value.dims.is_empty() {
+        sink.push(
+            Diagnostic::error("E0308", field.value.span, "a risk must be a scalar")
+                .label(format!("this is {}", describe(&value.dims)))
+                .help("reduce it with `sum` or `mean`"),
+        );
+        return None;
+    }
+    Some(writer.into_function("risk", vec![("risk".into(), value.node)]))
+}

@@ -1,0 +1,124 @@
+//! Whether a checked arm can be run: sizes that fit into memory, and closed forms that exist.
+
+use super::evaluate::CheckedEvaluation;
+use super::train::CheckedTrain;
+use crate::catalog::Solver;
+use crate::diag::{Diagnostic, Sink, Span};
+use crate::ir::{Function, Op};
+use crate::plan::lower::{ClientSizes, LowerError, lower};
+use crate::plan::{Arm, Block, Objective, TaskSource, Train};
+
+/// The most entries that the tensors of one step may have: 2 GiB in `f64`, and 8 times less than the programs allow, so
+/// that derivatives have room.
+const MAX_ENTRIES: u64 = 1 << 28;
+
+/// Reports what of an arm cannot be run.
+pub(super) fn check(arm: &Arm, train: &CheckedTrain, evaluations: &[&CheckedEvaluation], sink: &mut Sink) {
+    let part = Part { source: &arm.train.tasks, objective: &arm.train.objective, adapt: &arm.train.adapt };
+    check_size(arm, &part, train.tasks, sink);
+    for (plan, checked) in arm.evaluations.iter().zip(evaluations) {
+        let part = Part { source: &plan.tasks, objective: &plan.objective, adapt: &plan.adapt };
+        check_size(arm, &part, checked.tasks, sink);
+    }
+    if !sink.has_errors() {
+        check_closed_forms(arm, train, evaluations, sink);
+    }
+}
+
+/// Training, or one evaluation.
+struct Part<'a> {
+    source: &'a TaskSource,
+    objective: &'a Objective,
+    adapt: &'a [Block],
+}
+
+fn check_size(arm: &Arm, part: &Part, span: Span, sink: &mut Sink) {
+    let Some(family) = arm.family(part.source.family()) else { return };
+    let (tasks, pool) = (part.source.per_step() as u64, part.source.pool_size().unwrap_or(0) as u64);
+    let examples = match part.objective {
+        Objective::Risk => 1,
+        Objective::Sample { support, query, .. } => (*support).max(*query).max(1),
+    };
+    let variable = |name: &str| {
+        family.example.function.outputs.iter().any(|p| p.name == name) || family.source.is_some() && name == "x"
+    };
+    let (per_task, per_example) = widths(&arm.model.forward, variable);
+    let drawn = family.strata.iter().map(|s| &s.task.function).chain([&family.episode.function]);
+    let risk = family.risk.iter();
+    let per_task = drawn.chain(risk).map(|f| widths(f, |_| false).0).fold(per_task, u64::max);
+    let per_example = widths(&family.example.function, |_| false).0.max(per_example);
+    let solved = part.adapt.iter().filter(|b| matches!(b.solver, Solver::ClosedForm { .. }));
+    let solved = solved.map(|b| entries(arm, &b.on)).max().unwrap_or(0);
+    let largest = [
+        pool.saturating_mul(per_task),
+        tasks.saturating_mul(per_task),
+        tasks.saturating_mul(examples).saturating_mul(per_example),
+        tasks.saturating_mul(solved).saturating_mul(solved),
+        tasks.saturating_mul(solved).saturating_mul(examples).saturating_mul(per_example),
+    ];
+    let largest = largest.into_iter().max().unwrap_or(0);
+    if largest > MAX_ENTRIES {
+        let mut error = Diagnostic::error("E0533", span, "these tasks are too large to be held in memory")
+            .label(format!("{tasks} tasks at a time, {examples} examples each"));
+        if pool > tasks {
+            error = error.help(format!("the pool has {pool} tasks"));
+        }
+        if solved > 0 {
+            error =
+                error.help(format!("a closed form solves for {solved} numbers in every task, and for their curvature"));
+        }
+        sink.push(error.help(format!("the largest tensor would have {largest} entries; the limit is 2^28")));
+    }
+}
+
+/// The number of entries of some parameters.
+fn entries(arm: &Arm, names: &[String]) -> u64 {
+    let slots = arm.params_named(names).into_iter().map(|i| &arm.model.params[i]);
+    slots.map(|slot| product(&slot.dims)).fold(0, u64::saturating_add)
+}
+
+fn product(dims: &[usize]) -> u64 {
+    dims.iter().fold(1, |n, &d| n.saturating_mul(d as u64))
+}
+
+/// The largest tensors of a program: among those without, and those with, a part in the inputs that `varies` names.
+fn widths(f: &Function, varies: impl Fn(&str) -> bool) -> (u64, u64) {
+    let mut depends: Vec<bool> = Vec::with_capacity(f.nodes.len());
+    let (mut without, mut with) = (1, 1);
+    for node in &f.nodes {
+        let varied = match node.op {
+            Op::Input { index, .. } => varies(&f.inputs[index].name),
+            _ => node.args.iter().any(|a| depends[a.index()]),
+        };
+        depends.push(varied);
+        let width = if varied { &mut with } else { &mut without };
+        *width = product(&node.dims).max(*width);
+    }
+    (without, with)
+}
+
+/// A closed form exists where the loss is quadratic, which is known when the programs are made.
+fn check_closed_forms(arm: &Arm, train: &CheckedTrain, evaluations: &[&CheckedEvaluation], sink: &mut Sink) {
+    let alone = Arm { evaluations: vec![], measures: vec![], ..arm.clone() };
+    check_closed_form(&alone, &arm.train.adapt, &train.blocks, sink);
+    for (plan, checked) in arm.evaluations.iter().zip(evaluations) {
+        let train = Train { adapt: vec![], ..arm.train.clone() };
+        let alone = Arm { train, evaluations: vec![plan.clone()], measures: vec![], ..arm.clone() };
+        check_closed_form(&alone, &plan.adapt, &checked.blocks, sink);
+    }
+}
+
+fn check_closed_form(arm: &Arm, blocks: &[Block], spans: &[Span], sink: &mut Sink) {
+    let closed = |block: &Block| matches!(block.solver, Solver::ClosedForm { .. });
+    if !blocks.iter().any(closed) {
+        return;
+    }
+    let Err(LowerError::NotQuadratic { names }) = lower(arm, &ClientSizes::default()) else { return };
+    let guilty = blocks.iter().zip(spans).find(|(block, _)| closed(block) && block.on == names);
+    let Some((_, &span)) = guilty else { return };
+    sink.push(
+        Diagnostic::error("E0531", span, format!("the loss is not quadratic in {}, so no closed form minimises it", names.join(", ")))
+            .help("its curvature depends on these parameters; a squared loss of a prediction that is linear in them is quadratic")
+            .help("solve for the last layer alone, or take steps: `gradient(w, rate: 0.1, steps: 5)`"),
+    );
+}

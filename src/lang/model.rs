@@ -1,0 +1,111 @@
+//! The model: parameters with their initial values, and the prediction for one example.
+
+use super::constant::Constants;
+use super::dims::{Types, describe, read_dims, same, same_sizes, sizes, slots};
+use super::sampler::{has_dims, sampler};
+use super::writer::{Typed, Writer};
+use crate::diag::{Diagnostic, Sink};
+use crate::ir::Function;
+use crate::plan::Model as PlanModel;
+use crate::syntax::ast::{Decl, ExprKind, Model};
+
+/// A model with the types of what it reads and gives.
+pub(super) struct CheckedModel {
+    /// `None` where the model has a mistake, which has been reported.
+    pub plan: Option<PlanModel>,
+    pub params: Types,
+    pub inputs: Types,
+    pub output: Option<Vec<super::dims::Dim>>,
+}
+
+/// The parameters of the model and their types, before anything else of it is checked.
+pub(super) fn param_types(model: &Model, constants: &Constants, sink: &mut Sink) -> Types {
+    let mut types = Types::new();
+    for param in &model.params {
+        let dims = match &param.decl.dims {
+            Some(dims) => read_dims(dims, constants, sink),
+            None => {
+                has_dims(&param.decl, "param ", sink);
+                None
+            }
+        };
+        types.insert(param.decl.name.text.clone(), dims);
+    }
+    types
+}
+
+/// Checks the model. Initial values may read the world.
+pub(super) fn model(
+    model: &Model,
+    world: &Types,
+    params: Types,
+    constants: &Constants,
+    sink: &mut Sink,
+) -> CheckedModel {
+    let decls: Vec<&Decl> = model.params.iter().map(|p| &p.decl).filter(|d| d.dims.is_some()).collect();
+    let (init, _) = sampler("init", &decls, world, constants, sink);
+    let mut inputs = Types::new();
+    for (name, dims) in &model.inputs {
+        inputs.insert(name.text.clone(), read_dims(dims, constants, sink));
+    }
+    let output = read_dims(&model.output, constants, sink);
+    let forward = forward(model, &params, &inputs, output.as_deref(), constants, sink);
+    if model.params.is_empty() {
+        sink.push(
+            Diagnostic::error(
+                "E0539",
+                model.name.span,
+                format!("model `{}` has no parameters, so nothing can be learned", model.name.text),
+            )
+            .help("declare one: `param w: [d] = 0`"),
+        );
+    }
+    let plan =
+        forward.map(|forward| PlanModel { name: model.name.text.clone(), params: slots(&params), init, forward });
+    CheckedModel { plan, params, inputs, output }
+}
+
+fn forward(
+    model: &Model,
+    params: &Types,
+    inputs: &Types,
+    output: Option<&[super::dims::Dim]>,
+    constants: &Constants,
+    sink: &mut Sink,
+) -> Option<Function> {
+    let mut known = params.clone();
+    known.extend(inputs.iter().map(|(n, d)| (n.clone(), d.clone())));
+    let mut writer = Writer::new(
+        constants,
+        &known,
+        Some("a model is a function of its inputs and parameters; what is random belongs into `tasks`"),
+    );
+    for decl in &model.lets {
+        writer.declare(decl, sink);
+    }
+    if matches!(model.body.kind, ExprKind::Error) {
+        return None;
+    }
+    let body = writer.expr(&model.body, sink)?;
+    let output = output?;
+    let body = match body.dims.as_slice() {
+        [] => Typed { node: writer.b.expand(body.node, &sizes(output)), dims: output.to_vec() },
+        _ => body,
+    };
+    if !same(&body.dims, output) {
+        let error = Diagnostic::error(
+            "E0301",
+            model.body.span,
+            format!("the prediction of `{}` does not have its declared dims", model.name.text),
+        )
+        .label(format!("this is {}", describe(&body.dims)))
+        .related(model.output.span, format!("declared {}", describe(output)));
+        sink.push(if same_sizes(&body.dims, output) {
+            error.help("the sizes are equal here, but dims agree by name")
+        } else {
+            error
+        });
+        return None;
+    }
+    Some(writer.into_function(&model.name.text, vec![("prediction".into(), body.node)]))
+}

@@ -1,0 +1,194 @@
+//! What a section minimises, and whether the model, the loss and the examples of the tasks fit together.
+
+use super::arm::Checked;
+use super::calls::Names;
+use super::dims::{describe, same, same_sizes, sizes};
+use super::family::CheckedFamily;
+use super::fields::Fields;
+use crate::catalog::{Kind, Loss};
+use crate::diag::{Diagnostic, Sink};
+use crate::plan::Objective;
+use crate::syntax::ast::{Expr, ExprKind};
+
+/// A loss of examples; `Some(None)` is `risk`.
+pub(super) fn loss(expr: &Expr, names: &Names, sink: &mut Sink) -> Option<Option<Loss>> {
+    names.call(Kind::Loss, expr, sink).map(|call| Loss::find(call.entry.name))
+}
+
+/// The objective of a section, `None` for `loss` meaning the risk. `measures` says whether it is an evaluation's, for
+/// which clients are measured on what is held out.
+pub(super) fn objective(
+    fields: &Fields,
+    loss: Option<Loss>,
+    family: &CheckedFamily,
+    checked: &Checked,
+    measures: bool,
+    names: &Names,
+    sink: &mut Sink,
+) -> Option<Objective> {
+    let Some(loss) = loss else {
+        return risk(fields, family, sink);
+    };
+    let fits = check_example(loss, family, checked, fields, sink);
+    let (support, query) = match (fields.get("split"), &family.plan.source) {
+        (Some(field), source) => split(&field.value, source.is_some() && measures, names, sink)?,
+        (None, Some(_)) => (0, 0),
+        (None, None) => {
+            let both = "tasks that are drawn need the number of examples to adapt on and to measure";
+            sink.push(fields.missing("split").help(format!("{both}: `split = {{ support: 10, query: 10 }}`")));
+            return None;
+        }
+    };
+    fits?;
+    Some(Objective::Sample { loss, support, query })
+}
+
+fn risk(fields: &Fields, family: &CheckedFamily, sink: &mut Sink) -> Option<Objective> {
+    if family.plan.risk.is_none() && !family.risk_is_wrong {
+        sink.push(
+            Diagnostic::error("E0508", fields.span("loss"), format!("`{}` declares no `risk`", family.plan.name))
+                .help("write the closed form into the `tasks` block: `risk = ...`, or choose a loss of examples"),
+        );
+        return None;
+    }
+    if let Some(split) = fields.get("split") {
+        sink.push(
+            Diagnostic::error("E0509", split.path_span(), "there is nothing to split under a risk")
+                .help("a risk is an expectation over all examples; leave `split` out, or choose a loss of examples"),
+        );
+    }
+    Some(Objective::Risk)
+}
+
+/// `{ support: 10, query: 10 }`: the two numbers. Where queries are held out, only `support` can be chosen.
+fn split(expr: &Expr, held_out: bool, names: &Names, sink: &mut Sink) -> Option<(u64, u64)> {
+    let example = if held_out { "`split = { support: 10 }`" } else { "`split = { support: 10, query: 10 }`" };
+    let entries = match &expr.kind {
+        ExprKind::Record(entries) => entries,
+        ExprKind::Error => return None,
+        _ => {
+            sink.push(
+                Diagnostic::error("E0412", expr.span, "`split` says how many examples a task gets")
+                    .help(format!("for example {example}")),
+            );
+            return None;
+        }
+    };
+    let (mut fine, mut support, mut query) = (true, None, None);
+    for (i, (key, value)) in entries.iter().enumerate() {
+        let slot = match key.text.as_str() {
+            "support" => &mut support,
+            "query" => &mut query,
+            _ => {
+                fine = false;
+                let error = Diagnostic::error("E0405", key.span, format!("`split` has no part `{}`", key.text));
+                sink.push(error.suggest(key.span, &key.text, ["support", "query"]));
+                continue;
+            }
+        };
+        if let Some((first, _)) = entries[..i].iter().find(|(k, _)| k.text == key.text) {
+            fine = false;
+            sink.push(
+                Diagnostic::error("E0406", key.span, format!("`{}` is given twice", key.text))
+                    .related(first.span, "first given here"),
+            );
+        } else if held_out && key.text == "query" {
+            sink.push(
+                Diagnostic::warning("W0501", key.span, "`query` has no effect here")
+                    .help("clients are measured on all examples that `hold_out` keeps from training"),
+            );
+        }
+        *slot = names.constants.count(value, 1, &format!("`{}`", key.text), sink);
+        fine &= slot.is_some();
+    }
+    let missing = if support.is_none() { Some("support") } else { (query.is_none() && !held_out).then_some("query") };
+    if let (true, Some(part)) = (fine, missing) {
+        sink.push(
+            Diagnostic::error("E0407", expr.span, format!("`split` needs `{part}`"))
+                .help(format!("for example {example}")),
+        );
+        fine = false;
+    }
+    fine.then(|| Some((support?, if held_out { 0 } else { query? }))).flatten()
+}
+
+/// The model must fit the family's examples, and the loss the target `y`.
+fn check_example(
+    loss: Loss,
+    family: &CheckedFamily,
+    checked: &Checked,
+    fields: &Fields,
+    sink: &mut Sink,
+) -> Option<()> {
+    let name = &family.plan.name;
+    let tasks = fields.span("tasks");
+    if family.example.is_empty() {
+        sink.push(
+            Diagnostic::error(
+                "E0510",
+                tasks,
+                format!("`{}` is a loss of examples, and `{name}` draws none", loss.name()),
+            )
+            .help("add an `example { ... }` block to the tasks, or use `loss = risk`"),
+        );
+        return None;
+    }
+    let mut fine = Some(());
+    for (input, dims) in &checked.model.inputs {
+        let at = checked.input_span(input);
+        match family.example.get(input) {
+            Some(found) => {
+                let (Some(found), Some(dims)) = (found, dims) else { continue };
+                if same(found, dims) {
+                    continue;
+                }
+                let error = Diagnostic::error(
+                    "E0316",
+                    tasks,
+                    format!("the model cannot read the examples of `{name}`: `{input}` has other dims"),
+                )
+                .label(format!("here `{input}` is {}", describe(found)))
+                .related(at, format!("the model reads {}", describe(dims)));
+                let equal = same_sizes(found, dims);
+                sink.push(if equal { error.help("the sizes are equal, but dims agree by name") } else { error });
+            }
+            None => {
+                let known: Vec<&str> = family.example.keys().map(String::as_str).collect();
+                sink.push(
+                    Diagnostic::error(
+                        "E0315",
+                        tasks,
+                        format!("the model reads `{input}`, which the examples of `{name}` do not have"),
+                    )
+                    .related(at, "an input of the model is a variable of the example, by name")
+                    .help(format!("an example of `{name}` has {}", known.join(", "))),
+                );
+            }
+        }
+        fine = None;
+    }
+    let Some(target) = family.example.get("y") else {
+        sink.push(
+            Diagnostic::error("E0529", tasks, format!("the examples of `{name}` have no target `y`"))
+                .help("the variable that a loss compares the prediction with is called `y`"),
+        );
+        return None;
+    };
+    let (output, target) = (checked.model.output.as_ref()?, target.as_ref()?);
+    let reason = loss.refuses(&sizes(output), &sizes(target));
+    let renamed = loss != Loss::CrossEntropy && !same(output, target);
+    let reason = reason.or_else(|| renamed.then(|| "the sizes are equal, but dims agree by name".to_owned()));
+    if let Some(reason) = reason {
+        sink.push(
+            Diagnostic::error(
+                "E0309",
+                fields.span("loss"),
+                format!("`{}` does not fit the model and the examples of `{name}`", loss.name()),
+            )
+            .label(format!("the model predicts {}, the target `y` is {}", describe(output), describe(target)))
+            .help(reason),
+        );
+        return None;
+    }
+    fine
+}

@@ -1,0 +1,269 @@
+//! Tensor expressions: names and dims are checked, then the expression becomes nodes of a program.
+
+use indexmap::IndexMap;
+
+use super::calls::assign;
+use super::constant::{Constants, no_function};
+use super::dims::{Dim, Types, describe, read_dims, same, sizes};
+use crate::catalog::{self, Kind, Law, TensorFunction};
+use crate::diag::{Diagnostic, Sink, Span};
+use crate::ir::{Binary, Builder, Function, NodeId};
+use crate::plan::{Draw, Sampler};
+use crate::syntax::ast::{Arg, Decl, Expr, ExprKind, Name, Operator};
+
+/// A node and its type.
+#[derive(Debug, Clone)]
+pub(super) struct Typed {
+    pub node: NodeId,
+    pub dims: Vec<Dim>,
+}
+
+/// A program being written from expressions.
+pub(super) struct Writer<'a> {
+    pub b: Builder,
+    pub(super) constants: &'a Constants,
+    /// Values from outside, which become inputs when first named.
+    known: &'a Types,
+    /// Those that were named.
+    inputs: IndexMap<String, Typed>,
+    /// Values declared so far; `None` after a mistake, which has been reported.
+    local: IndexMap<String, Option<Typed>>,
+    pub(super) draws: Vec<Draw>,
+    /// The declaration being written, whose type a law draws.
+    pub(super) declared: Option<(String, Vec<Dim>)>,
+    /// Why nothing can be drawn here, where that is so.
+    pub(super) no_draws: Option<&'static str>,
+}
+
+impl<'a> Writer<'a> {
+    /// A program that may use `known` values; laws are refused with the reason, if there is one.
+    pub fn new(constants: &'a Constants, known: &'a Types, no_draws: Option<&'static str>) -> Self {
+        Writer {
+            b: Builder::new(),
+            constants,
+            known,
+            inputs: IndexMap::new(),
+            local: IndexMap::new(),
+            draws: vec![],
+            declared: None,
+            no_draws,
+        }
+    }
+
+    /// Writes a declaration; its name is known from then on. Its declared type even where the value is wrong.
+    pub fn declare(&mut self, decl: &Decl, sink: &mut Sink) -> Option<Vec<Dim>> {
+        let value = self.declared_value(decl, sink);
+        let dims = value.as_ref().map(|v| v.dims.clone());
+        self.local.insert(decl.name.text.clone(), value);
+        dims
+    }
+
+    fn declared_value(&mut self, decl: &Decl, sink: &mut Sink) -> Option<Typed> {
+        let dims = match &decl.dims {
+            Some(dims) => Some(read_dims(dims, self.constants, sink)?),
+            None => None,
+        };
+        let drawn_before = self.draws.len();
+        self.declared = dims.clone().map(|dims| (decl.name.text.clone(), dims));
+        let value = self.expr(&decl.value, sink).and_then(|value| match &dims {
+            Some(dims) => self.fit(value, dims, decl, sink),
+            None => Some(value),
+        });
+        self.declared = None;
+        if decl.drawn && value.is_some() && self.draws.len() == drawn_before {
+            sink.push(
+                Diagnostic::error(
+                    "E0210",
+                    decl.value.span,
+                    format!("`~` draws `{}`, but nothing here is random", decl.name.text),
+                )
+                .help("write `=` for a value that is computed, or name a law such as `normal`"),
+            );
+        }
+        // After a mistake its users still see the declared type, so that it is reported once.
+        value.or_else(|| dims.map(|dims| Typed { node: self.b.full(0.0, &sizes(&dims)), dims }))
+    }
+
+    /// A declared value must have the declared type; a scalar fills it.
+    fn fit(&mut self, value: Typed, dims: &[Dim], decl: &Decl, sink: &mut Sink) -> Option<Typed> {
+        if value.dims.is_empty() {
+            return Some(Typed { node: self.b.expand(value.node, &sizes(dims)), dims: dims.to_vec() });
+        }
+        if !same(&value.dims, dims) {
+            let declared = decl.dims.as_ref().map_or(decl.name.span, |d| d.span);
+            sink.push(
+                Diagnostic::error(
+                    "E0301",
+                    decl.value.span,
+                    format!("the value of `{}` does not have its declared dims", decl.name.text),
+                )
+                .label(format!("this is {}", describe(&value.dims)))
+                .related(declared, format!("declared {}", describe(dims))),
+            );
+            return None;
+        }
+        Some(Typed { node: value.node, dims: dims.to_vec() })
+    }
+
+    /// The sampler whose outputs are all declared values, in order.
+    pub fn into_sampler(self, name: &str) -> Sampler {
+        let outputs = self.local.into_iter().filter_map(|(name, value)| Some((name, value?.node))).collect();
+        Sampler { draws: self.draws, function: self.b.finish(name, outputs) }
+    }
+
+    /// The program with these outputs.
+    pub fn into_function(self, name: &str, outputs: Vec<(String, NodeId)>) -> Function {
+        self.b.finish(name, outputs)
+    }
+
+    /// Writes an expression; `None` after a mistake, which has been reported.
+    pub fn expr(&mut self, expr: &Expr, sink: &mut Sink) -> Option<Typed> {
+        if !self.mentions_values(expr) && self.constants.try_number(expr).is_some() {
+            let number = self.constants.number(expr, sink)?;
+            return Some(Typed { node: self.b.constant(number), dims: vec![] });
+        }
+        match &expr.kind {
+            ExprKind::Path(path) => self.path(path, expr.span, sink),
+            ExprKind::Neg(x) => {
+                let x = self.expr(x, sink)?;
+                Some(Typed { node: self.b.neg(x.node), dims: x.dims })
+            }
+            ExprKind::Binary(Operator::Contract, a, b) => {
+                let (left, right) = self.both(a, b, sink)?;
+                self.contract((left, a.span), (right, b.span), expr.span, sink)
+            }
+            ExprKind::Binary(Operator::Pow, base, exponent) => self.power(base, exponent, sink),
+            ExprKind::Binary(operator, a, b) => {
+                let (left, right) = self.both(a, b, sink)?;
+                let f = match operator {
+                    Operator::Add => Binary::Add,
+                    Operator::Sub => Binary::Sub,
+                    Operator::Mul => Binary::Mul,
+                    _ => Binary::Div,
+                };
+                let (left, right) = self.align((left, a.span), (right, b.span), operator.symbol(), expr.span, sink)?;
+                Some(Typed { node: self.b.binary(f, left.node, right.node), dims: left.dims })
+            }
+            ExprKind::Call { callee, args } => self.call(callee, args, expr.span, sink),
+            ExprKind::Number(_) | ExprKind::Error => None,
+            ExprKind::Index(base, _) => {
+                sink.push(
+                    Diagnostic::error("E0305", expr.span, "a tensor cannot be indexed")
+                        .related(base.span, "a tensor is used as a whole")
+                        .help("steps are chosen with `[ ]` in claims alone: `expect median(maml.angle[500]) <= 1e-3`"),
+                );
+                None
+            }
+            ExprKind::Text(_) | ExprKind::Bool(_) | ExprKind::List(_) | ExprKind::Record(_) | ExprKind::Range(..) => {
+                sink.push(
+                    Diagnostic::error("E0305", expr.span, "a tensor is wanted here")
+                        .help("tensors are names, numbers, calls and arithmetic on them"),
+                );
+                None
+            }
+        }
+    }
+
+    fn both(&mut self, a: &Expr, b: &Expr, sink: &mut Sink) -> Option<(Typed, Typed)> {
+        let (a, b) = (self.expr(a, sink), self.expr(b, sink));
+        Some((a?, b?))
+    }
+
+    /// Whether a name in the expression is a value and not a constant.
+    fn mentions_values(&self, expr: &Expr) -> bool {
+        match &expr.kind {
+            ExprKind::Path(path) => path.iter().any(|n| self.is_value(&n.text)),
+            ExprKind::Neg(x) => self.mentions_values(x),
+            ExprKind::Binary(_, a, b) => self.mentions_values(a) || self.mentions_values(b),
+            ExprKind::Call { args, .. } => args.iter().any(|a| self.mentions_values(&a.value)),
+            _ => false,
+        }
+    }
+
+    fn is_value(&self, name: &str) -> bool {
+        self.local.contains_key(name) || self.known.contains_key(name)
+    }
+
+    fn path(&mut self, path: &[Name], span: Span, sink: &mut Sink) -> Option<Typed> {
+        let [name] = path else {
+            let parts: Vec<&str> = path.iter().map(|n| n.text.as_str()).collect();
+            sink.push(
+                Diagnostic::error("E0204", span, format!("`{}` names no tensor", parts.join(".")))
+                    .help("a dot joins the parts of one name; the contraction of two tensors is written `@`")
+                    .fix(span, parts.join(" @ "), "contract the last dim of each with the first dim of the next"),
+            );
+            return None;
+        };
+        if let Some(value) = self.local.get(&name.text) {
+            return value.clone();
+        }
+        if let Some(value) = self.inputs.get(&name.text) {
+            return Some(value.clone());
+        }
+        if let Some(dims) = self.known.get(&name.text) {
+            let dims = dims.clone()?;
+            let value = Typed { node: self.b.input(name.text.clone(), &sizes(&dims)), dims };
+            self.inputs.insert(name.text.clone(), value.clone());
+            return Some(value);
+        }
+        if self.constants.defines(&name.text) {
+            // A constant whose own value is wrong, which has been reported.
+            return None;
+        }
+        if Law::find(&name.text).is_some() {
+            return self.draw(name, &[], span, sink);
+        }
+        sink.push(self.unknown(name));
+        None
+    }
+
+    fn unknown(&self, name: &Name) -> Diagnostic {
+        let constants = self.constants;
+        let error = Diagnostic::error("E0203", name.span, format!("nothing here is called `{}`", name.text));
+        if name.text == "index" {
+            return error.help("`index` counts the tasks of a stratum from 0, and is known where a task is drawn: not in episodes, examples or the model");
+        }
+        if TensorFunction::find(&name.text).is_some() {
+            return error.help(format!("`{0}` is a function: write `{0}(x)`", name.text));
+        }
+        let values = self.local.keys().chain(self.known.keys());
+        let numbers = constants.numbers.keys().chain(constants.dims.keys());
+        let laws = catalog::of_kind(Kind::Law).map(|e| e.name).filter(|_| self.declared.is_some());
+        constants.elsewhere(error, name, values.chain(numbers).map(String::as_str).chain(laws))
+    }
+
+    fn call(&mut self, callee: &Name, args: &[Arg], span: Span, sink: &mut Sink) -> Option<Typed> {
+        if Law::find(&callee.text).is_some() {
+            return self.draw(callee, args, span, sink);
+        }
+        let function = TensorFunction::find(&callee.text).zip(catalog::find(Kind::Function, &callee.text));
+        let Some((function, entry)) = function else {
+            sink.push(if self.is_value(&callee.text) {
+                Diagnostic::error("E0205", callee.span, format!("`{}` is a tensor and cannot be called", callee.text))
+                    .help("a contraction is written `A @ x`, an elementwise product `a * b`")
+            } else {
+                no_function(callee)
+            });
+            return None;
+        };
+        let argument = assign(entry, args, span, sink)?.into_iter().flatten().next()?;
+        let x = self.expr(argument, sink)?;
+        if function == TensorFunction::Softmax && x.dims.is_empty() {
+            sink.push(
+                Diagnostic::error(
+                    "E0314",
+                    argument.span,
+                    "`softmax` normalises over the last dim, and a scalar has none",
+                )
+                .label("this is a scalar, []"),
+            );
+            return None;
+        }
+        let node = function.lower(&mut self.b, x.node);
+        let dims = match function {
+            TensorFunction::Elementwise(_) | TensorFunction::Softmax => x.dims,
+            TensorFunction::Sum | TensorFunction::Mean => vec![],
+        };
+        Some(Typed { node, dims })
+    }
+}

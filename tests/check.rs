@@ -1,0 +1,107 @@
+//! Messages of the checker: one small file per mistake, named after it, and the text that a person reads under snapshot.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use metadsl::diag::{Diagnostic, Severity, Sink, render};
+use metadsl::lang::{Compiled, compile};
+use metadsl::syntax::parse;
+
+fn check(text: &str) -> (Option<Compiled>, Vec<Diagnostic>) {
+    let mut sink = Sink::new();
+    let file = parse(text, &mut sink);
+    let compiled = if sink.has_errors() { None } else { compile(&file, &[], &mut sink) };
+    (compiled, sink.finish())
+}
+
+fn fixtures() -> Vec<(String, String)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/check");
+    let mut found: Vec<(String, String)> = fs::read_dir(folder)
+        .expect("the fixtures are there")
+        .map(|entry| entry.expect("a readable folder").path())
+        .map(|path| {
+            let text = fs::read_to_string(&path).expect("a text");
+            (path.file_name().expect("a name").to_string_lossy().into_owned(), text)
+        })
+        .collect();
+    found.sort();
+    found
+}
+
+#[test]
+fn messages() {
+    insta::glob!("fixtures/check/*.meta", |path| {
+        let text = fs::read_to_string(path).expect("a text");
+        let (_, diagnostics) = check(&text);
+        let name = path.file_name().expect("a name").to_string_lossy();
+        insta::with_settings!({ omit_expression => true, prepend_module_to_snapshot => false }, {
+            insta::assert_snapshot!(render(&text, &name, &diagnostics, false));
+        });
+    });
+}
+
+#[test]
+fn every_fixture_is_about_the_checker_and_says_something() {
+    for (name, text) in fixtures() {
+        let (compiled, diagnostics) = check(&text);
+        assert!(!diagnostics.is_empty(), "{name} has no mistake");
+        for d in &diagnostics {
+            assert!(!d.code.starts_with("E01"), "{name} has a mistake of syntax: {} {}", d.code, d.message);
+        }
+        let errors = diagnostics.iter().any(|d| d.severity == Severity::Error);
+        assert_eq!(compiled.is_none(), errors, "{name}: a plan exactly where there are no errors");
+    }
+}
+
+#[test]
+fn a_fixture_has_one_mistake_unless_it_is_about_several() {
+    for (name, text) in fixtures() {
+        let (_, diagnostics) = check(&text);
+        let several = name.starts_with("several_");
+        assert_eq!(diagnostics.len() > 1, several, "{name} reports {} mistakes: {diagnostics:#?}", diagnostics.len());
+    }
+}
+
+/// A fix is worth more than words only where it mends the mistake.
+#[test]
+fn every_fix_mends_its_mistake() {
+    for (name, text) in fixtures() {
+        let (_, diagnostics) = check(&text);
+        for d in &diagnostics {
+            let Some(fix) = &d.fix else { continue };
+            let mended = format!("{}{}{}", &text[..fix.span.start], fix.replacement, &text[fix.span.end..]);
+            let (_, after) = check(&mended);
+            let still = after.iter().any(|a| a.code == d.code && a.message == d.message);
+            assert!(!still, "{name}: after the fix `{}` the mistake is still reported: {}", fix.replacement, d.message);
+        }
+    }
+}
+
+#[test]
+fn every_code_of_the_checker_has_a_fixture() {
+    let mut codes = BTreeSet::new();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lang");
+    for entry in fs::read_dir(folder).expect("the checker is there") {
+        let source = fs::read_to_string(entry.expect("a readable folder").path()).expect("a text");
+        // Codes stand in quotes: `"E0301"`, `"W0501"`.
+        let quoted = source.split('"').filter(|part| part.len() == 5 && part.starts_with(['E', 'W']));
+        codes.extend(quoted.filter(|part| part[1..].bytes().all(|b| b.is_ascii_digit())).map(str::to_owned));
+    }
+    let reported: BTreeSet<String> =
+        fixtures().iter().flat_map(|(_, text)| check(text).1).map(|d| d.code.to_owned()).collect();
+    let missing: Vec<&String> = codes.difference(&reported).collect();
+    assert!(missing.is_empty(), "no fixture shows {missing:?}");
+}
+
+#[test]
+fn the_experiments_have_no_mistake() {
+    for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments")).expect("experiments") {
+        let path = entry.expect("a readable folder").path();
+        if path.extension().is_some_and(|e| e == "meta") {
+            let text = fs::read_to_string(&path).expect("a text");
+            let (compiled, diagnostics) = check(&text);
+            assert!(compiled.is_some() && diagnostics.is_empty(), "{}: {diagnostics:#?}", path.display());
+        }
+    }
+}

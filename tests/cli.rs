@@ -1,0 +1,286 @@
+//! The command line as a user meets it: run, replay in a new process, log, show, verify, exit codes, messages.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value as Json;
+use tempfile::TempDir;
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// A folder of its own with a ledger, in which commands run.
+struct Desk {
+    dir: TempDir,
+}
+
+impl Desk {
+    fn new() -> Desk {
+        Desk { dir: TempDir::new().expect("a temporary folder") }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) -> PathBuf {
+        std::fs::write(self.path(name), text).expect("a file in the temporary folder");
+        self.path(name)
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_metadsl"));
+        command.current_dir(self.dir.path()).env("METADSL_LEDGER", self.path("ledger")).env("NO_COLOR", "1");
+        command.args(args).output().expect("the binary starts")
+    }
+
+    fn json(&self, args: &[&str]) -> Json {
+        let output = self.run(args);
+        let text = String::from_utf8(output.stdout).expect("UTF-8");
+        serde_json::from_str(text.lines().last().unwrap_or_default())
+            .unwrap_or_else(|e| panic!("{args:?}: {e}\n{text}\n{}", String::from_utf8_lossy(&output.stderr)))
+    }
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().expect("no signal")
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).expect("UTF-8")
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).expect("UTF-8")
+}
+
+fn experiment(name: &str) -> String {
+    Path::new(ROOT).join("experiments").join(name).display().to_string()
+}
+
+/// A small experiment that runs in a blink.
+const SMALL: &str = "edition 2026
+experiment small
+dim d = 4
+world { truth: [d] ~ normal }
+tasks linear {
+  shift: [] ~ normal
+  example {
+    x: [d] ~ normal
+    y: [] = x @ truth + 0.1 * shift
+  }
+}
+model line(x: [d]) -> [] {
+  param w: [d] = 0
+  param b: [] = 0
+  x @ w + b
+}
+train {
+  tasks = fresh(linear, 3)
+  split = { support: 4, query: 4 }
+  loss = half_squared
+  adapt = gradient(b, rate: 0.1, steps: 1)
+  outer = mean
+  update = sgd(rate: 0.1)
+  steps = 20
+}
+measure gap = sum((w - truth) ^ 2) every 5
+sweep seed in 0..2
+expect median(gap[20] / gap[0]) <= 0.9
+";
+
+#[test]
+fn run_reports_claims_measures_and_identities() {
+    let desk = Desk::new();
+    let file = desk.write("small.meta", SMALL);
+    let report = desk.json(&["run", file.to_str().unwrap(), "--json"]);
+    for id in ["run", "input", "result"] {
+        assert_eq!(report[id].as_str().map(str::len), Some(64), "{id} in {report}");
+    }
+    assert_eq!(report["status"], "finished");
+    let claim = &report["claims"][0];
+    assert_eq!(claim["text"], "median(main.gap[20] / main.gap[0]) <= 0.9");
+    assert_eq!(claim["holds"], true);
+    assert!(claim["left"].as_f64().unwrap() < claim["right"].as_f64().unwrap());
+    assert!(report["measures"]["main"]["gap"]["1"].is_number());
+}
+
+#[test]
+fn replay_in_a_new_process_is_identical_without_the_file() {
+    let desk = Desk::new();
+    let file = desk.write("small.meta", SMALL);
+    let report = desk.json(&["run", file.to_str().unwrap(), "--json"]);
+    std::fs::remove_file(file).unwrap();
+    let run = report["run"].as_str().unwrap();
+    let output = desk.run(&["replay", &run[..8]]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    assert!(stdout(&output).contains("identical"));
+    let verdict = desk.json(&["replay", run, "--json", "--threads", "1"]);
+    assert_eq!(verdict["verdict"], "identical");
+    assert_eq!(code(&desk.run(&["verify"])), 0);
+}
+
+#[test]
+fn replay_on_another_executor_is_within_tolerance() {
+    let desk = Desk::new();
+    let file = desk.write("small.meta", SMALL);
+    let report = desk.json(&["run", file.to_str().unwrap(), "--json", "--device", "reference"]);
+    let run = report["run"].as_str().unwrap();
+    assert_eq!(desk.json(&["replay", run, "--json"])["verdict"], "identical");
+    if cfg!(feature = "dfdx") {
+        let output = desk.run(&["replay", run, "--device", "dfdx", "--json"]);
+        assert_eq!(code(&output), 10, "{}{}", stdout(&output), stderr(&output));
+    }
+}
+
+#[test]
+fn the_same_experiment_has_the_same_input_and_result_and_two_runs() {
+    let desk = Desk::new();
+    let plain = desk.write("small.meta", SMALL);
+    let dressed = desk.write("dressed.meta", &SMALL.replace("dim d = 4", "// a comment\nlet four = 4\ndim d = four"));
+    let first = desk.json(&["run", plain.to_str().unwrap(), "--json"]);
+    let second = desk.json(&["run", dressed.to_str().unwrap(), "--json", "--threads", "1"]);
+    assert_eq!(first["input"], second["input"]);
+    assert_eq!(first["result"], second["result"]);
+    assert_ne!(first["run"], second["run"]);
+    assert_eq!(desk.json(&["log", "--json"]).as_array().map(Vec::len), Some(2));
+    let other = desk.json(&["run", plain.to_str().unwrap(), "--json", "--set", "train.update.rate=0.2"]);
+    assert_ne!(first["input"], other["input"]);
+}
+
+#[test]
+fn a_claim_that_fails_is_told_and_recorded() {
+    let desk = Desk::new();
+    let file = desk.write("small.meta", &SMALL.replace("<= 0.9", "<= 1e-9"));
+    let output = desk.run(&["run", file.to_str().unwrap()]);
+    assert_eq!(code(&output), 3);
+    assert!(stdout(&output).contains("FAILS  median(main.gap[20] / main.gap[0]) <= 0.000000001"), "{}", stdout(&output));
+    assert!(stdout(&desk.run(&["log"])).contains("0 of 1 hold"));
+}
+
+#[test]
+fn divergence_is_recorded_and_counts_against_claims() {
+    let desk = Desk::new();
+    let file = desk.write("small.meta", SMALL);
+    let report = desk.json(&["run", file.to_str().unwrap(), "--json", "--set", "train.update.rate=1e9"]);
+    assert_eq!(report["status"], "diverged");
+    assert_eq!(report["claims"][0]["holds"], false);
+    let replay = desk.json(&["replay", report["run"].as_str().unwrap(), "--json"]);
+    assert_eq!(replay["verdict"], "identical");
+}
+
+#[test]
+fn an_experiment_with_errors_is_not_run() {
+    let desk = Desk::new();
+    let file = desk.write("broken.meta", &SMALL.replace("loss = half_squared", "loss = half_sqared").replace("@ truth", "@ trut"));
+    for command in ["check", "plan", "run"] {
+        let output = desk.run(&[command, file.to_str().unwrap()]);
+        assert_eq!(code(&output), 1, "{command}");
+        let text = stderr(&output);
+        assert!(text.contains("half_squared") && text.contains("`truth`") && text.contains("2 errors"), "{command}: {text}");
+    }
+    assert!(!desk.path("ledger").exists(), "nothing was written");
+    let report = desk.json(&["check", file.to_str().unwrap(), "--json"]);
+    assert_eq!(report["ok"], false);
+    assert_eq!(report["diagnostics"].as_array().map(Vec::len), Some(2));
+}
+
+#[test]
+fn overrides_are_checked_like_the_file() {
+    let desk = Desk::new();
+    let file = desk.write("small.meta", SMALL);
+    let output = desk.run(&["run", file.to_str().unwrap(), "--set", "train.stepz=3"]);
+    assert_eq!(code(&output), 1);
+    assert!(stderr(&output).contains("did you mean `steps`?"), "{}", stderr(&output));
+    assert_eq!(code(&desk.run(&["run", file.to_str().unwrap(), "--set", "nonsense"])), 2);
+}
+
+#[test]
+fn files_devices_and_hashes_that_are_not_there() {
+    let desk = Desk::new();
+    let file = desk.write("small.meta", SMALL);
+    let output = desk.run(&["run", "absent.meta"]);
+    assert_eq!(code(&output), 4);
+    assert!(stderr(&output).contains("absent.meta"));
+    let output = desk.run(&["run", file.to_str().unwrap(), "--device", "cuda"]);
+    if !cfg!(feature = "cuda") {
+        assert_eq!(code(&output), 4);
+        assert!(stderr(&output).contains("--features cuda") && stderr(&output).contains("--device dfdx"), "{}", stderr(&output));
+    }
+    desk.json(&["run", file.to_str().unwrap(), "--json"]);
+    for hash in ["000000", "abc", "not-a-hash"] {
+        let output = desk.run(&["replay", hash]);
+        assert_eq!(code(&output), 4, "{hash}");
+        assert!(stderr(&output).starts_with("error: "), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn a_damaged_object_is_found_and_the_run_is_named() {
+    let desk = Desk::new();
+    let file = desk.write("small.meta", SMALL);
+    let report = desk.json(&["run", file.to_str().unwrap(), "--json"]);
+    let result = report["result"].as_str().unwrap();
+    let object = desk.path("ledger").join("objects").join(&result[..2]).join(&result[2..]);
+    let mut bytes = std::fs::read(&object).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&object, bytes).unwrap();
+    let output = desk.run(&["verify"]);
+    assert_ne!(code(&output), 0);
+    assert!(stdout(&output).contains(&report["run"].as_str().unwrap()[..12]), "{}", stdout(&output));
+    assert_eq!(code(&desk.run(&["replay", &report["run"].as_str().unwrap()[..12]])), 4);
+}
+
+#[test]
+fn data_is_replayed_from_the_ledger() {
+    let desk = Desk::new();
+    std::fs::create_dir(desk.path("data")).unwrap();
+    let from = Path::new(ROOT).join("experiments/data/digits.csv.gz");
+    std::fs::copy(from, desk.path("data/digits.csv.gz")).unwrap();
+    let text = std::fs::read_to_string(experiment("fedrep_digits.meta")).unwrap();
+    let file = desk.write("fed.meta", &text);
+    let quick = ["--set", "train.steps=1", "--set", "train.tasks.batch=2", "--json"];
+    let report = desk.json(&[&["run", file.to_str().unwrap()], &quick[..]].concat());
+    std::fs::remove_file(desk.path("data/digits.csv.gz")).unwrap();
+    assert_eq!(desk.json(&["replay", report["run"].as_str().unwrap(), "--json"])["verdict"], "identical");
+    let output = desk.run(&["check", file.to_str().unwrap()]);
+    assert_eq!(code(&output), 1);
+    assert!(stderr(&output).contains("E0601"), "{}", stderr(&output));
+}
+
+#[test]
+fn show_tells_the_whole_run() {
+    let desk = Desk::new();
+    let file = desk.write("small.meta", SMALL);
+    let report = desk.json(&["run", file.to_str().unwrap(), "--json"]);
+    let run = &report["run"].as_str().unwrap()[..10];
+    let text = stdout(&desk.run(&["show", run, "--series"]));
+    for wanted in ["experiment small", "holds  median(main.gap[20]", "main  1     gap      15", "replay it with"] {
+        assert!(text.contains(wanted), "`{wanted}` in\n{text}");
+    }
+    let shown = desk.json(&["show", run, "--json"]);
+    assert_eq!(shown["cells"][1]["series"]["gap"]["steps"], serde_json::json!([0, 5, 10, 15, 20]));
+    assert!(stdout(&desk.run(&["show", run, "--plan"])).contains("experiment"));
+}
+
+#[test]
+fn help_teaches() {
+    let desk = Desk::new();
+    for command in ["check", "plan", "run", "replay", "log", "show", "verify"] {
+        let output = desk.run(&[command, "--help"]);
+        assert_eq!(code(&output), 0);
+        let text = stdout(&output);
+        assert!(text.contains("--json") && text.len() > 200, "{command}: {text}");
+    }
+    assert!(stdout(&desk.run(&["--help"])).contains("Exit codes"));
+    assert_eq!(code(&desk.run(&["run"])), 2);
+}
+
+#[test]
+fn plans_and_programs_of_the_shipped_experiments() {
+    let desk = Desk::new();
+    for name in ["maml_anil", "maml_sine", "tr_maml", "fedrep_digits"] {
+        let output = desk.run(&["plan", &experiment(&format!("{name}.meta")), "--programs"]);
+        assert_eq!(code(&output), 0, "{}", stderr(&output));
+        insta::assert_snapshot!(format!("plan_{name}"), stdout(&output));
+    }
+}
