@@ -45,7 +45,7 @@ pub fn compile(file: &File, set: &[Field], sink: &mut Sink) -> Option<Compiled> 
     }
     duplicates(&file.items, sink);
     let mut base = file.items.clone();
-    overrides::apply_all(&mut base, set, sink);
+    overrides::apply_latest(&mut base, set, sink);
     let at = file.name.as_ref().map_or(start, |n| n.span);
     let arms = Arms::declared(file, start).check(&base, at, sink);
     let constants = Constants::collect(&base, &mut Sink::new());

@@ -39,6 +39,7 @@ fn check_size(arm: &Arm, part: &Part, span: Span, sink: &mut Sink) {
         Objective::Risk => 1,
         Objective::Sample { support, query, .. } => (*support).max(*query).max(1),
     };
+    let examples = part.adapt.iter().filter_map(|block| block.batch).fold(examples, u64::max);
     let variable = |name: &str| {
         family.example.function.outputs.iter().any(|p| p.name == name) || family.source.is_some() && name == "x"
     };

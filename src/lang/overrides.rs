@@ -8,7 +8,7 @@ use crate::catalog::{self, Kind};
 use crate::diag::{Diagnostic, Sink};
 use crate::syntax::ast::{Arg, Expr, ExprKind, Field, Item, ItemKind, Name};
 
-/// Applies the overrides of one arm, or of the command line, in order.
+/// Applies the overrides of one arm, in order; each path once.
 pub(super) fn apply_all(items: &mut [Item], fields: &[Field], sink: &mut Sink) {
     for (i, field) in fields.iter().enumerate() {
         let earlier = fields[..i].iter().find(|f| text(&f.path) == text(&field.path));
@@ -19,6 +19,15 @@ pub(super) fn apply_all(items: &mut [Item], fields: &[Field], sink: &mut Sink) {
             );
         }
         apply(items, field, sink);
+    }
+}
+
+/// Applies the overrides of the command line, of which a later one replaces an earlier one of the same path.
+pub(super) fn apply_latest(items: &mut [Item], fields: &[Field], sink: &mut Sink) {
+    for (i, field) in fields.iter().enumerate() {
+        if !fields[i + 1..].iter().any(|later| text(&later.path) == text(&field.path)) {
+            apply(items, field, sink);
+        }
     }
 }
 
