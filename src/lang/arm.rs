@@ -102,14 +102,18 @@ pub(super) fn arm(name: &str, items: &[Item], at: Span, sink: &mut Sink) -> Opti
 
     let train = train?;
     let used = |name: &str| measures.iter().any(|m| matches!(&m.what, What::Evaluation { name: n, .. } if n == name));
-    let in_use: Vec<&CheckedEvaluation> = evaluations.iter().filter(|e| used(&e.name)).collect();
+    // Evaluations, families and data sets are found by name, so the order of the text is no part of the plan.
+    let mut in_use: Vec<&CheckedEvaluation> = evaluations.iter().filter(|e| used(&e.name)).collect();
+    in_use.sort_by(|a, b| a.name.cmp(&b.name));
     let evaluations: Vec<Evaluation> = in_use.iter().filter_map(|e| e.plan.clone()).collect();
     let runs =
         |family: &str| train.plan.tasks.family() == family || evaluations.iter().any(|e| e.tasks.family() == family);
-    let families: Vec<_> = checked.families.into_iter().map(|f| f.plan).filter(|f| runs(&f.name)).collect();
+    let mut families: Vec<_> = checked.families.into_iter().map(|f| f.plan).filter(|f| runs(&f.name)).collect();
+    families.sort_by(|a, b| a.name.cmp(&b.name));
     let reads = |name: &str| families.iter().any(|f| f.source.as_ref().is_some_and(|s| s.data == name));
     let data = data.into_iter().filter(|(n, _)| reads(n));
-    let data = data.filter_map(|(name, csv)| Some(DataSource { name, csv: csv? })).collect();
+    let mut data: Vec<_> = data.filter_map(|(name, csv)| Some(DataSource { name, csv: csv? })).collect();
+    data.sort_by(|a, b| a.name.cmp(&b.name));
     let files = files.into_iter().filter(|f| reads(&f.name)).collect();
     let arm = Arm {
         name: name.to_owned(),

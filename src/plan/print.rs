@@ -61,6 +61,9 @@ fn write_arm(out: &mut String, arm: &Arm) -> fmt::Result {
     for e in &arm.evaluations {
         writeln!(out, "  evaluate {}", e.name)?;
         writeln!(out, "    tasks: {}, the same at every measurement", Tasks(&e.tasks))?;
+        if arm.family(e.tasks.family()).is_some_and(|f| f.source.is_some()) {
+            writeln!(out, "    measured on: the examples held out")?;
+        }
         if e.episodes > 1 {
             writeln!(out, "    episodes: the mean of {} visits to each task", e.episodes)?;
         }
@@ -255,8 +258,14 @@ impl Display for Tasks<'_> {
             TaskSource::Fresh { family, count } => write!(f, "{count} fresh draws of {family}"),
             TaskSource::Pool { family, strata, batch, replace } => {
                 let total: u64 = strata.iter().map(|s| s.count).sum();
-                let parts: Vec<String> = strata.iter().map(|s| format!("{} {}", s.count, s.name)).collect();
-                write!(f, "{batch} of {total} tasks of {family} ({})", parts.join(", "))?;
+                match (*batch == total && !replace, strata.as_slice()) {
+                    (true, [_]) => write!(f, "all {total} tasks of {family}")?,
+                    (_, [_]) => write!(f, "{batch} of {total} tasks of {family}")?,
+                    _ => {
+                        let parts: Vec<String> = strata.iter().map(|s| format!("{} {}", s.count, s.name)).collect();
+                        write!(f, "{batch} of {total} tasks of {family} ({})", parts.join(", "))?;
+                    }
+                }
                 if *replace { write!(f, ", with replacement") } else { Ok(()) }
             }
         }

@@ -1,0 +1,15 @@
+//! The programs that a plan is lowered to, and the training around them, against closed formulas: the files in
+//! `tests/reference`, which share no code with this project, and identities derived in the tests themselves.
+
+#[path = "../common/compile.rs"]
+mod compile;
+#[path = "../common/run.rs"]
+mod run;
+
+mod closed_form;
+mod derivatives;
+mod federated;
+mod harness;
+mod meta;
+mod solvers;
+mod worst;

@@ -1,0 +1,147 @@
+//! What the draws of a task depend on, seen from outside through models simple enough to read the draws off.
+
+use metadsl::exec::reference::Reference;
+use metadsl::ir::Precision;
+use metadsl::train::{Cell, DataSets};
+
+use crate::compile::compile;
+use crate::run::run;
+
+fn cell(text: &str, overrides: &[&str]) -> Cell {
+    let plan = compile(text, overrides);
+    run(&Reference::new(Precision::F64), &plan.arms[0], 11, &DataSets::new())
+}
+
+fn weight(cell: &Cell, name: &str) -> Vec<f64> {
+    cell.weights.iter().find(|(n, _)| n == name).expect("a parameter").1.data().to_vec()
+}
+
+fn series<'c>(cell: &'c Cell, name: &str) -> &'c [f64] {
+    &cell.series.iter().find(|s| s.measure == name).expect("a measure").values
+}
+
+fn assert_near(found: f64, wanted: f64, what: &str) {
+    assert!((found - wanted).abs() <= 1e-12 * wanted.abs().max(1.0), "{what}: {found}, not {wanted}");
+}
+
+/// The gradient of the risk is the task's one draw, so `theta` is minus the sum of the draws so far.
+const SLOPES: &str = "
+edition 2026
+experiment slopes
+tasks slopes {
+  stratum mild(3)  { a: [] ~ normal }
+  stratum steep(1) { a: [] ~ uniform(100, 101) }
+  risk = theta * a
+}
+model point(x: []) -> [] {
+  param theta: [] = 0
+  x * theta
+}
+train {
+  tasks  = fresh(slopes, 1)
+  loss   = risk
+  adapt  = none
+  outer  = mean
+  update = sgd(rate: 1)
+  steps  = 24
+  precision = f64
+}
+measure theta = theta every 1
+";
+
+#[test]
+fn a_fresh_task_is_what_its_number_says() {
+    // Task `step * count + i` has the same stratum and the same variables however many tasks make a step. (Its
+    // episode and examples are drawn once more for every step, so they are those of the number and the step.)
+    let one = cell(SLOPES, &[]);
+    let sums = series(&one, "theta");
+    for count in [2, 3, 8] {
+        let (tasks, rate, steps) = (
+            format!("train.tasks = fresh(slopes, {count})"),
+            format!("train.update.rate = {count}"),
+            format!("train.steps = {}", 24 / count),
+        );
+        let many = cell(SLOPES, &[&tasks, &rate, &steps]);
+        for (step, &theta) in series(&many, "theta").iter().enumerate() {
+            assert_near(theta, sums[step * count], &format!("{count} tasks a step, after {step} steps"));
+        }
+    }
+    // The draws are draws: all different, of both kinds.
+    let mut draws: Vec<f64> = sums.windows(2).map(|w| w[0] - w[1]).collect();
+    let steep = draws.iter().filter(|a| **a > 99.0).count();
+    assert!((1..24).contains(&steep), "{steep} of 24 tasks are steep");
+    draws.sort_by(f64::total_cmp);
+    assert!(draws.windows(2).all(|w| w[1] - w[0] > 1e-9), "{draws:?}");
+}
+
+/// A task adapts `w` on its support examples; `s` moves by the query.
+const LINES: &str = "
+edition 2026
+experiment lines
+tasks lines {
+  slope: [] ~ normal
+  example {
+    x: [] ~ normal
+    y: [] = slope * x
+  }
+}
+model line(x: []) -> [] {
+  param s: [] = 1
+  param w: [] = 0
+  s * x + w
+}
+train {
+  tasks  = pool(lines, size: 3)
+  split  = { support: 4, query: 3 }
+  loss   = squared
+  adapt  = gradient(w, rate: 0.1, steps: 2)
+  outer  = mean
+  update = sgd(rate: 0.1)
+  steps  = 1
+  precision = f64
+}
+evaluate tested { tasks = fresh(lines, 3); split = { support: 4, query: 3 }; adapt = none }
+measure mean = mean(squared) on tested every 1
+measure worst = worst(squared) on tested every 1
+";
+
+#[test]
+fn support_draws_do_not_depend_on_the_query() {
+    // A kept parameter is what one step of adaptation made of it.
+    let kept = ["train.keep = w", "evaluate.tested.tasks = pool(lines, size: 3)"];
+    let longer = [&kept[..], &["train.split = { support: 4, query: 30 }"]].concat();
+    let (few, many) = (cell(LINES, &kept), cell(LINES, &longer));
+    assert_eq!(weight(&few, "w"), weight(&many, "w"));
+    assert_ne!(weight(&few, "s"), weight(&many, "s"));
+}
+
+#[test]
+fn query_draws_do_not_depend_on_the_support() {
+    let more = "evaluate.tested.split = { support: 40, query: 3 }";
+    let (few, many) = (cell(LINES, &[]), cell(LINES, &[more]));
+    assert_eq!(series(&few, "mean"), series(&many, "mean"));
+}
+
+#[test]
+fn the_tasks_of_an_evaluation_do_not_depend_on_how_many_follow() {
+    let at_start = |count: usize| {
+        let cell = cell(LINES, &[&format!("evaluate.tested.tasks = fresh(lines, {count})")]);
+        (series(&cell, "mean")[0] * count as f64, series(&cell, "worst")[0])
+    };
+    let (mut before, mut most) = (0.0, 0.0);
+    for count in 1..=4 {
+        let (sum, worst) = at_start(count);
+        // The newcomer's loss is what the sum grew by; all others lost what they lost before.
+        most = f64::max(most, sum - before);
+        assert_near(worst, most, &format!("the worst of {count}"));
+        before = sum;
+    }
+}
+
+#[test]
+fn the_pool_is_the_same_for_training_and_evaluation_however_it_is_sampled() {
+    let pooled = ["evaluate.tested.tasks = pool(lines, size: 3)", "train.steps = 0"];
+    let whole = cell(LINES, &pooled);
+    let sampled = cell(LINES, &[&pooled[..], &["train.tasks = pool(lines, size: 3, batch: 2)"]].concat());
+    assert_eq!(series(&whole, "mean"), series(&sampled, "mean"));
+}

@@ -1,0 +1,84 @@
+//! The shipped experiments, cut down to seconds.
+
+use std::path::Path;
+use std::sync::LazyLock;
+
+use metadsl::data::{CsvOptions, DataSet, Header, read_csv};
+use metadsl::exec::reference::Reference;
+use metadsl::plan::{Arm, Plan};
+use metadsl::train::{Cell, DataSets};
+
+use crate::compile::compile;
+use crate::run::run;
+use crate::shipped;
+
+/// The text of an experiment without its claims, which speak of steps that are not reached here.
+pub fn text(name: &str) -> String {
+    let lines: Vec<String> =
+        shipped::text(name).lines().filter(|l| !l.starts_with("expect")).map(str::to_owned).collect();
+    lines.join("\n") + "\n"
+}
+
+/// What makes an experiment small.
+pub fn overrides(name: &str) -> Vec<&'static str> {
+    match name {
+        "maml_anil" => vec!["train.steps = 4"],
+        "maml_sine" => vec![
+            "h = 8",
+            "train.steps = 3",
+            "train.tasks = fresh(sine, 5)",
+            "evaluate.before.tasks = fresh(sine, 6)",
+            "evaluate.one_step.tasks = fresh(sine, 6)",
+            "evaluate.before.split = { support: 10, query: 12 }",
+            "evaluate.one_step.split = { support: 10, query: 12 }",
+        ],
+        "fedrep_digits" => vec![
+            "hidden = 8",
+            "train.steps = 2",
+            "tasks.clients.partition = shards(clients: 8, classes: 2)",
+            "train.tasks = pool(clients, batch: 3)",
+        ],
+        "tr_maml" => vec![
+            "h = 8",
+            "train.steps = 3",
+            "evaluate.test.tasks = pool(sine, strata: [hard])",
+            "evaluate.test.split = { support: 5, query: 10 }",
+        ],
+        other => panic!("`{other}` is not shipped"),
+    }
+}
+
+/// The plan of a short experiment under further overrides.
+pub fn plan(name: &str, more: &[&str]) -> Plan {
+    compile(&text(name), &[&overrides(name), more].concat())
+}
+
+/// The arm of that name.
+pub fn arm<'p>(plan: &'p Plan, name: &str) -> &'p Arm {
+    plan.arms.iter().find(|a| a.name == name).unwrap_or_else(|| panic!("no arm `{name}`"))
+}
+
+/// Its cell on the reference executor.
+pub fn cell(plan: &Plan, name: &str, seed: u64) -> Cell {
+    let arm = arm(plan, name);
+    run(&Reference::new(arm.train.precision), arm, seed, &DATA)
+}
+
+/// The first of the shipped digits.
+pub static DATA: LazyLock<DataSets> = LazyLock::new(|| {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments/data/digits.csv.gz");
+    let bytes = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let options = CsvOptions { features: 0..64, label: 64, scale: 1.0 / 16.0, header: Header::Auto };
+    let all = read_csv(&bytes, &options).unwrap_or_else(|e| panic!("{e}"));
+    let rows: Vec<usize> = (0..240).collect();
+    let labels = rows.iter().map(|&i| all.labels[i]).collect();
+    let few = DataSet { features: all.features.rows(&rows), labels, classes: all.classes };
+    DataSets::from([("digits".to_owned(), few)])
+});
+
+/// The bits of everything that a cell measured and learned; its name is no part of them.
+pub fn bits(cell: &Cell) -> Vec<(String, Vec<u64>)> {
+    let series = cell.series.iter().map(|s| (s.measure.clone(), s.values.iter().map(|v| v.to_bits()).collect()));
+    let weights = cell.weights.iter().map(|(n, t)| (n.clone(), t.data().iter().map(|x| x.to_bits()).collect()));
+    series.chain(weights).collect()
+}
