@@ -96,12 +96,8 @@ fn check_tasks(tasks: &TaskSource, trained: Option<&Train>, checked: &Checked, f
         );
     }
     let Some(trained) = trained.filter(|t| !t.keep.is_empty()) else { return };
-    let pool = |source: &TaskSource| match source {
-        TaskSource::Pool { family, strata, .. } => Some((family.clone(), strata.clone())),
-        TaskSource::Fresh { .. } => None,
-    };
     // A `keep` on fresh tasks is a mistake of its own.
-    if pool(&trained.tasks).is_some() && pool(tasks) != pool(&trained.tasks) {
+    if trained.tasks.pool().is_some() && tasks.pool() != trained.tasks.pool() {
         sink.push(
             Diagnostic::error("E0536", at, format!("these tasks have no {} of their own", trained.keep.join(", ")))
                 .help("parameters named in `keep` belong to the tasks of training; evaluate the same pool")

@@ -373,6 +373,14 @@ impl TaskSource {
         }
     }
 
+    /// The family and strata of a fixed set of tasks; what a step samples from it is no part of them.
+    pub fn pool(&self) -> Option<(&str, &[PoolStratum])> {
+        match self {
+            TaskSource::Fresh { .. } => None,
+            TaskSource::Pool { family, strata, .. } => Some((family, strata)),
+        }
+    }
+
     /// How many tasks there are, where that is a fixed number.
     pub fn pool_size(&self) -> Option<usize> {
         match self {
