@@ -74,7 +74,7 @@ fn a_fresh_task_is_what_its_number_says() {
     assert!(draws.windows(2).all(|w| w[1] - w[0] > 1e-9), "{draws:?}");
 }
 
-/// `w` belongs to the task and sees the support examples alone; `s` sees the query.
+/// A task adapts `w` on its support examples; `s` moves by the query.
 const LINES: &str = "
 edition 2026
 experiment lines
@@ -95,7 +95,6 @@ train {
   split  = { support: 4, query: 3 }
   loss   = squared
   adapt  = gradient(w, rate: 0.1, steps: 2)
-  keep   = w
   outer  = mean
   update = sgd(rate: 0.1)
   steps  = 1
@@ -108,7 +107,10 @@ measure worst = worst(squared) on tested every 1
 
 #[test]
 fn support_draws_do_not_depend_on_the_query() {
-    let (few, many) = (cell(LINES, &[]), cell(LINES, &["train.split = { support: 4, query: 30 }"]));
+    // A kept parameter is what one step of adaptation made of it.
+    let kept = ["train.keep = w", "evaluate.tested.tasks = pool(lines, size: 3)"];
+    let longer = [&kept[..], &["train.split = { support: 4, query: 30 }"]].concat();
+    let (few, many) = (cell(LINES, &kept), cell(LINES, &longer));
     assert_eq!(weight(&few, "w"), weight(&many, "w"));
     assert_ne!(weight(&few, "s"), weight(&many, "s"));
 }
