@@ -82,6 +82,10 @@ pub enum Ty {
     Text,
     /// A tensor expression.
     Tensor,
+    /// A metric of examples.
+    Metric,
+    /// A measurement, in a claim.
+    Measurement,
 }
 
 impl Ty {
@@ -97,16 +101,16 @@ impl Ty {
     /// The words a person reads.
     pub fn describe(&self) -> String {
         match *self {
-            Ty::Real { above, closed, most } => {
-                let low = match (above.is_finite(), closed) {
-                    (false, _) => String::new(),
-                    (true, true) => format!(" >= {above}"),
-                    (true, false) => format!(" > {above}"),
-                };
-                let high = if most.is_finite() { format!(" and <= {most}") } else { String::new() };
-                format!("a real number{low}{high}")
-            }
-            Ty::Count(least) => format!("a whole number >= {least}"),
+            Ty::Real { above, closed, most } => match (above.is_finite(), closed, most.is_finite()) {
+                (false, _, false) => "a real number".into(),
+                (false, _, true) => format!("a real number of at most {}", number(most)),
+                (true, true, true) => format!("a real number from {} to {}", number(above), number(most)),
+                (true, true, false) => format!("a real number of at least {}", number(above)),
+                (true, false, true) => format!("a real number above {}, at most {}", number(above), number(most)),
+                (true, false, false) => format!("a real number above {}", number(above)),
+            },
+            Ty::Count(0) => "a whole number".into(),
+            Ty::Count(least) => format!("a whole number of at least {least}"),
             Ty::Word(words) => format!("one of {}", words.join(", ")),
             Ty::Groups => "parameters or groups of the model, such as `w`, `[B, w]` or `all`".into(),
             Ty::Family => "the name of a `tasks` block".into(),
@@ -115,6 +119,8 @@ impl Ty {
             Ty::Bool => "`true` or `false`".into(),
             Ty::Text => "quoted text".into(),
             Ty::Tensor => "a tensor".into(),
+            Ty::Metric => "the name of a metric of examples, such as `squared`".into(),
+            Ty::Measurement => "a measurement, such as `maml.angle[500]`".into(),
         }
     }
 }
@@ -175,12 +181,12 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// The signature: `sgd(on, rate: a real number > 0, momentum = 0, ...)`.
+    /// The signature: `sgd(on, rate, steps?, momentum = 0)`.
     pub fn signature(&self) -> String {
         let params = self.params.iter().map(|p| match p.initial {
             Initial::Required => p.name.to_owned(),
             Initial::Absent => format!("{}?", p.name),
-            Initial::Real(x) => format!("{} = {x}", p.name),
+            Initial::Real(x) => format!("{} = {}", p.name, number(x)),
             Initial::Word(w) => format!("{} = {w}", p.name),
             Initial::Bool(b) => format!("{} = {b}", p.name),
         });
@@ -189,4 +195,9 @@ impl Entry {
             _ => format!("{}({})", self.name, params.collect::<Vec<_>>().join(", ")),
         }
     }
+}
+
+/// A number as a person writes it: `1e-8` and not `0.00000001`.
+fn number(x: f64) -> String {
+    if x != 0.0 && !(1e-3..1e5).contains(&x.abs()) { format!("{x:e}") } else { x.to_string() }
 }

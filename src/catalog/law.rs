@@ -90,7 +90,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         kind: Kind::Law,
         params: &[Param::optional("std", Ty::Tensor, Initial::Real(1.0), "the standard deviation before truncation")],
         doc: "Independent normal entries of mean 0, restricted to two standard deviations around it.",
-        example: "param W: [h] ~ truncated_normal(std: 0.01)",
+        example: "W: [h] ~ truncated_normal(std: 0.01)",
     },
     Entry {
         name: "stiefel",

@@ -78,6 +78,8 @@ variants! {
     }
 }
 
+const OVER_SEEDS: &[Param] = &[Param::required("of", Ty::Measurement, "what is taken under every seed")];
+
 pub(super) const ENTRIES: &[Entry] = &[
     Entry {
         name: "subspace_distance",
@@ -135,21 +137,21 @@ pub(super) const ENTRIES: &[Entry] = &[
     Entry {
         name: "mean",
         kind: Kind::Reduction,
-        params: &[Param::required("of", Ty::Tensor, "a metric of examples")],
+        params: &[Param::required("of", Ty::Metric, "what is taken of every task")],
         doc: "The mean over tasks, each task counting once.",
         example: "measure mse = mean(squared) on test every 1000",
     },
     Entry {
         name: "worst",
         kind: Kind::Reduction,
-        params: &[Param::required("of", Ty::Tensor, "a metric of examples")],
+        params: &[Param::required("of", Ty::Metric, "what is taken of every task")],
         doc: "The worst task: the largest loss, or the smallest accuracy.",
         example: "measure worst = worst(squared) on test every 1000",
     },
     Entry {
         name: "std",
         kind: Kind::Reduction,
-        params: &[Param::required("of", Ty::Tensor, "a metric of examples")],
+        params: &[Param::required("of", Ty::Metric, "what is taken of every task")],
         doc: "The population standard deviation over tasks.",
         example: "measure spread = std(squared) on test every 1000",
     },
@@ -157,7 +159,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         name: "quantile",
         kind: Kind::Reduction,
         params: &[
-            Param::required("of", Ty::Tensor, "a metric of examples"),
+            Param::required("of", Ty::Metric, "what is taken of every task"),
             Param::required("q", Ty::SHARE, "the share of tasks below it"),
         ],
         doc: "The quantile over tasks, by linear interpolation between order statistics.",
@@ -166,28 +168,28 @@ pub(super) const ENTRIES: &[Entry] = &[
     Entry {
         name: "median",
         kind: Kind::SeedReduction,
-        params: &[],
+        params: OVER_SEEDS,
         doc: "The median over seeds.",
         example: "expect median(maml.angle[500]) <= 1e-3",
     },
     Entry {
         name: "mean",
         kind: Kind::SeedReduction,
-        params: &[],
+        params: OVER_SEEDS,
         doc: "The mean over seeds.",
         example: "expect mean(maml.mse[500]) <= 1",
     },
     Entry {
         name: "min",
         kind: Kind::SeedReduction,
-        params: &[],
+        params: OVER_SEEDS,
         doc: "The least over seeds.",
         example: "expect min(erm.angle[500]) >= 0.9",
     },
     Entry {
         name: "max",
         kind: Kind::SeedReduction,
-        params: &[],
+        params: OVER_SEEDS,
         doc: "The most over seeds.",
         example: "expect max(maml.angle[500]) <= 1e-3",
     },

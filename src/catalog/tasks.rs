@@ -44,6 +44,6 @@ pub(super) const ENTRIES: &[Entry] = &[
             ),
         ],
         doc: "A fixed set of tasks, the same at every step: the clients of a data set, the tasks of some strata, or a number of draws.",
-        example: "tasks = pool(clients, batch: 10)",
+        example: "tasks = pool(linear, size: 100, batch: 10)",
     },
 ];

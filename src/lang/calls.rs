@@ -187,7 +187,7 @@ impl Names<'_> {
             (Ty::Bool, ExprKind::Bool(b)) => Some(Some(Value::Bool(*b))),
             (Ty::Text, ExprKind::Text(text)) => Some(Some(Value::Text(text.clone()))),
             (Ty::Range | Ty::Bool | Ty::Text, _) => None,
-            (Ty::Tensor, _) => unreachable!("tensor arguments are written by the caller"),
+            (Ty::Tensor | Ty::Metric | Ty::Measurement, _) => unreachable!("the caller reads these arguments itself"),
         };
         value.unwrap_or_else(|| {
             sink.push(wrong_form(entry, param, expr.span));

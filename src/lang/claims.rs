@@ -212,7 +212,7 @@ impl Claims<'_> {
                 after
             };
             let reason = if step > last {
-                format!("training of `{}` ends at step {last}", arm.name)
+                format!("training ends at step {last}")
             } else {
                 format!("it is measured every {every} steps from 0, and at the last, {last}")
             };

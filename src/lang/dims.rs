@@ -52,6 +52,19 @@ pub(super) fn describe(dims: &[Dim]) -> String {
     if dims.is_empty() { "a scalar, []".to_owned() } else { show(dims) }
 }
 
+/// The type with the sizes of its dims: `[d = 4, k = 2]`.
+pub(super) fn describe_sizes(dims: &[Dim]) -> String {
+    let sized = |dim: &Dim| match &dim.name {
+        Some(name) => format!("{name} = {}", dim.size),
+        None => dim.size.to_string(),
+    };
+    if dims.is_empty() {
+        describe(dims)
+    } else {
+        format!("[{}]", dims.iter().map(sized).collect::<Vec<_>>().join(", "))
+    }
+}
+
 /// The sizes alone.
 pub(super) fn sizes(dims: &[Dim]) -> Vec<usize> {
     dims.iter().map(|d| d.size).collect()
@@ -102,7 +115,7 @@ fn read_dim(expr: &Expr, constants: &Constants, sink: &mut Sink) -> Option<Dim> 
 pub(super) fn check_size(dims: &[Dim], span: Span, sink: &mut Sink) -> bool {
     if dims.len() > MAX_RANK {
         sink.push(
-            Diagnostic::error("E0313", span, format!("a tensor with {} dims", dims.len()))
+            Diagnostic::error("E0313", span, format!("a tensor cannot have {} dims", dims.len()))
                 .label("too many dims")
                 .help(format!("the limit is {MAX_RANK} dims")),
         );

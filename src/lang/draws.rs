@@ -1,7 +1,7 @@
 //! Laws in tensor expressions: a standard draw, and the map of it that belongs to the program.
 
 use super::calls::assign;
-use super::dims::{Dim, describe, places, same, sizes};
+use super::dims::{Dim, describe, describe_sizes, places, same, sizes};
 use super::writer::{Typed, Writer};
 use crate::catalog::{self, Initial, Kind, Law};
 use crate::diag::{Diagnostic, Sink, Span};
@@ -40,7 +40,7 @@ impl Writer<'_> {
                 Diagnostic::error(
                     "E0306",
                     span,
-                    format!("`{}` cannot draw `{name}`, which is {}", law.text, describe(&dims)),
+                    format!("`{}` cannot draw `{name}`, which is {}", law.text, describe_sizes(&dims)),
                 )
                 .help(reason),
             );

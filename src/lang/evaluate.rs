@@ -11,8 +11,6 @@ use crate::diag::{Diagnostic, Sink, Span};
 use crate::plan::{Evaluation, Objective, TaskSource, Train};
 use crate::syntax::ast::Section;
 
-const FIELDS: &[&str] = &["tasks", "split", "loss", "adapt", "episodes"];
-
 /// A checked `evaluate` section.
 pub(super) struct CheckedEvaluation {
     pub name: String,
@@ -33,7 +31,7 @@ pub(super) fn evaluation(
     sink: &mut Sink,
 ) -> Option<CheckedEvaluation> {
     let name = section.name.as_ref()?.text.clone();
-    let fields = Fields::read(section, FIELDS, sink);
+    let fields = Fields::read(section, sink);
     let tasks = fields.required("tasks", "tasks = fresh(linear, 100)", sink);
     let tasks = tasks.and_then(|e| task_source(e, checked, names, sink));
     let adapt = fields.required("adapt", "adapt = none", sink).and_then(|e| adaptation(e, names, sink));

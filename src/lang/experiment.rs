@@ -39,7 +39,7 @@ pub fn compile(file: &File, set: &[Field], sink: &mut Sink) -> Option<Compiled> 
     }
     if file.name.is_none() {
         sink.push(
-            Diagnostic::error("E0542", start, "the experiment has no name")
+            Diagnostic::error("E0542", file.edition.map_or(start, |(_, span)| span), "the experiment has no name")
                 .help("write `experiment my_experiment` after the edition"),
         );
     }

@@ -133,9 +133,17 @@ fn check_fields(tasks: &Tasks, sink: &mut Sink) {
                 "`{}` belongs to tasks made from data: `tasks {} from DATA {{ ... }}`",
                 name.text, tasks.name.text
             )),
-            false => error
-                .suggest(name.span, &name.text, allowed.iter().copied())
-                .help("a variable is declared with its dims: `head: [k] ~ normal`"),
+            false => {
+                let error = error
+                    .suggest(name.span, &name.text, allowed.iter().copied())
+                    .help("a variable is declared with its dims: `head: [k] ~ normal`");
+                match error.fix {
+                    None if field.path.len() == 1 && tasks.from.is_none() => {
+                        error.fix(name.span, format!("{}: []", name.text), "declare a scalar")
+                    }
+                    _ => error,
+                }
+            }
         });
     }
 }
@@ -158,7 +166,8 @@ fn of_clients(tasks: &Tasks, from: &Name, data: &DataSets, names: &Names, sink: 
     let clients = clients(tasks, from, names, sink);
     let Some(csv) = data.get(&from.text) else {
         let error = Diagnostic::error("E0215", from.span, format!("no `data` is called `{}`", from.text));
-        sink.push(names.constants.elsewhere(error, from, data.keys().map(String::as_str)));
+        let error = names.constants.elsewhere(error, from, data.keys().map(String::as_str));
+        sink.push(error.help(format!("declare it: `data {} = csv(\"...\", features: 0..64, label: 64)`", from.text)));
         return None;
     };
     let (partition, hold_out) = clients?;

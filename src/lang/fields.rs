@@ -5,6 +5,12 @@ use super::chosen::single;
 use crate::diag::{Diagnostic, Sink, Span};
 use crate::syntax::ast::{Expr, ExprKind, Field, Section};
 
+/// The fields of `train`.
+const TRAIN: &[&str] = &["tasks", "split", "loss", "adapt", "through", "keep", "outer", "update", "steps", "precision"];
+
+/// The fields of `evaluate`.
+const EVALUATE: &[&str] = &["tasks", "split", "loss", "adapt", "episodes"];
+
 /// The fields of a section, each known and set once.
 pub(super) struct Fields<'a> {
     section: &'a Section,
@@ -14,16 +20,19 @@ pub(super) struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     /// Reads the fields; reports those that are unknown or set twice.
-    pub fn read(section: &'a Section, allowed: &[&str], sink: &mut Sink) -> Fields<'a> {
-        let what = match &section.name {
-            Some(name) => format!("`evaluate {}`", name.text),
-            None => "`train`".to_owned(),
+    pub fn read(section: &'a Section, sink: &mut Sink) -> Fields<'a> {
+        let (what, allowed, (other, others)) = match &section.name {
+            Some(name) => (format!("`evaluate {}`", name.text), EVALUATE, ("train", TRAIN)),
+            None => ("`train`".to_owned(), TRAIN, ("evaluate", EVALUATE)),
         };
         for (i, field) in section.fields.iter().enumerate() {
             let name = &field.path[0];
             if !allowed.contains(&name.text.as_str()) {
                 let error = Diagnostic::error("E0216", name.span, format!("{what} has no field `{}`", name.text));
-                sink.push(error.suggest(name.span, &name.text, allowed.iter().copied()));
+                sink.push(match others.contains(&name.text.as_str()) {
+                    true => error.help(format!("`{}` is a field of `{other}`", name.text)),
+                    false => error.suggest(name.span, &name.text, allowed.iter().copied()),
+                });
             } else if field.path.len() > 1 {
                 sink.push(
                     Diagnostic::error("E0224", field.path_span(), "an argument is overridden in an arm, not here")

@@ -3,7 +3,7 @@
 use super::arm::Checked;
 use super::calls::{Names, assign, entry_wanted, unknown_entry};
 use super::chosen::single;
-use super::dims::{Types, describe, same, show, sizes};
+use super::dims::{Types, describe, describe_sizes, same, sizes};
 use super::evaluate::CheckedEvaluation;
 use super::writer::Writer;
 use crate::catalog::{self, Kind, Metric, Outer, Reduction, StateMetric};
@@ -99,8 +99,10 @@ impl Measures<'_> {
                     _ if output.len() == 1 && target.is_empty() => None,
                     _ => Some("the prediction must be `[classes]` and the target a class number, `[]`".to_owned()),
                 };
-                let dims = |sizes: &[usize]| format!("{sizes:?}");
-                (refused?, format!("the model predicts {}, the target `y` is {}", dims(&output), dims(&target)))
+                let Some(reason) = refused else { return Some(()) };
+                let output = describe(self.checked.model.output.as_ref()?);
+                let target = describe(family.example.get("y")?.as_ref()?);
+                (reason, format!("the model predicts {output}, the target `y` is {target}"))
             }
         };
         sink.push(
@@ -168,7 +170,7 @@ impl Measures<'_> {
         if !fits {
             sink.push(
                 Diagnostic::error("E0317", a.span.to(b.span), "`subspace_distance` cannot compare these column spaces")
-                    .label(format!("{} and {}", show(&left.dims), show(&right.dims)))
+                    .label(format!("{} and {}", describe_sizes(&left.dims), describe_sizes(&right.dims)))
                     .help("it takes `[d, k]` and `[d, l]` with l <= k <= d: the same rows, no more columns than rows, and the second with no more columns than the first"),
             );
             return None;

@@ -2,7 +2,7 @@
 
 use super::constant::Constants;
 use super::dims::{Types, describe, read_dims, same, same_sizes, sizes, slots};
-use super::sampler::{has_dims, sampler};
+use super::sampler::sampler;
 use super::writer::{Typed, Writer};
 use crate::diag::{Diagnostic, Sink};
 use crate::ir::Function;
@@ -22,13 +22,7 @@ pub(super) struct CheckedModel {
 pub(super) fn param_types(model: &Model, constants: &Constants, sink: &mut Sink) -> Types {
     let mut types = Types::new();
     for param in &model.params {
-        let dims = match &param.decl.dims {
-            Some(dims) => read_dims(dims, constants, sink),
-            None => {
-                has_dims(&param.decl, "param ", sink);
-                None
-            }
-        };
+        let dims = param.decl.dims.as_ref().and_then(|dims| read_dims(dims, constants, sink));
         types.insert(param.decl.name.text.clone(), dims);
     }
     types

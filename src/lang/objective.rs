@@ -2,7 +2,7 @@
 
 use super::arm::Checked;
 use super::calls::Names;
-use super::dims::{describe, same, same_sizes, sizes};
+use super::dims::{describe, describe_sizes, same, same_sizes, sizes};
 use super::family::CheckedFamily;
 use super::fields::Fields;
 use crate::catalog::{Kind, Loss};
@@ -144,11 +144,11 @@ fn check_example(
                 }
                 let error = Diagnostic::error(
                     "E0316",
-                    tasks,
-                    format!("the model cannot read the examples of `{name}`: `{input}` has other dims"),
+                    at,
+                    format!("the model cannot read `{input}` of `{name}`: the dims differ"),
                 )
-                .label(format!("here `{input}` is {}", describe(found)))
-                .related(at, format!("the model reads {}", describe(dims)));
+                .label(format!("the model reads {}", describe_sizes(dims)))
+                .related(tasks, format!("here `{input}` is {}", describe_sizes(found)));
                 let equal = same_sizes(found, dims);
                 sink.push(if equal { error.help("the sizes are equal, but dims agree by name") } else { error });
             }
@@ -157,11 +157,11 @@ fn check_example(
                 sink.push(
                     Diagnostic::error(
                         "E0315",
-                        tasks,
+                        at,
                         format!("the model reads `{input}`, which the examples of `{name}` do not have"),
                     )
-                    .related(at, "an input of the model is a variable of the example, by name")
-                    .help(format!("an example of `{name}` has {}", known.join(", "))),
+                    .related(tasks, format!("an example of these tasks has {}", known.join(", ")))
+                    .help("an input of the model is a variable of the example, by name"),
                 );
             }
         }

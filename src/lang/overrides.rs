@@ -42,8 +42,10 @@ fn apply(items: &mut [Item], field: &Field, sink: &mut Sink) {
                 field.path_span(),
                 format!("`{}` names nothing that can be overridden", text(path)),
             );
+            let blocks = ["train", "evaluate", "tasks"];
             let error = match path {
                 [name] => error.suggest(name.span, &name.text, known.iter().map(String::as_str)),
+                [head, ..] if !blocks.contains(&head.text.as_str()) => error.suggest(head.span, &head.text, blocks),
                 [_, name, ..] => error.suggest(name.span, &name.text, known.iter().map(String::as_str)),
                 [] => return,
             };
@@ -110,7 +112,10 @@ fn set(fields: &mut Vec<Field>, rest: &[Name], field: &Field, sink: &mut Sink) {
                     format!("`{}` names no argument of a call", text(&field.path)),
                 )
                 .label(what)
-                .help(format!("override the whole field: `{} = ...`", name.text)),
+                .help(format!(
+                    "override the whole field: `{} = ...`",
+                    text(&field.path[..field.path.len() - keys.len()])
+                )),
             );
         }
     }

@@ -16,10 +16,14 @@ pub(super) fn task_source(expr: &Expr, checked: &Checked, names: &Names, sink: &
     let is_data = family.plan.source.is_some();
     if call.entry.name == "fresh" {
         if is_data {
+            let replacement = match call.args.count("count") {
+                Some(count) => format!("pool({name}, batch: {count})"),
+                None => format!("pool({name})"),
+            };
             sink.push(
                 Diagnostic::error("E0506", expr.span, format!("no new tasks can be drawn from `{name}`"))
                     .label("these are the clients of a data set, which are always the same")
-                    .fix(expr.span, format!("pool({name})"), "take part in turns, or all at once"),
+                    .fix(expr.span, replacement, "let some of them take part in each step"),
             );
             return None;
         }
@@ -29,12 +33,12 @@ pub(super) fn task_source(expr: &Expr, checked: &Checked, names: &Names, sink: &
     let declared = family.plan.strata.iter().map(|s| PoolStratum { name: s.name.clone(), count: s.count });
     let strata: Vec<PoolStratum> = match (call.args.count("size"), has_strata || is_data) {
         (Some(_), true) => {
-            let has = if is_data { "its partition" } else { "its strata" };
+            let what = if is_data { "the partition" } else { "the list of strata" };
             sink.push(
                 Diagnostic::error(
                     "E0527",
                     expr.span,
-                    format!("`size` cannot be set: {has} say how many tasks `{name}` has"),
+                    format!("`size` has no place here: {what} of `{name}` says how many tasks there are"),
                 )
                 .help("leave out `size`; `batch` is the number of tasks that take part in one step"),
             );

@@ -13,9 +13,6 @@ use crate::ir::Precision;
 use crate::plan::{Block, Objective, TaskSource, Train};
 use crate::syntax::ast::{Field, Section};
 
-const FIELDS: &[&str] =
-    &["tasks", "split", "loss", "adapt", "through", "keep", "outer", "update", "steps", "precision"];
-
 const THROUGH: &[(&str, Through)] = &[
     ("exact", Through::Exact),
     ("first_order", Through::FirstOrder),
@@ -39,7 +36,7 @@ pub(super) struct CheckedTrain {
 
 /// Checks the `train` section.
 pub(super) fn train(section: &Section, checked: &Checked, names: &Names, sink: &mut Sink) -> Option<CheckedTrain> {
-    let fields = Fields::read(section, FIELDS, sink);
+    let fields = Fields::read(section, sink);
     let tasks = fields.required("tasks", "tasks = fresh(linear, 10)", sink);
     let tasks = tasks.and_then(|e| task_source(e, checked, names, sink));
     let loss = fields.required("loss", "loss = half_squared", sink).and_then(|e| loss(e, names, sink));

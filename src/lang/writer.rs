@@ -60,7 +60,13 @@ impl<'a> Writer<'a> {
 
     fn declared_value(&mut self, decl: &Decl, sink: &mut Sink) -> Option<Typed> {
         let dims = match &decl.dims {
-            Some(dims) => Some(read_dims(dims, self.constants, sink)?),
+            Some(dims) => match read_dims(dims, self.constants, sink) {
+                Some(dims) => Some(dims),
+                None => {
+                    self.check_names(&decl.value, sink);
+                    return None;
+                }
+            },
             None => None,
         };
         let drawn_before = self.draws.len();
@@ -105,6 +111,33 @@ impl<'a> Writer<'a> {
         Some(Typed { node: value.node, dims: dims.to_vec() })
     }
 
+    /// Reports the unknown names of an expression whose type cannot be known.
+    fn check_names(&self, expr: &Expr, sink: &mut Sink) {
+        match &expr.kind {
+            ExprKind::Path(path) => {
+                if let [name] = path.as_slice()
+                    && !self.is_value(&name.text)
+                    && !self.constants.defines(&name.text)
+                    && Law::find(&name.text).is_none()
+                {
+                    sink.push(self.unknown(name));
+                }
+            }
+            ExprKind::Neg(x) => self.check_names(x, sink),
+            ExprKind::Binary(_, a, b) => {
+                self.check_names(a, sink);
+                self.check_names(b, sink);
+            }
+            ExprKind::Call { callee, args } => {
+                if Law::find(&callee.text).is_none() && TensorFunction::find(&callee.text).is_none() {
+                    sink.push(no_function(callee));
+                }
+                args.iter().for_each(|arg| self.check_names(&arg.value, sink));
+            }
+            _ => {}
+        }
+    }
+
     /// The sampler whose outputs are all declared values, in order.
     pub fn into_sampler(self, name: &str) -> Sampler {
         let outputs = self.local.into_iter().filter_map(|(name, value)| Some((name, value?.node))).collect();
@@ -146,11 +179,10 @@ impl<'a> Writer<'a> {
             }
             ExprKind::Call { callee, args } => self.call(callee, args, expr.span, sink),
             ExprKind::Number(_) | ExprKind::Error => None,
-            ExprKind::Index(base, _) => {
+            ExprKind::Index(..) => {
                 sink.push(
                     Diagnostic::error("E0305", expr.span, "a tensor cannot be indexed")
-                        .related(base.span, "a tensor is used as a whole")
-                        .help("steps are chosen with `[ ]` in claims alone: `expect median(maml.angle[500]) <= 1e-3`"),
+                        .help("tensors are used as a whole; `[ ]` chooses the step of a measurement, in claims alone"),
                 );
                 None
             }
@@ -228,7 +260,7 @@ impl<'a> Writer<'a> {
         }
         let values = self.local.keys().chain(self.known.keys());
         let numbers = constants.numbers.keys().chain(constants.dims.keys());
-        let laws = catalog::of_kind(Kind::Law).map(|e| e.name).filter(|_| self.declared.is_some());
+        let laws = catalog::of_kind(Kind::Law).map(|e| e.name).filter(|_| self.no_draws.is_none());
         constants.elsewhere(error, name, values.chain(numbers).map(String::as_str).chain(laws))
     }
 
