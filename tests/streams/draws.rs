@@ -2,6 +2,7 @@
 
 use metadsl::exec::reference::Reference;
 use metadsl::ir::Precision;
+use metadsl::plan::{PoolStratum, TaskSource};
 use metadsl::train::{Cell, DataSets};
 
 use crate::compile::compile;
@@ -144,4 +145,23 @@ fn the_pool_is_the_same_for_training_and_evaluation_however_it_is_sampled() {
     let whole = cell(LINES, &pooled);
     let sampled = cell(LINES, &[&pooled[..], &["train.tasks = pool(lines, size: 3, batch: 2)"]].concat());
     assert_eq!(series(&whole, "mean"), series(&sampled, "mean"));
+}
+
+#[test]
+fn what_tasks_keep_is_measured_on_those_tasks_alone() {
+    // The checker refuses such a text; a stored plan is checked once more, since places in another pool mean other tasks.
+    let plan = compile(LINES, &["train.keep = w", "evaluate.tested.tasks = pool(lines, size: 3)"]);
+    assert_eq!(plan.verify(), Ok(()));
+    let family = || "lines".to_owned();
+    let strata = vec![PoolStratum { name: "all".into(), count: 5 }];
+    for tasks in [
+        TaskSource::Fresh { family: family(), count: 3 },
+        TaskSource::Pool { family: family(), strata, batch: 5, replace: false },
+    ] {
+        let mut forged = plan.clone();
+        forged.arms[0].evaluations[0].tasks = tasks;
+        assert!(forged.verify().is_err());
+        forged.arms[0].train.keep.clear();
+        assert_eq!(forged.verify(), Ok(()));
+    }
 }
