@@ -2,6 +2,7 @@
 
 use metadsl::exec::reference::Reference;
 use metadsl::ir::Precision;
+use metadsl::plan::{PoolStratum, TaskSource};
 use metadsl::train::{Cell, DataSets};
 
 use crate::compile::compile;
@@ -144,4 +145,94 @@ fn the_pool_is_the_same_for_training_and_evaluation_however_it_is_sampled() {
     let whole = cell(LINES, &pooled);
     let sampled = cell(LINES, &[&pooled[..], &["train.tasks = pool(lines, size: 3, batch: 2)"]].concat());
     assert_eq!(series(&whole, "mean"), series(&sampled, "mean"));
+}
+
+/// A step of rate 1 moves `w` to the mean target of the query examples, and least squares to that of the support.
+const NOISE: &str = "
+edition 2026
+experiment noise
+tasks noise {
+  example {
+    x: [] ~ normal
+    y: [] ~ normal
+  }
+}
+model constant(x: []) -> [] {
+  param w: [] = 0
+  w + 0 * x
+}
+train {
+  tasks  = pool(noise, size: 1)
+  split  = { support: 1, query: 1 }
+  loss   = half_squared
+  adapt  = none
+  outer  = mean
+  update = sgd(rate: 1)
+  steps  = 4
+  precision = f64
+}
+evaluate tested { tasks = pool(noise, size: 1); split = { support: 1, query: 1 }; adapt = least_squares(w); episodes = 1 }
+measure w = w every 1
+measure gap = mean(squared) on tested every 1
+";
+
+fn assert_all_differ(values: &[f64]) {
+    for (i, a) in values.iter().enumerate() {
+        assert!(values[..i].iter().all(|b| (a - b).abs() > 1e-9), "{values:?}");
+    }
+}
+
+#[test]
+fn examples_are_drawn_anew_for_every_part_step_and_repeat() {
+    let base = cell(NOISE, &[]);
+    // The loss after fitting the support is what tells the query from it.
+    assert!(series(&base, "gap")[0] > 1e-6, "support and query are the same examples");
+    let steps = &series(&base, "w")[1..];
+    let first = steps[0];
+    assert_all_differ(steps);
+    // A task that stands twice in a step brings the examples that it would bring alone, and further ones.
+    let twice = cell(NOISE, &["train.tasks = pool(noise, size: 1, batch: 2, replace: true)"]);
+    let second = 2.0 * series(&twice, "w")[1] - first;
+    assert_all_differ(&[first, second, steps[1], steps[2]]);
+    // Every episode of an evaluation is another visit.
+    let gap = |episodes: u64| {
+        let overrides = [format!("evaluate.tested.episodes = {episodes}")];
+        episodes as f64 * series(&cell(NOISE, &[&overrides[0]]), "gap")[0]
+    };
+    assert_all_differ(&[gap(1), gap(2) - gap(1), gap(3) - gap(2)]);
+}
+
+#[test]
+fn fresh_tasks_belong_to_who_draws_them_and_pools_to_all() {
+    let probe = |tasks: &str| {
+        let evaluation =
+            format!("evaluate probe {{ tasks = {tasks}; adapt = none }}\nmeasure risk = mean(risk) on probe every 1\n");
+        let cell = cell(&[SLOPES, &evaluation].concat(), &[&format!("train.tasks = {tasks}"), "train.steps = 1"]);
+        // After one step `theta` is minus the mean draw of training, and the risk that times the mean draw probed.
+        let theta = series(&cell, "theta")[1];
+        (-theta, series(&cell, "risk")[1] / theta)
+    };
+    let (trained, probed) = probe("fresh(slopes, 2)");
+    assert_all_differ(&[trained, probed]);
+    let (trained, probed) = probe("pool(slopes)");
+    assert_near(probed, trained, "the mean draw of the pool");
+}
+
+#[test]
+fn what_tasks_keep_is_measured_on_those_tasks_alone() {
+    // The checker refuses such a text; a stored plan is checked once more, since places in another pool mean other tasks.
+    let plan = compile(LINES, &["train.keep = w", "evaluate.tested.tasks = pool(lines, size: 3)"]);
+    assert_eq!(plan.verify(), Ok(()));
+    let family = || "lines".to_owned();
+    let strata = vec![PoolStratum { name: "all".into(), count: 5 }];
+    for tasks in [
+        TaskSource::Fresh { family: family(), count: 3 },
+        TaskSource::Pool { family: family(), strata, batch: 5, replace: false },
+    ] {
+        let mut forged = plan.clone();
+        forged.arms[0].evaluations[0].tasks = tasks;
+        assert!(forged.verify().is_err());
+        forged.arms[0].train.keep.clear();
+        assert_eq!(forged.verify(), Ok(()));
+    }
 }

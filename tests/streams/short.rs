@@ -48,9 +48,12 @@ pub fn overrides(name: &str) -> Vec<&'static str> {
     }
 }
 
-/// The plan of a short experiment under further overrides.
+/// The plan of a short experiment under further overrides, which come before those that make it short.
 pub fn plan(name: &str, more: &[&str]) -> Plan {
-    compile(&text(name), &[&overrides(name), more].concat())
+    let path = |o: &str| o.split(" =").next().map(str::to_owned);
+    let mut all = more.to_vec();
+    all.extend(overrides(name).into_iter().filter(|o| !more.iter().any(|m| path(m) == path(o))));
+    compile(&text(name), &all)
 }
 
 /// The arm of that name.
