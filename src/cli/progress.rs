@@ -1,9 +1,10 @@
 //! Progress on a terminal; silence in a pipe.
 
+use std::fmt::Write;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
 use super::table::number;
 use crate::plan::Plan;
@@ -23,8 +24,12 @@ impl Progress {
     pub fn new(plan: &Plan) -> Progress {
         let steps: u64 = plan.arms.iter().map(|a| a.train.steps * plan.seeds.len() as u64).sum();
         let bar = ProgressBar::new(steps);
-        let style = ProgressStyle::with_template("{bar:24} {pos}/{len} steps  {per_sec}  {eta} left  {wide_msg}");
-        bar.set_style(style.expect("the template is well formed"));
+        let style = ProgressStyle::with_template("{bar:24} {pos}/{len} steps  {rate}  {eta} left  {wide_msg}");
+        let rate = |state: &ProgressState, out: &mut dyn Write| {
+            // A bar that cannot be drawn is no reason to end a run.
+            let _ = write!(out, "{:.0} steps/s", state.per_sec());
+        };
+        bar.set_style(style.expect("the template is well formed").with_key("rate", rate));
         bar.enable_steady_tick(Duration::from_millis(200));
         Progress { bar, latest: Mutex::new(vec![]) }
     }
