@@ -153,7 +153,11 @@ fn a_claim_that_fails_is_told_and_recorded() {
     let file = desk.write("small.meta", &SMALL.replace("<= 0.9", "<= 1e-9"));
     let output = desk.run(&["run", file.to_str().unwrap()]);
     assert_eq!(code(&output), 3);
-    assert!(stdout(&output).contains("FAILS  median(main.gap[20] / main.gap[0]) <= 0.000000001"), "{}", stdout(&output));
+    assert!(
+        stdout(&output).contains("FAILS  median(main.gap[20] / main.gap[0]) <= 0.000000001"),
+        "{}",
+        stdout(&output)
+    );
     assert!(stdout(&desk.run(&["log"])).contains("0 of 1 hold"));
 }
 
@@ -171,12 +175,16 @@ fn divergence_is_recorded_and_counts_against_claims() {
 #[test]
 fn an_experiment_with_errors_is_not_run() {
     let desk = Desk::new();
-    let file = desk.write("broken.meta", &SMALL.replace("loss = half_squared", "loss = half_sqared").replace("@ truth", "@ trut"));
+    let file = desk
+        .write("broken.meta", &SMALL.replace("loss = half_squared", "loss = half_sqared").replace("@ truth", "@ trut"));
     for command in ["check", "plan", "run"] {
         let output = desk.run(&[command, file.to_str().unwrap()]);
         assert_eq!(code(&output), 1, "{command}");
         let text = stderr(&output);
-        assert!(text.contains("half_squared") && text.contains("`truth`") && text.contains("2 errors"), "{command}: {text}");
+        assert!(
+            text.contains("half_squared") && text.contains("`truth`") && text.contains("2 errors"),
+            "{command}: {text}"
+        );
     }
     assert!(!desk.path("ledger").exists(), "nothing was written");
     let report = desk.json(&["check", file.to_str().unwrap(), "--json"]);
@@ -204,7 +212,11 @@ fn files_devices_and_hashes_that_are_not_there() {
     let output = desk.run(&["run", file.to_str().unwrap(), "--device", "cuda"]);
     if !cfg!(feature = "cuda") {
         assert_eq!(code(&output), 4);
-        assert!(stderr(&output).contains("--features cuda") && stderr(&output).contains("--device dfdx"), "{}", stderr(&output));
+        assert!(
+            stderr(&output).contains("--features cuda") && stderr(&output).contains("--device dfdx"),
+            "{}",
+            stderr(&output)
+        );
     }
     desk.json(&["run", file.to_str().unwrap(), "--json"]);
     for hash in ["000000", "abc", "not-a-hash"] {

@@ -1,6 +1,8 @@
 //! The shipped experiments end with their claims holding. They are full runs, so they need an optimised build; the
 //! longest, `tr_maml.meta`, runs in full by `just reproduce` and here for its first steps.
 
+#![allow(clippy::print_stderr, reason = "a skip says why")]
+
 use std::path::Path;
 use std::process::Command;
 
@@ -19,7 +21,10 @@ fn run(name: &str, options: &[&str]) -> Option<Json> {
     command.arg("run").arg(file).args(options).arg("--json").arg("--ledger").arg(desk.path().join("ledger"));
     let output = command.output().expect("the binary starts");
     let text = String::from_utf8(output.stdout).expect("UTF-8");
-    Some(serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}{}", String::from_utf8_lossy(&output.stderr))))
+    Some(
+        serde_json::from_str(&text)
+            .unwrap_or_else(|e| panic!("{e}: {text}{}", String::from_utf8_lossy(&output.stderr))),
+    )
 }
 
 fn all_hold(report: &Json) {
@@ -58,7 +63,12 @@ fn the_adversary_turns_to_the_hard_tasks() {
     if let Some(report) = run("tr_maml.meta", &["--set", "train.steps=5000", "--set", "evaluate.test.episodes=1"]) {
         // An independent implementation reached .62 to .63 after 5,000 steps.
         let mass = |arm: &str| -> Vec<f64> {
-            report["measures"][arm]["hard_mass"].as_object().expect("per seed").values().map(|x| x.as_f64().expect("finite")).collect()
+            report["measures"][arm]["hard_mass"]
+                .as_object()
+                .expect("per seed")
+                .values()
+                .map(|x| x.as_f64().expect("finite"))
+                .collect()
         };
         assert!(mass("tr_maml").iter().all(|m| (0.5..0.75).contains(m)), "{:?}", mass("tr_maml"));
         assert!(mass("maml").iter().all(|m| (m - 0.05).abs() < 1e-12));

@@ -1,5 +1,7 @@
 //! What the README shows is what happens.
 
+#![allow(clippy::print_stderr, reason = "a skip says why")]
+
 use std::process::Command;
 
 use tempfile::TempDir;
@@ -22,8 +24,12 @@ fn metadsl(desk: &TempDir, args: &[&str]) -> (i32, String, String) {
 
 /// Numbers and hashes blanked: their last digits differ between kinds of CPU.
 fn shape(text: &str) -> Vec<String> {
-    let word = |w: &str| if w.chars().any(|c| c.is_ascii_digit()) && !w.contains('[') { "#".to_owned() } else { w.to_owned() };
-    text.lines().map(|l| l.split_whitespace().map(word).collect::<Vec<_>>().join(" ")).filter(|l| !l.is_empty()).collect()
+    let word =
+        |w: &str| if w.chars().any(|c| c.is_ascii_digit()) && !w.contains('[') { "#".to_owned() } else { w.to_owned() };
+    text.lines()
+        .map(|l| l.split_whitespace().map(word).collect::<Vec<_>>().join(" "))
+        .filter(|l| !l.is_empty())
+        .collect()
 }
 
 #[test]
@@ -46,7 +52,8 @@ fn the_first_experiment_runs_and_prints_what_is_shown() {
 #[test]
 fn the_mistake_is_told_as_shown() {
     let shown = block("$ metadsl check broken.meta\n");
-    let experiment = block("```meta\n").replace("param w: [k] = 0", "param w: [h] = 0").replace("dim k = 3", "dim k = 3\ndim h = 3");
+    let experiment =
+        block("```meta\n").replace("param w: [k] = 0", "param w: [h] = 0").replace("dim k = 3", "dim k = 3\ndim h = 3");
     let desk = TempDir::new().expect("a temporary folder");
     std::fs::write(desk.path().join("broken.meta"), experiment).expect("written");
     let (code, _, err) = metadsl(&desk, &["check", "broken.meta"]);

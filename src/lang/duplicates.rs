@@ -1,5 +1,7 @@
 //! Names that are defined twice where one meaning is wanted, and names that cannot be defined.
 
+use std::collections::HashMap;
+
 use crate::diag::{Diagnostic, Sink};
 use crate::syntax::ast::{Item, ItemKind, Name};
 
@@ -63,19 +65,15 @@ pub(super) fn duplicates(items: &[Item], sink: &mut Sink) {
 }
 
 fn scope(names: &[&Name], sink: &mut Sink) {
-    for (i, name) in names.iter().enumerate() {
+    let mut seen: HashMap<&str, &Name> = HashMap::new();
+    for name in names {
         if let Some((_, meaning)) = RESERVED.iter().find(|(word, _)| *word == name.text) {
-            sink.push(
-                Diagnostic::error(
-                    "E0222",
-                    name.span,
-                    format!("`{}` has a meaning of its own and cannot be defined", name.text),
-                )
-                .label(*meaning)
-                .help("choose another name"),
-            );
-        } else if let Some(first) = names[..i].iter().find(|n| n.text == name.text) {
+            let message = format!("`{}` has a meaning of its own and cannot be defined", name.text);
+            sink.push(Diagnostic::error("E0222", name.span, message).label(*meaning).help("choose another name"));
+        } else if let Some(first) = seen.get(name.text.as_str()) {
             sink.push(twice(name, first));
+        } else {
+            seen.insert(&name.text, name);
         }
     }
 }

@@ -45,7 +45,7 @@ pub fn compile(file: &File, set: &[Field], sink: &mut Sink) -> Option<Compiled> 
     }
     duplicates(&file.items, sink);
     let mut base = file.items.clone();
-    overrides::apply_all(&mut base, set, sink);
+    set.iter().for_each(|field| overrides::apply(&mut base, field, sink));
     let at = file.name.as_ref().map_or(start, |n| n.span);
     let arms = Arms::declared(file, start).check(&base, at, sink);
     let constants = Constants::collect(&base, &mut Sink::new());
@@ -113,7 +113,8 @@ impl<'a> Arms<'a> {
         for (i, (name, _, fields)) in self.declared.iter().enumerate() {
             let mut own = Sink::new();
             let mut items = base.to_vec();
-            overrides::apply_all(&mut items, fields, &mut own);
+            overrides::check_twice(fields, &mut own);
+            fields.iter().for_each(|field| overrides::apply(&mut items, field, &mut own));
             let result = arm(name, &items, at, &mut own);
             for diagnostic in own.finish() {
                 match found.iter_mut().find(|(known, _)| *known == diagnostic) {

@@ -37,7 +37,10 @@ fn check_size(arm: &Arm, part: &Part, span: Span, sink: &mut Sink) {
     let (tasks, pool) = (part.source.per_step() as u64, part.source.pool_size().unwrap_or(0) as u64);
     let examples = match part.objective {
         Objective::Risk => 1,
-        Objective::Sample { support, query, .. } => (*support).max(*query).max(1),
+        Objective::Sample { support, query, .. } => {
+            let batches = part.adapt.iter().filter_map(|block| block.batch);
+            batches.chain([*support, *query]).fold(1, u64::max)
+        }
     };
     let variable = |name: &str| {
         family.example.function.outputs.iter().any(|p| p.name == name) || family.source.is_some() && name == "x"

@@ -8,17 +8,15 @@ use crate::catalog::{self, Kind};
 use crate::diag::{Diagnostic, Sink};
 use crate::syntax::ast::{Arg, Expr, ExprKind, Field, Item, ItemKind, Name};
 
-/// Applies the overrides of one arm, or of the command line, in order.
-pub(super) fn apply_all(items: &mut [Item], fields: &[Field], sink: &mut Sink) {
+/// Reports paths that one arm overrides twice. On a command line the later one wins, so that a default can be replaced.
+pub(super) fn check_twice(fields: &[Field], sink: &mut Sink) {
     for (i, field) in fields.iter().enumerate() {
-        let earlier = fields[..i].iter().find(|f| text(&f.path) == text(&field.path));
-        if let Some(first) = earlier {
+        if let Some(first) = fields[..i].iter().find(|f| text(&f.path) == text(&field.path)) {
             sink.push(
                 Diagnostic::error("E0217", field.path_span(), format!("`{}` is set twice", text(&field.path)))
                     .related(first.path_span(), "first set here"),
             );
         }
-        apply(items, field, sink);
     }
 }
 
@@ -30,7 +28,8 @@ enum Target<'i, 'p> {
     Field(&'i mut Vec<Field>, &'p [Name]),
 }
 
-fn apply(items: &mut [Item], field: &Field, sink: &mut Sink) {
+/// Applies an override to the items of an experiment.
+pub(super) fn apply(items: &mut [Item], field: &Field, sink: &mut Sink) {
     let path = field.path.as_slice();
     let known = names(items, path);
     match find(items, path) {
