@@ -4,8 +4,8 @@ use rayon::prelude::*;
 
 use super::args::{Device, Machine};
 use super::failure::Failure;
+use crate::exec::Numerics;
 use crate::exec::reference::Reference;
-use crate::exec::{ExecError, Numerics};
 use crate::ir::Precision;
 use crate::plan::{Arm, Plan};
 use crate::rng;
@@ -98,5 +98,5 @@ fn cell(device: Device, arm: &Arm, seed: u64, sets: &DataSets, observer: &dyn Ob
 #[cfg(not(feature = "cuda"))]
 fn absent(device: &str, build: &str, instead: &str) -> TrainError {
     let advice = format!("this build has no device `{device}`; build it with `{build}`, or run with `{instead}`");
-    TrainError::Exec(ExecError::Unavailable(advice))
+    TrainError::Exec(crate::exec::ExecError::Unavailable(advice))
 }

@@ -8,7 +8,7 @@ pub fn number(x: f64) -> String {
     } else if !(1e-3..1e6).contains(&size) {
         format!("{x:.2e}")
     } else {
-        let digits = (3 - size.log10().floor() as i32).clamp(0, 6) as usize;
+        let digits = (3 - libm::log10(size).floor() as i32).clamp(0, 6) as usize;
         format!("{x:.digits$}")
     }
 }

@@ -43,14 +43,14 @@ impl<E: Executor> Runner for E {
 
 /// Every executor of this build that needs no device of its own, in both float types.
 pub fn runners() -> Vec<Box<dyn Runner>> {
-    let mut all: Vec<Box<dyn Runner>> =
-        vec![Box::new(Reference::new(Precision::F64)), Box::new(Reference::new(Precision::F32))];
-    #[cfg(feature = "dfdx")]
-    {
-        all.push(Box::new(Dfdx::<f64, _>::cpu()));
-        all.push(Box::new(Dfdx::<f32, _>::cpu()));
-    }
-    all
+    vec![
+        Box::new(Reference::new(Precision::F64)),
+        Box::new(Reference::new(Precision::F32)),
+        #[cfg(feature = "dfdx")]
+        Box::new(Dfdx::<f64, _>::cpu()),
+        #[cfg(feature = "dfdx")]
+        Box::new(Dfdx::<f32, _>::cpu()),
+    ]
 }
 
 /// The arm of that name.

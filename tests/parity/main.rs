@@ -1,6 +1,8 @@
 //! The programs that a plan is lowered to, and the training around them, against closed formulas: the files in
 //! `tests/reference`, which share no code with this project, and identities derived in the tests themselves.
 
+#![allow(clippy::disallowed_methods, reason = "tests compare with the platform, and start processes")]
+
 #[path = "../common/compile.rs"]
 mod compile;
 #[path = "../common/run.rs"]

@@ -6,6 +6,7 @@ use metadsl::exec::dfdx::Dfdx;
 use metadsl::exec::reference::Reference;
 use metadsl::ir::Precision;
 use metadsl::plan::Arm;
+#[cfg(feature = "dfdx")]
 use metadsl::train::Cell;
 use rayon::prelude::*;
 

@@ -2,7 +2,7 @@
 //!
 //! dfdx computes the forward operations of programs that are already differentiated; its tape is not used. A value is
 //! a contiguous dfdx tensor of one axis with dims of our own, which every operation views at the rank it needs
-//! ([`instruction`]). A program is first lowered to such operations ([`lower`]) and then planned ([`kernel`]): each
+//! (`instruction`). A program is first lowered to such operations (`lower`) and then planned (`kernel`): each
 //! value is dropped, or overwritten, by its last user. Tensors without elements never reach dfdx.
 
 mod device;
