@@ -1,15 +1,24 @@
 //! Ridge heads and the meta-gradient through them; least squares where the loss is quadratic, and where it is not.
 
 use metadsl::catalog::Solver;
+use metadsl::diag::{Diagnostic, Severity, Sink};
 use metadsl::ir::Tensor;
+use metadsl::lang;
 use metadsl::plan::lower::{self, ClientSizes, Input, LowerError};
 use serde_json::Value as Json;
 
-use crate::compile::compile;
+use crate::compile::{compile, fields, read};
 use crate::harness::{adapt, arm, assert_close, difference, local_programs, reference, runners, step_program, tensor};
 use crate::meta::LINEAR;
 
 const RIDGE: &str = "train.adapt = ridge(w, penalty: 0.1)";
+
+/// The errors that the checker finds.
+fn mistakes(text: &str, overrides: &[&str]) -> Vec<Diagnostic> {
+    let mut sink = Sink::new();
+    assert!(lang::compile(&read(text), &fields(overrides), &mut sink).is_none(), "nothing wrong was found");
+    sink.finish().into_iter().filter(|d| d.severity == Severity::Error).collect()
+}
 
 /// One task with six support examples.
 fn one_task<'a>(more: &[&'a str]) -> Vec<&'a str> {
@@ -175,4 +184,17 @@ fn least_squares_is_refused_where_the_loss_is_not_quadratic() {
     let bent = LINEAR.replace("x @ B @ w", "tanh(x @ B) @ w");
     refused(&bent, "B", 0.1, &["B"]);
     assert_eq!(solved_for(&bent, "w", 0.1), Ok(()));
+}
+
+#[test]
+fn the_checker_says_where_least_squares_has_no_closed_form() {
+    let refused = |text: &str, overrides: &[&str], names: &str| {
+        let found = mistakes(text, overrides);
+        let told: Vec<&str> = found.iter().map(|d| d.code).collect();
+        assert_eq!(told, ["E0531"], "{found:?}");
+        assert!(found[0].message.contains(&format!("not quadratic in {names}")), "{}", found[0].message);
+    };
+    refused(RISK, &["train.adapt = least_squares([B, w])"], "B, w");
+    refused(LINEAR, &one_task(&["train.adapt = ridge(all, penalty: 0.1)"]), "B, w");
+    refused(&LINEAR.replace("x @ B @ w", "tanh(x @ B @ w)"), &one_task(&[RIDGE]), "w");
 }

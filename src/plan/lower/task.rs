@@ -107,7 +107,7 @@ impl<'a> Task<'a> {
         }
         let mask = self.mask(which);
         let b = &mut self.ports.b;
-        // Filling may hold anything, so it is cut out and not multiplied by zero.
+        // Filling may hold any finite number: its losses are cut out. (The gradient of a cut is a product with zero.)
         let nothing = b.full(0.0, &[part.size]);
         let counted = b.select(mask, values, nothing);
         let (total, count) = (b.sum(counted, 0), b.sum(mask, 0));
