@@ -8,35 +8,16 @@ use crate::diag::{Diagnostic, Sink, Span};
 
 use super::ast::{File, Name};
 use super::parse_layout::{Layout, layout};
+use super::parse_place::is_keyword;
 use super::parse_report::Report;
 
 /// Larger files are refused: an experiment is a page or two, and the tree of a larger text needs gigabytes.
 const LARGEST: usize = 1 << 20;
 
 /// Words that are no name of anything declared, as a reader could not tell the two apart.
-const RESERVED: [&str; 21] = [
-    "edition",
-    "experiment",
-    "dim",
-    "let",
-    "data",
-    "world",
-    "tasks",
-    "model",
-    "train",
-    "evaluate",
-    "arm",
-    "measure",
-    "sweep",
-    "expect",
-    "param",
-    "group",
-    "stratum",
-    "episode",
-    "example",
-    "true",
-    "false",
-];
+fn is_reserved(word: &str) -> bool {
+    is_keyword(word) || word == "true" || word == "false"
+}
 
 #[derive(pest_derive::Parser)]
 #[grammar = "../grammar/meta.pest"]
@@ -136,7 +117,7 @@ impl Builder<'_, '_> {
     /// The name that a statement declares; a keyword there is reported.
     pub(super) fn declared(&mut self, pair: &Pair<Rule>) -> Name {
         let name = self.name(pair);
-        if RESERVED.contains(&name.text.as_str()) {
+        if is_reserved(&name.text) {
             let message = format!("`{}` is a word of the language and cannot be a name", name.text);
             let other = format!("my_{}", name.text);
             let diagnostic = Diagnostic::error("E0117", name.span, message).label("choose another name");

@@ -8,30 +8,11 @@
 use crate::diag::{Diagnostic, Span};
 
 use super::parse_char::{foreign_word, is_invisible, unknown};
+use super::parse_place::{is_keyword, starts_item_alone};
 use super::parse_report::Report;
 
 /// Brackets deeper than this are refused: the tree is walked by recursion.
 const DEEPEST: usize = 128;
-
-/// The words that start an item at the left edge of a line.
-const ITEMS: [&str; 13] = [
-    "edition",
-    "experiment",
-    "dim",
-    "data",
-    "world",
-    "tasks",
-    "model",
-    "train",
-    "evaluate",
-    "arm",
-    "measure",
-    "sweep",
-    "expect",
-];
-
-/// The words that start other statements.
-const PARTS: [&str; 6] = ["let", "param", "group", "stratum", "episode", "example"];
 
 /// The text as the grammar reads it.
 pub(super) struct Layout {
@@ -196,11 +177,11 @@ impl<'a> Scan<'a, '_, '_> {
     /// as blocks are indented or closed, and a keyword ends `(` and `[`.
     fn start_line(&mut self) {
         let line = self.line();
-        if starts_with(&ITEMS, line) {
+        if starts_with(starts_item_alone, line) {
             return self.close_all_before_item();
         }
         let indent = line.len() - line.trim_start_matches([' ', '\t']).len();
-        if !starts_with(&ITEMS, &line[indent..]) && !starts_with(&PARTS, &line[indent..]) {
+        if !starts_with(is_keyword, &line[indent..]) {
             return;
         }
         let mut closed = false;
@@ -449,10 +430,10 @@ fn line_of(text: &str) -> &str {
 }
 
 /// Whether a line starts with one of the words, and then a name or a brace.
-fn starts_with(words: &[&str], line: &str) -> bool {
+fn starts_with(wanted: impl Fn(&str) -> bool, line: &str) -> bool {
     let end = line.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(line.len());
     let after = line[end..].trim_start_matches([' ', '\t']);
     let apart = after.len() < line.len() - end;
-    words.contains(&&line[..end])
+    wanted(&line[..end])
         && (after.starts_with('{') || apart && after.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_'))
 }

@@ -9,7 +9,7 @@ use super::parse::{Builder, Rule, take};
 use super::parse_rest::first_word;
 
 /// The keywords that start an item.
-const ITEMS: [&str; 13] = [
+const ITEMS: [&str; 14] = [
     "edition",
     "experiment",
     "dim",
@@ -23,13 +23,19 @@ const ITEMS: [&str; 13] = [
     "arm",
     "measure",
     "sweep",
+    "expect",
 ];
 const IN_TASKS: [&str; 3] = ["stratum", "episode", "example"];
 const IN_MODEL: [&str; 3] = ["param", "group", "let"];
 
 /// Whether a statement may start with this keyword somewhere.
 pub(super) fn is_keyword(word: &str) -> bool {
-    ITEMS.contains(&word) || IN_TASKS.contains(&word) || IN_MODEL.contains(&word) || word == "expect"
+    ITEMS.contains(&word) || IN_TASKS.contains(&word) || IN_MODEL.contains(&word)
+}
+
+/// Whether an item starts with this keyword, and nothing else does: `let` may stand in a model too.
+pub(super) fn starts_item_alone(word: &str) -> bool {
+    ITEMS.contains(&word) && !IN_MODEL.contains(&word)
 }
 
 /// Where a statement stands; the word is the keyword of the block.
@@ -64,22 +70,7 @@ impl Place<'_> {
 
     fn keywords(self) -> &'static [&'static str] {
         match self {
-            Place::Top => &[
-                "edition",
-                "experiment",
-                "dim",
-                "let",
-                "data",
-                "world",
-                "tasks",
-                "model",
-                "train",
-                "evaluate",
-                "arm",
-                "measure",
-                "sweep",
-                "expect",
-            ],
+            Place::Top => &ITEMS,
             Place::Tasks => &IN_TASKS,
             Place::Model => &IN_MODEL,
             Place::Group => &["param"],
