@@ -4,10 +4,12 @@ use rayon::prelude::*;
 
 use super::args::{Device, Machine};
 use super::failure::Failure;
+use super::progress::Progress;
+use super::record;
 use crate::exec::Numerics;
 use crate::exec::reference::Reference;
 use crate::ir::Precision;
-use crate::plan::{Arm, Plan};
+use crate::plan::{Arm, Plan, Verdict};
 use crate::rng;
 use crate::train::{Cell, DataSets, Observer, TrainError, run_cell};
 
@@ -46,8 +48,23 @@ pub fn numerics(device: Device, plan: &Plan) -> Numerics {
     }
 }
 
-/// Runs every arm under every seed, side by side; cells come in the order arms, seeds.
-pub fn run_all(
+/// Runs a plan with progress shown: its cells in the order arms, seeds, and what became of its claims.
+pub fn run_plan(
+    device: Device,
+    machine: &Machine,
+    plan: &Plan,
+    sets: &DataSets,
+) -> Result<(Vec<Cell>, Vec<Verdict>), Failure> {
+    let progress = Progress::new(plan);
+    let cells = run_cells(device, machine, plan, sets, &progress);
+    progress.finish();
+    let cells = cells?;
+    let claims = plan.claims.iter().map(|c| c.evaluate(&record::at(plan, &cells))).collect();
+    Ok((cells, claims))
+}
+
+/// Runs every arm under every seed, side by side.
+fn run_cells(
     device: Device,
     machine: &Machine,
     plan: &Plan,

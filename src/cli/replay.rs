@@ -11,12 +11,11 @@ use super::args::{Device, Replay as Options};
 use super::device;
 use super::failure::Failure;
 use super::load::read_sets;
-use super::progress::Progress;
 use super::record;
 use crate::exec::Numerics;
 use crate::hash::{Id, Kind};
 use crate::ledger::{self, Comparison, Input, Manifest, Outcome, Run, Store, Tolerance, Verdict};
-use crate::plan::{self, Plan};
+use crate::plan::Plan;
 
 /// Runs a recorded experiment again and compares every bit.
 pub fn replay(options: &Options) -> Result<ExitCode, Failure> {
@@ -119,12 +118,7 @@ fn again(
         Ok(sets) => sets,
         Err(reason) => return Ok(Done { verdict: Verdict::Inconclusive { reason }, record: None }),
     };
-    let progress = Progress::new(plan);
-    let cells = device::run_all(device, &options.machine, plan, &sets, &progress);
-    progress.finish();
-    let cells = cells?;
-    let at = record::at(plan, &cells);
-    let claims: Vec<plan::Verdict> = plan.claims.iter().map(|c| c.evaluate(&at)).collect();
+    let (cells, claims) = device::run_plan(device, &options.machine, plan, &sets)?;
     // Plan and data are the very same objects; only the executor may be another one.
     let input = Input { numerics: store.put(Kind::Numerics, &device::numerics(device, plan))?, ..input.clone() };
     let input = store.put(Kind::Input, &input)?;

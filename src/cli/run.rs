@@ -9,10 +9,9 @@ use super::args::Run as Options;
 use super::device;
 use super::failure::Failure;
 use super::load::load;
-use super::progress::Progress;
 use super::record::{self, DataFile, Facts};
-use super::table::{columns, number};
-use crate::hash::{Id, Kind};
+use super::table::{claim_line, columns, number};
+use crate::hash::{Canonical, Id, Kind, to_json};
 use crate::ledger::Store;
 use crate::numeric;
 use crate::plan::{Plan, Verdict};
@@ -26,13 +25,7 @@ pub fn run(options: &Options) -> Result<ExitCode, Failure> {
     let device = device::choose(&options.machine);
     let store = open_ledger(&options.ledger.ledger)?;
 
-    let progress = Progress::new(plan);
-    let cells = device::run_all(device, &options.machine, plan, &experiment.sets, &progress);
-    progress.finish();
-    let cells = cells?;
-    let at = record::at(plan, &cells);
-    let claims: Vec<Verdict> = plan.claims.iter().map(|c| c.evaluate(&at)).collect();
-
+    let (cells, claims) = device::run_plan(device, &options.machine, plan, &experiment.sets)?;
     let files: Vec<DataFile> =
         experiment.files.iter().map(|f| DataFile { name: &f.name, path: &f.path, bytes: &f.bytes }).collect();
     let input = record::put_input(&store, plan, &files, device)?;
@@ -80,14 +73,14 @@ fn report_json(plan: &Plan, cells: &[Cell], claims: &[Verdict], ids: &Ids) -> Js
         .claims
         .iter()
         .zip(claims)
-        .map(|(c, v)| json!({ "text": c.to_string(), "holds": v.holds, "left": finite(v.left), "right": finite(v.right) }))
+        .map(|(c, v)| json!({ "text": c.to_string(), "holds": v.holds, "left": to_json(&v.left.to_value()), "right": to_json(&v.right.to_value()) }))
         .collect();
     let mut measures = serde_json::Map::new();
     let mut statuses = Vec::new();
     for cell in cells {
         let arm = measures.entry(&cell.arm).or_insert_with(|| json!({}));
         for s in &cell.series {
-            arm[&s.measure][cell.seed.to_string()] = s.values.last().map_or(Json::Null, |&x| finite(x));
+            arm[&s.measure][cell.seed.to_string()] = s.values.last().map_or(Json::Null, |x| to_json(&x.to_value()));
         }
         if let Status::Diverged { step } = cell.status {
             statuses.push(json!({ "arm": cell.arm, "seed": cell.seed, "step": step }));
@@ -102,11 +95,6 @@ fn report_json(plan: &Plan, cells: &[Cell], claims: &[Verdict], ids: &Ids) -> Js
         "claims": claims,
         "measures": measures,
     })
-}
-
-/// JSON has no infinities and no NaN: they are told as text.
-fn finite(x: f64) -> Json {
-    if x.is_finite() { json!(x) } else { json!(x.to_string()) }
 }
 
 fn report_text(plan: &Plan, cells: &[Cell], claims: &[Verdict], ids: &Ids) -> String {
@@ -160,9 +148,7 @@ fn report_text(plan: &Plan, cells: &[Cell], claims: &[Verdict], ids: &Ids) -> St
         text.push('\n');
     }
     for (claim, verdict) in plan.claims.iter().zip(claims) {
-        let mark = if verdict.holds { "holds" } else { "FAILS" };
-        let sides = format!("{} {} {}", number(verdict.left), claim.relation.symbol(), number(verdict.right));
-        text.push_str(&format!("{mark}  {claim}   ({sides})\n"));
+        text.push_str(&claim_line(claim, verdict.holds, verdict.left, verdict.right));
     }
     text.push_str(&format!("\n{}; run {}\n", status(cells), ids.run));
     text

@@ -9,7 +9,7 @@ use super::args::Show as Options;
 use super::failure::Failure;
 use super::log::{seconds, status, utc, visible};
 use super::replay::existing_ledger;
-use super::table::{columns, number};
+use super::table::{claim_line, columns, number};
 use crate::hash::{Canonical, Id, Kind, to_json, to_ron};
 use crate::ledger::{Cell, Env, Input, Outcome, Run, Series, Status, Store};
 use crate::plan::Plan;
@@ -79,13 +79,8 @@ fn as_text(store: &Store, record: &Record, all: bool) -> Result<String, Failure>
         text.push_str("\nclaims\n");
     }
     for (claim, verdict) in plan.claims.iter().zip(&outcome.claims) {
-        let mark = if verdict.holds { "holds" } else { "FAILS" };
-        text.push_str(&format!(
-            "  {mark}  {claim}   ({} {} {})\n",
-            number(verdict.left),
-            claim.relation.symbol(),
-            number(verdict.right)
-        ));
+        text.push_str("  ");
+        text.push_str(&claim_line(claim, verdict.holds, verdict.left, verdict.right));
     }
     let mut rows = vec![["  arm", "seed", "measure", "step", "value"].map(str::to_owned).to_vec()];
     for cell in &outcome.cells {

@@ -1,4 +1,6 @@
-//! Numbers and tables as people read them.
+//! Numbers, claims and tables as people read them.
+
+use crate::plan::Claim;
 
 /// A number with three or four significant digits.
 pub fn number(x: f64) -> String {
@@ -11,6 +13,12 @@ pub fn number(x: f64) -> String {
         let digits = (3 - libm::log10(size).floor() as i32).clamp(0, 6) as usize;
         format!("{x:.digits$}")
     }
+}
+
+/// A claim, whether it holds, and the two sides that decide.
+pub fn claim_line(claim: &Claim, holds: bool, left: f64, right: f64) -> String {
+    let mark = if holds { "holds" } else { "FAILS" };
+    format!("{mark}  {claim}   ({} {} {})\n", number(left), claim.relation.symbol(), number(right))
 }
 
 /// Rows in columns of equal width; the first row is the head. No trailing blanks.

@@ -5,7 +5,7 @@ use super::adapt::Adaptation;
 use super::bind::Kernel;
 use super::outer::State;
 use super::tasks::{Setting, TaskMaker, Visit};
-use crate::catalog::{Reduction, StateMetric};
+use crate::catalog::{Outer, Reduction, Simplex, StateMetric};
 use crate::exec::Executor;
 use crate::ir::Tensor;
 use crate::numeric::{self, Matrix};
@@ -180,15 +180,19 @@ fn reduce(reduction: Reduction, values: &[f64]) -> f64 {
 fn mass(arm: &Arm, strata: &[String], adversary: &[f64]) -> f64 {
     let TaskSource::Pool { strata: pool, .. } = &arm.train.tasks else { return f64::NAN };
     let chosen = |name: &String| strata.contains(name);
-    let total: u64 = pool.iter().map(|s| s.count).sum();
-    if adversary.is_empty() {
-        return pool.iter().filter(|s| chosen(&s.name)).map(|s| s.count as f64 / total as f64).sum();
+    match arm.train.outer {
+        Outer::Worst { over: Simplex::Stratum, .. } => {
+            pool.iter().zip(adversary).filter(|(s, _)| chosen(&s.name)).map(|(_, p)| p).sum()
+        }
+        Outer::Worst { over: Simplex::Task, .. } => {
+            let owners = pool.iter().flat_map(|s| std::iter::repeat_n(&s.name, s.count as usize));
+            owners.zip(adversary).filter(|(name, _)| chosen(name)).map(|(_, p)| p).sum()
+        }
+        Outer::Mean | Outer::Average { .. } => {
+            let total: u64 = pool.iter().map(|s| s.count).sum();
+            pool.iter().filter(|s| chosen(&s.name)).map(|s| s.count as f64 / total as f64).sum()
+        }
     }
-    if adversary.len() == pool.len() && adversary.len() as u64 != total {
-        return pool.iter().zip(adversary).filter(|(s, _)| chosen(&s.name)).map(|(_, p)| p).sum();
-    }
-    let owners = pool.iter().flat_map(|s| std::iter::repeat_n(&s.name, s.count as usize));
-    owners.zip(adversary).filter(|(name, _)| chosen(name)).map(|(_, p)| p).sum()
 }
 
 fn matrix(tensor: &Tensor) -> Matrix<'_> {
