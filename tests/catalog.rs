@@ -27,6 +27,7 @@ fn template(entry: &Entry) -> &'static str {
         (Kind::Outer, _) => "outer",
         (Kind::Update, _) => "update",
         (Kind::Tasks, _) => "tasks",
+        (Kind::Partition, "classes") => "episodes",
         (Kind::Partition, _) => "partition",
         (Kind::Data, _) => "data",
         (Kind::StateMetric, _) => "metric_of_state",
@@ -44,6 +45,9 @@ fn folder() -> std::path::PathBuf {
 fn embed(entry: &Entry) -> String {
     let path = folder().join(template(entry)).with_extension("meta");
     let text = fs::read_to_string(&path).expect("a template").replace("EXAMPLE", entry.example);
+    if entry.kind == Kind::Data {
+        return text.replace("NAME", entry.example.split_whitespace().nth(1).expect("`data NAME = ...`"));
+    }
     if entry.kind == Kind::Adaptation && entry.example.contains("epochs") {
         return text.replace("outer  = mean", "outer  = average");
     }

@@ -1,57 +1,13 @@
 //! The command line as a user meets it: run, replay in a new process, log, show, verify, exit codes, messages.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+#[path = "common/desk.rs"]
+mod desk;
 
-use serde_json::Value as Json;
-use tempfile::TempDir;
+use std::path::Path;
+
+use desk::{Desk, code, stderr, stdout};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
-
-/// A folder of its own with a ledger, in which commands run.
-struct Desk {
-    dir: TempDir,
-}
-
-impl Desk {
-    fn new() -> Desk {
-        Desk { dir: TempDir::new().expect("a temporary folder") }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    fn write(&self, name: &str, text: &str) -> PathBuf {
-        std::fs::write(self.path(name), text).expect("a file in the temporary folder");
-        self.path(name)
-    }
-
-    fn run(&self, args: &[&str]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_metadsl"));
-        command.current_dir(self.dir.path()).env("METADSL_LEDGER", self.path("ledger")).env("NO_COLOR", "1");
-        command.args(args).output().expect("the binary starts")
-    }
-
-    fn json(&self, args: &[&str]) -> Json {
-        let output = self.run(args);
-        let text = String::from_utf8(output.stdout).expect("UTF-8");
-        serde_json::from_str(text.lines().last().unwrap_or_default())
-            .unwrap_or_else(|e| panic!("{args:?}: {e}\n{text}\n{}", String::from_utf8_lossy(&output.stderr)))
-    }
-}
-
-fn code(output: &Output) -> i32 {
-    output.status.code().expect("no signal")
-}
-
-fn stdout(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).expect("UTF-8")
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).expect("UTF-8")
-}
 
 fn experiment(name: &str) -> String {
     Path::new(ROOT).join("experiments").join(name).display().to_string()

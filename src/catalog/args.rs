@@ -9,7 +9,7 @@ pub enum Arg {
     Count(u64),
     /// One of the allowed words.
     Word(String),
-    /// Names that exist: parameters of the model, strata, one family.
+    /// Names that exist: parameters of the model, strata, one family; or paths, which need not exist yet.
     Names(Vec<String>),
     /// `lo..hi`
     Range(u64, u64),

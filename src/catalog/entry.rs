@@ -80,6 +80,10 @@ pub enum Ty {
     Bool,
     /// Quoted text.
     Text,
+    /// The quoted path of a file or folder.
+    Path,
+    /// One quoted path, or a list of them.
+    Paths,
     /// A tensor expression.
     Tensor,
     /// A metric of examples.
@@ -118,6 +122,8 @@ impl Ty {
             Ty::Range => "a range of whole numbers, such as `0..64`".into(),
             Ty::Bool => "`true` or `false`".into(),
             Ty::Text => "quoted text".into(),
+            Ty::Path => "a quoted path".into(),
+            Ty::Paths => "a quoted path or a list of them".into(),
             Ty::Tensor => "a tensor".into(),
             Ty::Metric => "the name of a metric of examples, such as `squared`".into(),
             Ty::Measurement => "a measurement, such as `maml.angle[500]`".into(),
@@ -138,6 +144,8 @@ pub enum Initial {
     Word(&'static str),
     /// That truth value.
     Bool(bool),
+    /// That text.
+    Text(&'static str),
 }
 
 /// A parameter of an entry. Arguments without a key fill parameters in this order.
@@ -189,6 +197,7 @@ impl Entry {
             Initial::Real(x) => format!("{} = {}", p.name, number(x)),
             Initial::Word(w) => format!("{} = {w}", p.name),
             Initial::Bool(b) => format!("{} = {b}", p.name),
+            Initial::Text(t) => format!("{} = {t:?}", p.name),
         });
         match self.params {
             [] => self.name.to_owned(),

@@ -12,6 +12,7 @@ mod loss;
 mod metric;
 mod outer;
 mod partition;
+mod reader;
 mod solver;
 mod tasks;
 
@@ -22,7 +23,8 @@ pub use law::{BaseLaw, Law};
 pub use loss::Loss;
 pub use metric::{Metric, Reduction, StateMetric};
 pub use outer::{Outer, Sees, Simplex, Through, Weights};
-pub use partition::{Csv, Partition};
+pub use partition::Partition;
+pub use reader::Reader;
 pub use solver::{Budget, Solver};
 
 /// Every entry, grouped by kind.
@@ -33,6 +35,7 @@ pub const ENTRIES: &[&[Entry]] = &[
     metric::ENTRIES,
     outer::ENTRIES,
     partition::ENTRIES,
+    reader::ENTRIES,
     solver::ENTRIES,
     tasks::ENTRIES,
 ];

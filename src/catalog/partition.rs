@@ -1,36 +1,8 @@
-//! Data readers and partitions of a data set into clients.
+//! Partitions of a data set into clients.
 
 use super::args::Args;
-use super::entry::{Entry, Initial, Kind, Param, Ty};
-use crate::hash::{record, variants};
-
-record! {
-    /// How a table of numbers becomes examples.
-    #[derive(Debug, Clone, PartialEq)]
-    pub struct Csv {
-        /// The first feature column, from 0.
-        pub first_feature: u64,
-        /// One past the last feature column.
-        pub end_feature: u64,
-        /// The column of the label.
-        pub label: u64,
-        /// What every feature is multiplied by.
-        pub scale: f64,
-    }
-}
-
-impl Csv {
-    /// The reader of a checked call.
-    pub fn from_args(args: &Args) -> Csv {
-        let (first_feature, end_feature) = args.range("features");
-        Csv {
-            first_feature,
-            end_feature,
-            label: args.count("label").expect("a required parameter"),
-            scale: args.real("scale"),
-        }
-    }
-}
+use super::entry::{Entry, Kind, Param, Ty};
+use crate::hash::variants;
 
 variants! {
     /// A division of a data set among clients.
@@ -42,15 +14,26 @@ variants! {
         Shards { clients: u64, classes: u64 },
         /// Every label is divided in proportions drawn from a Dirichlet law.
         Dirichlet { clients: u64, alpha: f64 },
+        /// Shuffled and dealt in sizes drawn from a log-normal law.
+        LogNormal { clients: u64, spread: f64 },
+        /// Every owner is a client: of all owners, in the order of their names, this range.
+        Owners { first: u64, end: u64 },
+        /// One client, who holds the examples of this range of classes.
+        Classes { first: u64, end: u64 },
     }
 }
 
 impl Partition {
     /// The partition of a checked call.
     pub fn from_args(name: &str, args: &Args) -> Partition {
-        let clients = args.count("clients").expect("a required parameter");
+        let clients = args.count("clients").unwrap_or(1);
         match name {
             "iid" => Partition::Iid { clients },
+            "lognormal" => Partition::LogNormal { clients, spread: args.real("spread") },
+            "owners" | "classes" => {
+                let (first, end) = args.range("range");
+                if name == "owners" { Partition::Owners { first, end } } else { Partition::Classes { first, end } }
+            }
             "shards" => Partition::Shards { clients, classes: args.count("classes").expect("a required parameter") },
             "dirichlet" => Partition::Dirichlet { clients, alpha: args.real("alpha") },
             other => unreachable!("`{other}` is not in the table of partitions"),
@@ -60,26 +43,17 @@ impl Partition {
     /// The number of clients.
     pub fn clients(&self) -> u64 {
         match self {
-            Partition::Iid { clients } | Partition::Shards { clients, .. } | Partition::Dirichlet { clients, .. } => {
-                *clients
-            }
+            Partition::Iid { clients }
+            | Partition::Shards { clients, .. }
+            | Partition::Dirichlet { clients, .. }
+            | Partition::LogNormal { clients, .. } => *clients,
+            Partition::Owners { first, end } => end - first,
+            Partition::Classes { .. } => 1,
         }
     }
 }
 
 pub(super) const ENTRIES: &[Entry] = &[
-    Entry {
-        name: "csv",
-        kind: Kind::Data,
-        params: &[
-            Param::required("path", Ty::Text, "the file, relative to the `.meta` file; may be gzipped"),
-            Param::required("features", Ty::Range, "the feature columns, counted from 0"),
-            Param::required("label", Ty::Count(0), "the column of the class number, counted from 0"),
-            Param::optional("scale", Ty::REAL, Initial::Real(1.0), "what every feature is multiplied by"),
-        ],
-        doc: "A table of numbers separated by commas, one example a row, read as `x` (the features) and `y` (the class number).",
-        example: "data digits = csv(\"data/digits.csv.gz\", features: 0..64, label: 64, scale: 1 / 16)",
-    },
     Entry {
         name: "iid",
         kind: Kind::Partition,
@@ -110,5 +84,40 @@ pub(super) const ENTRIES: &[Entry] = &[
         ],
         doc: "The examples of each label are divided among clients in proportions drawn from Dirichlet(alpha) (Hsu et al. 2019).",
         example: "partition = dirichlet(clients: 50, alpha: 0.3)",
+    },
+    Entry {
+        name: "lognormal",
+        kind: Kind::Partition,
+        params: &[
+            Param::required("clients", Ty::Count(1), "the number of clients"),
+            Param::required(
+                "spread",
+                Ty::Real { above: 0.0, closed: true, most: 10.0 },
+                "the standard deviation of the logarithm of a client's size",
+            ),
+        ],
+        doc: "Examples are shuffled and dealt in shares proportional to draws from a log-normal law, at least one to each client (the sizes of \
+              FedRep's FEMNIST clients).",
+        example: "partition = lognormal(clients: 50, spread: 1)",
+    },
+    Entry {
+        name: "owners",
+        kind: Kind::Partition,
+        params: &[Param::required(
+            "range",
+            Ty::Range,
+            "the owners that are clients, numbered in the order of their names",
+        )],
+        doc: "Every owner of examples is a client: a school, a writer, an alphabet. Other owners take no part, so that training and test can have \
+              owners of their own.",
+        example: "partition = owners(0..65)",
+    },
+    Entry {
+        name: "classes",
+        kind: Kind::Partition,
+        params: &[Param::required("range", Ty::Range, "the classes that take part")],
+        doc: "One client, who holds all examples of a range of classes. With `ways`, every visit draws a task of its own from it: the few-shot \
+              protocol with classes for training and others for the test (Vinyals et al. 2016).",
+        example: "partition = classes(0..171)",
     },
 ];

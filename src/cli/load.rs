@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::args::Overrides;
 use super::failure::Failure;
-use crate::catalog::{Csv, Loss, Metric};
-use crate::data::{self, CsvOptions, DataError, DataSet, Header};
+use crate::catalog::{Loss, Metric};
+use crate::data::{self, DataSet};
 use crate::diag::{self, Diagnostic, Severity, Sink, Span};
 use crate::lang::{self, Compiled};
-use crate::plan::{Arm, Objective, Plan, What};
+use crate::plan::{Arm, Clients, DataSource, Objective, Plan, What};
 use crate::syntax;
 use crate::syntax::ast::{Field, ItemKind};
 use crate::train::DataSets;
@@ -112,72 +112,119 @@ fn take_overrides(tree: &mut syntax::File, count: usize) -> Vec<Field> {
 /// Loads the data sets of a plan; a file that does not fit becomes a diagnostic at its `data` item.
 fn with_data(compiled: Compiled, folder: &Path, sink: &mut Sink) -> Option<Experiment> {
     let Compiled { plan, files } = compiled;
+    let mut loaded: Vec<DataBytes> = Vec::new();
+    for file in &files {
+        match read_path(&folder.join(&file.path)) {
+            Ok(bytes) => loaded.push(DataBytes { name: file.name.clone(), path: file.path.clone(), bytes }),
+            Err(error) => sink.push(
+                Diagnostic::error("E0601", file.span, format!("`{}` cannot be read: {error}", file.path)).help(
+                    format!(
+                        "the path is taken from the folder of the `.meta` file: {}",
+                        folder.join(&file.path).display()
+                    ),
+                ),
+            ),
+        }
+    }
     let mut sets = DataSets::new();
-    let mut loaded = Vec::new();
-    for file in files {
-        let csv = plan.arms.iter().flat_map(|a| &a.data).find(|d| d.name == file.name).map(|d| d.csv.clone())?;
-        let path: PathBuf = folder.join(&file.path);
-        let bytes = match std::fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) => {
-                sink.push(
-                    Diagnostic::error("E0601", file.span, format!("`{}` cannot be read: {error}", file.path))
-                        .help(format!("the path is taken from the folder of the `.meta` file: {}", path.display())),
-                );
-                continue;
-            }
+    for source in sources(&plan).into_values() {
+        let Some(contents) =
+            contents(source, |name| loaded.iter().find(|f| f.name == name).map(|f| f.bytes.as_slice()))
+        else {
+            continue; // A file that cannot be read has been reported.
         };
-        match read_set(&bytes, &csv) {
+        let first = files.iter().find(|f| f.set == source.name)?;
+        match data::read(&source.reader, &contents) {
             Ok(set) => {
-                check_set(&plan, &file.name, &set, file.span, sink);
-                sets.insert(file.name.clone(), set);
-                loaded.push(DataBytes { name: file.name, path: file.path, bytes });
+                check_set(&plan, &source.name, &set, first.span, sink);
+                sets.insert(source.name.clone(), set);
             }
-            Err(error) => {
-                sink.push(Diagnostic::error("E0602", file.span, format!("`{}`: {error}", file.path)).help(error.help()))
-            }
+            Err(error) => sink
+                .push(Diagnostic::error("E0602", first.span, format!("`{}`: {error}", first.path)).help(error.help())),
         }
     }
     (!sink.has_errors()).then_some(Experiment { plan, files: loaded, sets })
 }
 
-/// Reads a data set from the bytes of its file.
-pub fn read_set(bytes: &[u8], csv: &Csv) -> Result<DataSet, DataError> {
-    let options = CsvOptions {
-        features: csv.first_feature as usize..csv.end_feature as usize,
-        label: csv.label as usize,
-        scale: csv.scale,
-        header: Header::Auto,
-    };
-    data::read_csv(bytes, &options)
+/// The content of a file; a folder becomes the archive that stands for it.
+pub fn read_path(path: &Path) -> Result<Vec<u8>, String> {
+    if !path.is_dir() {
+        return std::fs::read(path).map_err(|e| e.to_string());
+    }
+    let mut files = Vec::new();
+    let mut folders = vec![path.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).map_err(|e| e.to_string())? {
+            let inner = entry.map_err(|e| e.to_string())?.path();
+            if inner.is_dir() {
+                folders.push(inner);
+                continue;
+            }
+            let name = inner.strip_prefix(path).expect("it lies within the folder").components();
+            let name = name.map(|c| c.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/");
+            files.push((name, std::fs::read(&inner).map_err(|e| format!("{}: {e}", inner.display()))?));
+        }
+    }
+    data::pack(files).map_err(|e| e.to_string())
+}
+
+/// The data sets that the arms of a plan read, each once.
+fn sources(plan: &Plan) -> BTreeMap<&str, &DataSource> {
+    plan.arms.iter().flat_map(|a| &a.data).map(|source| (source.name.as_str(), source)).collect()
+}
+
+/// The contents of the files of a data set, where all of them are there.
+fn contents<'b>(source: &DataSource, find: impl Fn(&str) -> Option<&'b [u8]>) -> Option<Vec<&'b [u8]>> {
+    source.file_names().iter().map(|name| find(name)).collect()
 }
 
 /// The data sets of a plan from the contents of its files.
-pub fn read_sets(plan: &Plan, contents: &BTreeMap<String, Vec<u8>>) -> Result<DataSets, String> {
+pub fn read_sets(plan: &Plan, found: &BTreeMap<String, Vec<u8>>) -> Result<DataSets, String> {
     let mut sets = DataSets::new();
-    for source in plan.arms.iter().flat_map(|a| &a.data) {
-        let bytes = contents.get(&source.name).ok_or_else(|| format!("data `{}` is missing", source.name))?;
-        sets.insert(
-            source.name.clone(),
-            read_set(bytes, &source.csv).map_err(|e| format!("data `{}`: {e}", source.name))?,
-        );
+    for source in sources(plan).into_values() {
+        let files = contents(source, |name| found.get(name).map(Vec::as_slice))
+            .ok_or_else(|| format!("data `{}` is missing", source.name))?;
+        let set = data::read(&source.reader, &files).map_err(|e| format!("data `{}`: {e}", source.name))?;
+        sets.insert(source.name.clone(), set);
     }
     Ok(sets)
 }
 
-/// Class numbers must lie within the model's outputs.
+/// Examples must have the size that the plan was made for, and class numbers lie within the model's outputs.
 fn check_set(plan: &Plan, name: &str, set: &DataSet, span: Span, sink: &mut Sink) {
     for arm in &plan.arms {
-        let reads = arm.families.iter().any(|f| f.source.as_ref().is_some_and(|s| s.data == name));
+        let readers: Vec<&Clients> =
+            arm.families.iter().filter_map(|f| f.source.as_ref()).filter(|s| s.data == name).collect();
+        let size = |dims: &[usize]| dims.iter().product::<usize>();
+        if let Some(source) = readers.iter().find(|s| size(&s.example[0].dims) != size(set.features.dims())) {
+            let (found, wanted) = (set.features.dims(), &source.example[0].dims);
+            sink.push(
+                Diagnostic::error(
+                    "E0604",
+                    span,
+                    format!("an example has dims {found:?}, but the model takes {wanted:?}"),
+                )
+                .help("give the model's input `x` these dims, or as many entries under other dims"),
+            );
+        }
         let classes = arm.model.forward.output_dims().next().and_then(|d| d.first().copied()).unwrap_or(0);
-        if reads && takes_classes(arm) && set.classes > classes {
+        let numbered = readers.iter().any(|s| s.ways.is_none());
+        if !numbered || !takes_classes(arm) {
+            continue;
+        }
+        if set.classes() > classes {
             sink.push(
                 Diagnostic::error(
                     "E0603",
                     span,
-                    format!("the data has {} classes, but the model predicts {classes}", set.classes),
+                    format!("the data has {} classes, but the model predicts {classes}", set.classes()),
                 )
                 .help("widen the model's output, or check the `label` column"),
+            );
+        } else if set.classes() == 0 {
+            sink.push(
+                Diagnostic::error("E0605", span, "the targets are numbers, and the loss is one of classes")
+                    .help("choose a loss of numbers such as `squared`, or read a column of classes with `label`"),
             );
         }
     }

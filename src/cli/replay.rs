@@ -10,7 +10,7 @@ use serde_json::json;
 use super::args::{Device, Replay as Options};
 use super::device;
 use super::failure::Failure;
-use super::load::read_sets;
+use super::load::{read_path, read_sets};
 use super::record;
 use crate::exec::Numerics;
 use crate::hash::{Id, Kind};
@@ -90,7 +90,7 @@ fn contents(store: &Store, manifest: &Manifest, run: &Run) -> Result<BTreeMap<St
             Ok(bytes) => bytes,
             Err(_) => {
                 let hint = run.files.iter().find(|h| h.name == file.name).map(|h| h.path.as_str()).unwrap_or_default();
-                let bytes = std::fs::read(Path::new(hint)).map_err(|e| {
+                let bytes = read_path(Path::new(hint)).map_err(|e| {
                     format!("data `{}` is not in the ledger, and `{hint}` cannot be read: {e}", file.name)
                 })?;
                 if Id::of_bytes(Kind::Blob, &bytes) != file.blob {

@@ -6,8 +6,7 @@ use std::ops::Range;
 use csv::{ByteRecord, ReaderBuilder, Trim};
 
 use super::source::{LIMIT, error_of, line_at, open};
-use super::{DataError, DataSet};
-use crate::ir::Tensor;
+use super::{DataError, DataSet, Features, Owners, Targets};
 
 /// Whether the first row names the columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -26,8 +25,12 @@ pub enum Header {
 pub struct CsvOptions {
     /// The columns of the features.
     pub features: Range<usize>,
-    /// The column of the label.
-    pub label: usize,
+    /// The column of what is to be predicted.
+    pub target: usize,
+    /// Whether that is a number and not a class.
+    pub regression: bool,
+    /// The column that names the owner of an example.
+    pub owner: Option<usize>,
     /// What every feature is multiplied by.
     pub scale: f64,
     /// Whether the first row names the columns.
@@ -40,13 +43,15 @@ impl CsvOptions {
         if self.features.is_empty() {
             return Err(DataError::NoFeatures);
         }
-        if self.features.contains(&self.label) {
-            return Err(DataError::LabelIsFeature(self.label));
+        if self.features.contains(&self.target) {
+            return Err(DataError::LabelIsFeature(self.target));
         }
         if !self.scale.is_finite() {
             return Err(DataError::Scale(self.scale));
         }
-        for (role, column) in [("features", self.features.end - 1), ("label", self.label)] {
+        let role = if self.regression { "target" } else { "label" };
+        let owner = self.owner.map(|column| ("owner", column));
+        for (role, column) in [("features", self.features.end - 1), (role, self.target)].into_iter().chain(owner) {
             if column >= file.columns {
                 let (columns, separator) = (file.columns, file.separator());
                 return Err(DataError::NoSuchColumn { role, column, columns, separator });
@@ -92,23 +97,30 @@ pub fn read_csv(bytes: &[u8], options: &CsvOptions) -> Result<DataSet, DataError
 fn read_within(bytes: &[u8], options: &CsvOptions, limit: u64) -> Result<DataSet, DataError> {
     options.check(&Rows::start(bytes, options.header, limit)?.preview(1)?)?;
     let mut rows = Rows::start(bytes, options.header, limit)?;
-    let mut features = Vec::new();
-    let mut labels = Vec::new();
+    let (mut features, mut labels, mut numbers, mut owners) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     while let Some(row) = rows.next()? {
         let line = || rows.line(&row);
+        let fault = |column: usize| DataError::Number { line: line(), column, found: shown(&row[column]) };
         for column in options.features.clone() {
             let scaled = number(&row[column]).map(|x| x * options.scale).filter(|x| x.is_finite());
-            let fault = || DataError::Number { line: line(), column, found: shown(&row[column]) };
-            features.push(scaled.ok_or_else(fault)?);
+            features.push(scaled.ok_or_else(|| fault(column))?);
         }
-        let column = options.label;
-        let label = number(&row[column]).filter(|x| x.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(x));
-        let fault = || DataError::Label { line: line(), column, found: shown(&row[column]) };
-        labels.push(label.ok_or_else(fault)? as u32);
+        let column = options.target;
+        let target = number(&row[column]).filter(|x| x.is_finite());
+        if options.regression {
+            numbers.push(target.ok_or_else(|| fault(column))?);
+        } else {
+            let label = target.filter(|x| x.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(x));
+            let fault = || DataError::Label { line: line(), column, found: shown(&row[column]) };
+            labels.push(label.ok_or_else(fault)? as u32);
+        }
+        owners.extend(options.owner.map(|column| String::from_utf8_lossy(&row[column]).into_owned()));
     }
-    let classes = labels.iter().max().map_or(0, |&largest| largest as usize + 1);
-    let features = Tensor::new(vec![labels.len(), options.features.len()], features);
-    Ok(DataSet { features, labels, classes })
+    Ok(DataSet {
+        features: Features::double(&[options.features.len()], features),
+        targets: if options.regression { Targets::Numbers(numbers) } else { Targets::classes(labels) },
+        owners: options.owner.map(|_| Owners::from_names(&owners)),
+    })
 }
 
 /// The number that a cell holds; infinities and NaN are words to the parser and are left to the caller.
@@ -210,11 +222,18 @@ mod tests {
     const DIGITS: &[u8] = include_bytes!("../../experiments/data/digits.csv.gz");
 
     fn options(features: Range<usize>, label: usize) -> CsvOptions {
-        CsvOptions { features, label, scale: 1.0, header: Header::Auto }
+        CsvOptions { features, target: label, regression: false, owner: None, scale: 1.0, header: Header::Auto }
     }
 
     fn read(text: &str) -> Result<DataSet, DataError> {
         read_csv(text.as_bytes(), &options(0..2, 2))
+    }
+
+    fn labels(set: &DataSet) -> &[u32] {
+        match &set.targets {
+            Targets::Classes { labels, .. } => labels,
+            Targets::Numbers(_) => panic!("classes were read"),
+        }
     }
 
     fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -226,12 +245,12 @@ mod tests {
     #[test]
     fn digits() {
         let set = read_csv(DIGITS, &CsvOptions { scale: 1.0 / 16.0, ..options(0..64, 64) }).unwrap();
-        assert_eq!(set.features.dims(), [1797, 64]);
-        assert_eq!((set.labels.len(), set.classes), (1797, 10));
-        let count = |class| set.labels.iter().filter(|&&l| l == class).count();
+        assert_eq!((set.len(), set.classes(), set.features.dims()), (1797, 10, &[64][..]));
+        let count = |class| labels(&set).iter().filter(|&&l| l == class).count();
         assert_eq!((0..10).map(count).collect::<Vec<_>>(), [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]);
-        assert!(set.features.data().iter().all(|x| (0.0..=1.0).contains(x)));
-        assert_eq!(set.features.data().iter().sum::<f64>(), 561_718.0 / 16.0);
+        let features = set.features.tensor(1797);
+        assert!(features.data().iter().all(|x| (0.0..=1.0).contains(x)));
+        assert_eq!(features.data().iter().sum::<f64>(), 561_718.0 / 16.0);
         let seen = preview(DIGITS, Header::Auto).unwrap();
         assert_eq!((seen.columns, seen.rows.len(), &seen.names), (65, 5, &None));
     }
@@ -240,8 +259,8 @@ mod tests {
     fn values_labels_blanks_and_scale() {
         let half = CsvOptions { scale: 0.5, ..options(1..3, 0) };
         let set = read_csv(b"3, 1.5, -2e1\r\n\r\n0.0,\"4\",8", &half).unwrap();
-        assert_eq!(set.features, Tensor::new(vec![2, 2], vec![0.75, -10.0, 2.0, 4.0]));
-        assert_eq!((set.labels, set.classes), (vec![3, 0], 4));
+        assert_eq!(set.features, Features::double(&[2], vec![0.75, -10.0, 2.0, 4.0]));
+        assert_eq!(set.targets, Targets::Classes { labels: vec![3, 0], count: 4 });
     }
 
     #[test]
@@ -257,8 +276,8 @@ mod tests {
     fn headers() {
         let text = "a,b,c\n1,2,0\n";
         let with = |header| read_csv(text.as_bytes(), &CsvOptions { header, ..options(0..2, 2) });
-        assert_eq!(with(Header::Auto).unwrap().labels, [0]);
-        assert_eq!(with(Header::Present).unwrap().labels, [0]);
+        assert_eq!(labels(&with(Header::Auto).unwrap()), [0]);
+        assert_eq!(labels(&with(Header::Present).unwrap()), [0]);
         let found = DataError::Number { line: 1, column: 0, found: "a".into() };
         assert_eq!(with(Header::Absent), Err(found.clone()));
         assert!(found.help().contains("header: true"));
@@ -268,7 +287,7 @@ mod tests {
         // A first row with one typing mistake is data, not a header that vanishes.
         assert_eq!(read("1,2O,0\n"), Err(DataError::Number { line: 1, column: 1, found: "2O".into() }));
         // A byte order mark is no part of the first cell.
-        assert_eq!(read("\u{feff}1,2,0\n").unwrap().labels, [0]);
+        assert_eq!(labels(&read("\u{feff}1,2,0\n").unwrap()), [0]);
     }
 
     #[test]
@@ -321,6 +340,18 @@ mod tests {
     }
 
     #[test]
+    fn numbers_and_owners() {
+        let with = CsvOptions { regression: true, owner: Some(0), ..options(1..2, 2) };
+        let set = read_csv(b"school,hours,score\n10,1.5,-0.25\n9,2,1e1\n", &with).unwrap();
+        assert_eq!(set.targets, Targets::Numbers(vec![-0.25, 10.0]));
+        assert_eq!(set.owners.unwrap().names, ["9", "10"]);
+        let no = read_csv(b"1,2,3\n", &CsvOptions { owner: Some(3), ..with.clone() }).unwrap_err();
+        assert!(no.to_string().contains("no column 3 for the owner"), "{no}");
+        let word = read_csv(b"1,2,x\n", &with).unwrap_err();
+        assert_eq!(word, DataError::Number { line: 1, column: 2, found: "x".into() });
+    }
+
+    #[test]
     fn damaged_gzip() {
         let cut = read_csv(&DIGITS[..30_000], &options(0..64, 64));
         assert!(matches!(cut, Err(DataError::Unreadable(_))), "{cut:?}");
@@ -335,7 +366,7 @@ mod tests {
         let packed = gzip("1,2,0\n".repeat(100_000).as_bytes());
         assert!(packed.len() < 4000);
         assert_eq!(read_within(&packed, &options(0..2, 2), 50_000), Err(DataError::TooLarge(50_000)));
-        assert_eq!(read_within(&packed, &options(0..2, 2), 600_000).unwrap().labels.len(), 100_000);
+        assert_eq!(read_within(&packed, &options(0..2, 2), 600_000).unwrap().len(), 100_000);
     }
 
     proptest! {
@@ -355,8 +386,8 @@ mod tests {
         fn written_numbers_are_read_back(values in prop::collection::vec((-1e9..1e9f64, 0u32..50), 1..40)) {
             let text: String = values.iter().map(|(x, label)| format!("{x},{label}\n")).collect();
             let set = read_csv(text.as_bytes(), &options(0..1, 1)).unwrap();
-            prop_assert_eq!(set.features.data(), values.iter().map(|v| v.0).collect::<Vec<_>>());
-            prop_assert_eq!(set.labels, values.iter().map(|v| v.1).collect::<Vec<_>>());
+            prop_assert_eq!(set.features.clone(), Features::double(&[1], values.iter().map(|v| v.0).collect()));
+            prop_assert_eq!(labels(&set), values.iter().map(|v| v.1).collect::<Vec<_>>());
         }
     }
 }

@@ -55,6 +55,22 @@ pub enum DataError {
         /// The beginning of what stands there.
         found: String,
     },
+    /// The file is not what its reader reads, or not whole.
+    #[error("this is no readable {what}: {reason}")]
+    Format {
+        /// What was expected.
+        what: &'static str,
+        /// What is wrong, and where.
+        reason: String,
+    },
+    /// Inputs and targets that do not belong together.
+    #[error("there are {inputs} inputs and {targets} targets")]
+    Counts {
+        /// How many inputs.
+        inputs: usize,
+        /// How many targets.
+        targets: usize,
+    },
     /// A label that is not an integer from 0 to 2^32 - 1.
     #[error("line {line}, column {column}: expected a label 0, 1, 2, ..., found `{found}`")]
     Label {
@@ -92,6 +108,10 @@ impl DataError {
             }
             DataError::Number { .. } => {
                 "write plain numbers such as `0.5` or `1e-3`; leave rows with missing values out".into()
+            }
+            DataError::Format { .. } => "compare the file with the format, or choose another reader".into(),
+            DataError::Counts { .. } => {
+                "give every input its target: the files may belong to different parts of a data set".into()
             }
             DataError::Label { .. } => "number the classes from 0".into(),
         }

@@ -2,24 +2,27 @@
 //!
 //! Nothing here opens a file: the caller reads the bytes, and hashes them for the ledger.
 
+mod archive;
+mod cifar;
 mod csv;
 mod error;
+mod idx;
+mod images;
+mod json;
+mod npy;
 mod partition;
+mod read;
+mod set;
 mod source;
 
+pub use archive::pack;
+pub use cifar::{Cifar, read_cifar};
 pub use csv::{CsvOptions, Header, Preview, preview, read_csv};
 pub use error::DataError;
+pub use idx::{idx_dims, read_idx};
+pub use images::{ImageOptions, read_images};
+pub use json::{JsonlOptions, read_jsonl, read_leaf};
+pub use npy::read_npz;
 pub use partition::{PartitionError, divide, hold_out};
-
-use crate::ir::Tensor;
-
-/// Labelled examples.
-#[derive(Debug, Clone, PartialEq)]
-pub struct DataSet {
-    /// The inputs `[n, d]`, one example a row, every element finite.
-    pub features: Tensor,
-    /// The class of each example, below `classes`.
-    pub labels: Vec<u32>,
-    /// One more than the largest label.
-    pub classes: usize,
-}
+pub use read::read;
+pub use set::{DataSet, Features, Owners, Targets};

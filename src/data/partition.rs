@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 
 use thiserror::Error;
 
+use super::{DataSet, Targets};
 use crate::catalog::Partition;
 use crate::rng::{Stream, law};
 
@@ -54,13 +55,30 @@ pub enum PartitionError {
         /// The most shards possible: a label has no more than its examples, nor than there are clients.
         possible: usize,
     },
+    /// A division by label of examples whose targets are numbers.
+    #[error("the targets are numbers, and only classes can be divided by label")]
+    NoClasses,
+    /// A division by owner of examples without owners.
+    #[error("the examples have no owners")]
+    NoOwners,
+    /// A range that reaches past the last owner or class.
+    #[error("the range reaches to {end}, and the data set has {found} {what}")]
+    Range {
+        /// `owners` or `classes`.
+        what: &'static str,
+        /// One past the last one asked for.
+        end: u64,
+        /// How many there are.
+        found: usize,
+    },
     /// A concentration out of range.
     #[error(transparent)]
     Law(#[from] law::LawError),
 }
 
-/// The examples of each client, as ascending indices into `labels`; a function of the labels and the stream alone. Each
-/// example goes to exactly one client, and each client gets at least one.
+/// The examples of each client, as ascending indices into the data set; a function of its targets, its owners and the stream
+/// alone. Each client gets at least one example, and no example goes to two. None is left out but those of owners and classes
+/// that the partition does not name.
 ///
 /// Shards, after McMahan et al. 2017 (AISTATS), who sort by label, cut into shards and deal them, and the code of Collins
 /// et al. 2021 (FedRep), which cuts within labels: each label is cut into shards, `clients * classes` in all, the next
@@ -71,21 +89,64 @@ pub enum PartitionError {
 ///
 /// Dirichlet, after Yurochkin et al. (ICML 2019) and Li et al. (ICDE 2022): a client left with nothing takes one example of
 /// the client that then holds most.
-pub fn divide(partition: &Partition, labels: &[u32], stream: &Stream) -> Result<Vec<Vec<usize>>, PartitionError> {
-    let (clients, examples) = (partition.clients() as usize, labels.len());
+pub fn divide(partition: &Partition, set: &DataSet, stream: &Stream) -> Result<Vec<Vec<usize>>, PartitionError> {
+    let (clients, examples) = (partition.clients() as usize, set.len());
     if clients == 0 {
         return Err(PartitionError::Nobody);
     }
     if clients > examples {
         return Err(PartitionError::TooFewExamples { clients, examples });
     }
+    let labels = || match &set.targets {
+        Targets::Classes { labels, .. } => Ok(labels.as_slice()),
+        Targets::Numbers(_) => Err(PartitionError::NoClasses),
+    };
     let mut held = match *partition {
         Partition::Iid { .. } => iid(examples, clients, stream),
-        Partition::Shards { classes, .. } => shards(labels, clients, classes as usize, stream)?,
-        Partition::Dirichlet { alpha, .. } => dirichlet(labels, clients, alpha, stream)?,
+        Partition::Shards { classes, .. } => shards(labels()?, clients, classes as usize, stream)?,
+        Partition::Dirichlet { alpha, .. } => dirichlet(labels()?, clients, alpha, stream)?,
+        Partition::LogNormal { spread, .. } => log_normal(examples, clients, spread, stream),
+        Partition::Owners { first, end } => {
+            let owners = set.owners.as_ref().ok_or(PartitionError::NoOwners)?;
+            within("owners", end, owners.names.len())?;
+            grouped(&owners.of, first, end)
+        }
+        Partition::Classes { first, end } => {
+            within("classes", end, set.classes())?;
+            vec![grouped(labels()?, first, end).concat()]
+        }
     };
     held.iter_mut().for_each(|client| client.sort_unstable());
     Ok(held)
+}
+
+fn within(what: &'static str, end: u64, found: usize) -> Result<(), PartitionError> {
+    if end > found as u64 { Err(PartitionError::Range { what, end, found }) } else { Ok(()) }
+}
+
+/// The examples of each number of a range.
+fn grouped(numbers: &[u32], first: u64, end: u64) -> Vec<Vec<usize>> {
+    let mut groups = vec![Vec::new(); (end - first) as usize];
+    for (example, &number) in numbers.iter().enumerate() {
+        if (first..end).contains(&u64::from(number)) {
+            groups[(u64::from(number) - first) as usize].push(example);
+        }
+    }
+    groups
+}
+
+/// Shares proportional to `exp(spread * z)`, `z` standard normal; each client has at least one example.
+fn log_normal(examples: usize, clients: usize, spread: f64, stream: &Stream) -> Vec<Vec<usize>> {
+    let mut order: Vec<usize> = (0..examples).collect();
+    stream.shuffle(&mut order);
+    let sizes = stream.child_str("sizes");
+    let weights: Vec<f64> = (0..clients).map(|i| libm::exp(spread * sizes.normal(i as u64))).collect();
+    let total: f64 = weights.iter().sum();
+    // Everyone has one example; the others are dealt by weight.
+    let (fixed, rest) = order.split_at(clients);
+    let mut held: Vec<Vec<usize>> = fixed.iter().map(|&example| vec![example]).collect();
+    deal(rest, weights.iter().map(|w| w / total), &mut held);
+    held
 }
 
 /// Divides indices at random into (train, test). The test part holds the nearest integer to `fraction * n`, but at
@@ -178,19 +239,23 @@ fn dirichlet(labels: &[u32], clients: usize, alpha: f64, stream: &Stream) -> Res
     let mut held = vec![Vec::new(); clients];
     for (label, members) in shuffled_by_label(labels, stream).iter().enumerate() {
         let share = law::dirichlet(&shares.child(label as u64), alpha, clients)?;
-        let mut cumulative = 0.0;
-        let mut start = 0;
-        for (client, p) in share.iter().enumerate() {
-            cumulative += p;
-            let last = client + 1 == clients;
-            let end = if last { members.len() } else { (cumulative * members.len() as f64) as usize };
-            let end = end.min(members.len());
-            held[client].extend(&members[start..end]);
-            start = end;
-        }
+        deal(members, share.into_iter(), &mut held);
     }
     feed_empty_clients(&mut held);
     Ok(held)
+}
+
+/// Deals consecutive parts in the given proportions, which sum to 1.
+fn deal(items: &[usize], shares: impl ExactSizeIterator<Item = f64>, held: &mut [Vec<usize>]) {
+    let (clients, mut cumulative, mut start) = (shares.len(), 0.0, 0);
+    for (client, share) in shares.enumerate() {
+        cumulative += share;
+        let last = client + 1 == clients;
+        let end =
+            if last { items.len() } else { ((cumulative * items.len() as f64) as usize).clamp(start, items.len()) };
+        held[client].extend(&items[start..end]);
+        start = end;
+    }
 }
 
 /// Gives every client without an example one of the client that holds most, the first of equals.

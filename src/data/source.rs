@@ -36,13 +36,29 @@ pub(super) fn line_at(bytes: &[u8], offset: u64) -> u64 {
     line
 }
 
-/// The error that a failed read stands for.
+/// The whole text in `bytes`.
+pub(super) fn read_text(bytes: &[u8]) -> Result<String, DataError> {
+    let mut text = String::new();
+    open(bytes, LIMIT).read_to_string(&mut text).map_err(io_error)?;
+    Ok(text)
+}
+
+/// The error that a failed read of a table stands for.
 pub(super) fn error_of(error: csv::Error) -> DataError {
-    let ours = match error.kind() {
-        csv::ErrorKind::Io(io) => io.get_ref().and_then(|e| e.downcast_ref::<DataError>()),
-        _ => None,
-    };
-    ours.cloned().unwrap_or_else(|| DataError::Unreadable(error.to_string()))
+    match error.kind() {
+        csv::ErrorKind::Io(io) => ours(io).unwrap_or_else(|| DataError::Unreadable(error.to_string())),
+        _ => DataError::Unreadable(error.to_string()),
+    }
+}
+
+/// The error that a failed read stands for.
+pub(super) fn io_error(error: io::Error) -> DataError {
+    ours(&error).unwrap_or_else(|| DataError::Unreadable(error.to_string()))
+}
+
+/// The error of our own that went through a reader.
+fn ours(error: &io::Error) -> Option<DataError> {
+    error.get_ref()?.downcast_ref::<DataError>().cloned()
 }
 
 /// Unpacks, and fails beyond the limit: a few kilobytes of gzip can hold gigabytes.

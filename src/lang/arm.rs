@@ -2,17 +2,17 @@
 
 use indexmap::IndexMap;
 
-use super::calls::Names;
+use super::calls::{Call, Names};
 use super::constant::Constants;
 use super::dims::Types;
 use super::evaluate::{CheckedEvaluation, evaluation};
-use super::family::{CheckedFamily, DataSets, family};
+use super::family::{CheckedFamily, DataSets, ModelTypes, family};
 use super::feasible;
 use super::measures::Measures;
-use super::model::{CheckedModel, model, param_types};
+use super::model::{CheckedModel, input_types, model, param_types};
 use super::sampler::sampler;
 use super::train::train;
-use crate::catalog::{Csv, Kind};
+use crate::catalog::{Kind, Reader};
 use crate::diag::{Diagnostic, Sink, Span};
 use crate::plan::{Arm, DataSource, Evaluation, Measure, What};
 use crate::syntax::ast::{Decl, Item, ItemKind, Tasks};
@@ -41,8 +41,10 @@ impl Checked {
 /// A data file an arm reads.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DataFile {
-    /// The data set's name.
+    /// Its name in a run's manifest.
     pub name: String,
+    /// The data set's name.
+    pub set: String,
     /// The path as written.
     pub path: String,
     /// Where it is written.
@@ -79,10 +81,11 @@ pub(super) fn arm(name: &str, items: &[Item], at: Span, sink: &mut Sink) -> Opti
         .collect();
     let (world, world_types) = sampler("world", &world, &Types::new(), &constants, sink);
     let model_ast = model_ast?;
-    let param_types = param_types(model_ast, &constants, sink);
-    let families = tasks.iter().filter_map(|t| family(t, &world_types, &data, &param_types, &names, sink)).collect();
+    let types =
+        ModelTypes { params: param_types(model_ast, &constants, sink), inputs: input_types(model_ast, &constants) };
+    let families = tasks.iter().filter_map(|t| family(t, &world_types, &data, &types, &names, sink)).collect();
     let input_spans = model_ast.inputs.iter().map(|(n, dims)| (n.text.clone(), n.span.to(dims.span))).collect();
-    let model = model(model_ast, &world_types, param_types, &constants, sink);
+    let model = model(model_ast, &world_types, types.params, &constants, sink);
     let checked = Checked { world: world_types, families, model, input_spans };
 
     let train = train_ast.and_then(|section| train(section, &checked, &names, sink));
@@ -112,9 +115,9 @@ pub(super) fn arm(name: &str, items: &[Item], at: Span, sink: &mut Sink) -> Opti
     families.sort_by(|a, b| a.name.cmp(&b.name));
     let reads = |name: &str| families.iter().any(|f| f.source.as_ref().is_some_and(|s| s.data == name));
     let data = data.into_iter().filter(|(n, _)| reads(n));
-    let mut data: Vec<_> = data.filter_map(|(name, csv)| Some(DataSource { name, csv: csv? })).collect();
+    let mut data: Vec<DataSource> = data.filter_map(|(_, source)| source).collect();
     data.sort_by(|a, b| a.name.cmp(&b.name));
-    let files = files.into_iter().filter(|f| reads(&f.name)).collect();
+    let files = files.into_iter().filter(|f| reads(&f.set)).collect();
     let arm = Arm {
         name: name.to_owned(),
         data,
@@ -159,26 +162,44 @@ fn data(items: &[Item], names: &Names, sink: &mut Sink) -> (DataSets, Vec<DataFi
     let (mut sets, mut files) = (IndexMap::new(), Vec::new());
     for item in items {
         let ItemKind::Data { name, value } = &item.kind else { continue };
-        let call = names.call(Kind::Data, value, sink);
-        if let Some(call) = &call {
-            files.push(DataFile { name: name.text.clone(), path: call.args.text("path").to_owned(), span: value.span });
-        }
-        let csv = call.map(|call| Csv::from_args(&call.args)).filter(|csv| {
-            let leaks = (csv.first_feature..csv.end_feature).contains(&csv.label);
-            if leaks {
-                sink.push(
-                    Diagnostic::error(
-                        "E0610",
-                        value.span,
-                        format!("column {} is the label and one of the features", csv.label),
-                    )
-                    .label(format!("the features are columns {} to {}", csv.first_feature, csv.end_feature - 1))
-                    .help("a model that reads the label has nothing to learn; columns are counted from 0"),
-                );
-            }
-            !leaks
+        let source = names.call(Kind::Data, value, sink).and_then(|call| {
+            check_target(&call, value.span, sink)?;
+            let (reader, paths) = Reader::from_args(call.entry.name, &call.args);
+            let source = DataSource { name: name.text.clone(), reader, files: paths.len() as u64 };
+            files.extend(source.file_names().into_iter().zip(paths).map(|(file, path)| DataFile {
+                name: file,
+                set: name.text.clone(),
+                path,
+                span: value.span,
+            }));
+            Some(source)
         });
-        sets.insert(name.text.clone(), csv);
+        sets.insert(name.text.clone(), source);
     }
     (sets, files)
+}
+
+/// A table has one target, which is none of its features.
+fn check_target(call: &Call, span: Span, sink: &mut Sink) -> Option<()> {
+    if call.entry.name != "csv" {
+        return Some(());
+    }
+    let (label, target) = (call.args.count("label"), call.args.count("target"));
+    let (Some(column), false) = (label.or(target), label.is_some() && target.is_some()) else {
+        sink.push(
+            Diagnostic::error("E0611", span, "a table needs one column to predict: `label` or `target`")
+                .help("`label: 64` is the column of a class number, `target: 64` the column of a number"),
+        );
+        return None;
+    };
+    let (first, end) = call.args.range("features");
+    if (first..end).contains(&column) {
+        sink.push(
+            Diagnostic::error("E0610", span, format!("column {column} is the label and one of the features"))
+                .label(format!("the features are columns {first} to {}", end - 1))
+                .help("a model that reads the label has nothing to learn; columns are counted from 0"),
+        );
+        return None;
+    }
+    Some(())
 }

@@ -142,6 +142,7 @@ impl Names<'_> {
                 (None, Initial::Real(x)) => Some(Value::Real(x)),
                 (None, Initial::Word(w)) => Some(Value::Word(w.to_owned())),
                 (None, Initial::Bool(b)) => Some(Value::Bool(b)),
+                (None, Initial::Text(t)) => Some(Value::Text(t.to_owned())),
                 (None, Initial::Absent | Initial::Required) => continue,
             };
             match value {
@@ -186,7 +187,12 @@ impl Names<'_> {
             (Ty::Range, ExprKind::Range(lo, hi)) => Some(self.range(lo, hi, expr.span, sink)),
             (Ty::Bool, ExprKind::Bool(b)) => Some(Some(Value::Bool(*b))),
             (Ty::Text, ExprKind::Text(text)) => Some(Some(Value::Text(text.clone()))),
-            (Ty::Range | Ty::Bool | Ty::Text, _) => None,
+            (Ty::Path | Ty::Paths, ExprKind::Text(text)) => Some(Some(Value::Names(vec![text.clone()]))),
+            (Ty::Paths, ExprKind::List(items)) if !items.is_empty() => {
+                let text = |e: &Expr| if let ExprKind::Text(t) = &e.kind { Some(t.clone()) } else { None };
+                items.iter().map(text).collect::<Option<Vec<_>>>().map(|paths| Some(Value::Names(paths)))
+            }
+            (Ty::Range | Ty::Bool | Ty::Text | Ty::Path | Ty::Paths, _) => None,
             (Ty::Tensor | Ty::Metric | Ty::Measurement, _) => unreachable!("the caller reads these arguments itself"),
         };
         value.unwrap_or_else(|| {

@@ -87,6 +87,7 @@ fn check_tasks(tasks: &TaskSource, trained: Option<&Train>, checked: &Checked, f
     let source = checked.family(tasks.family()).and_then(|f| f.plan.source.as_ref());
     if let Some(source) = source
         && source.hold_out == 0.0
+        && source.ways.is_none()
     {
         sink.push(
             Diagnostic::error("E0537", at, format!("`{}` holds out no examples to measure", tasks.family()))

@@ -159,7 +159,7 @@ impl<'a> Arms<'a> {
     /// All arms read one file under one name: a run's manifest has one entry for it.
     fn check_data(&self, plans: &[(String, Option<Arm>)], i: usize, file: &DataFile, sink: &mut Sink) {
         let source = |arm: &(String, Option<Arm>)| -> Option<DataSource> {
-            arm.1.as_ref()?.data.iter().find(|d| d.name == file.name).cloned()
+            arm.1.as_ref()?.data.iter().find(|d| d.name == file.set).cloned()
         };
         let own = source(&plans[i]);
         let other = plans[..i].iter().find(|arm| source(arm).is_some_and(|s| Some(s) != own));
@@ -169,7 +169,7 @@ impl<'a> Arms<'a> {
                 Diagnostic::error(
                     "E0525",
                     file.span,
-                    format!("arms `{other}` and `{name}` read `{}` differently", file.name),
+                    format!("arms `{other}` and `{name}` read `{}` differently", file.set),
                 )
                 .related(*span, "this arm overrides a number that stands here")
                 .help("a data set is read once for all arms; declare a second `data` item"),

@@ -7,10 +7,10 @@ use super::constant::Constants;
 use super::dims::{Dim, Types, describe, same, slots};
 use super::sampler::sampler;
 use super::writer::Writer;
-use crate::catalog::{Csv, Kind, Partition};
+use crate::catalog::{Kind, Partition, Reader};
 use crate::diag::{Diagnostic, Sink};
 use crate::ir::Function;
-use crate::plan::{Clients, Family, Sampler, Stratum};
+use crate::plan::{Clients, DataSource, Family, Sampler, Stratum};
 use crate::syntax::ast::{Decl, Field, Name, Tasks};
 
 /// A family with the types of its variables.
@@ -23,21 +23,29 @@ pub(super) struct CheckedFamily {
 }
 
 /// The data sets by name; `None` where one was wrong, which has been reported.
-pub(super) type DataSets = IndexMap<String, Option<Csv>>;
+pub(super) type DataSets = IndexMap<String, Option<DataSource>>;
 
-/// Checks one family. The model's parameters are known to its `risk`.
+/// What the model is known to have before it is checked.
+pub(super) struct ModelTypes {
+    /// Its parameters, which a `risk` reads.
+    pub params: Types,
+    /// Its inputs, whose dims are those of the examples of a file that does not say its own.
+    pub inputs: Types,
+}
+
+/// Checks one family.
 pub(super) fn family(
     tasks: &Tasks,
     world: &Types,
     data: &DataSets,
-    params: &Types,
+    model: &ModelTypes,
     names: &Names,
     sink: &mut Sink,
 ) -> Option<CheckedFamily> {
     check_fields(tasks, sink);
     match &tasks.from {
-        Some(from) => of_clients(tasks, from, data, names, sink),
-        None => Some(of_draws(tasks, world, params, names.constants, sink)),
+        Some(from) => of_clients(tasks, from, data, &model.inputs, names, sink),
+        None => Some(of_draws(tasks, world, &model.params, names.constants, sink)),
     }
 }
 
@@ -104,7 +112,7 @@ fn variables(types: &Types) -> String {
 }
 
 fn check_fields(tasks: &Tasks, sink: &mut Sink) {
-    const DATA: &[&str] = &["partition", "hold_out"];
+    const DATA: &[&str] = &["partition", "hold_out", "ways"];
     const DRAWN: &[&str] = &["risk"];
     let (allowed, other) = if tasks.from.is_some() { (DATA, DRAWN) } else { (DRAWN, DATA) };
     for (i, field) in tasks.fields.iter().enumerate() {
@@ -153,38 +161,82 @@ fn is(field: &Field, name: &str) -> bool {
 }
 
 /// A family whose tasks are the clients of a data set.
-fn of_clients(tasks: &Tasks, from: &Name, data: &DataSets, names: &Names, sink: &mut Sink) -> Option<CheckedFamily> {
+fn of_clients(
+    tasks: &Tasks,
+    from: &Name,
+    data: &DataSets,
+    inputs: &Types,
+    names: &Names,
+    sink: &mut Sink,
+) -> Option<CheckedFamily> {
     let drawn = tasks.strata.first().map(|s| s.name.span);
     let decls = || [&tasks.decls, &tasks.episode, &tasks.example].into_iter().flatten().map(|d| d.name.span);
     if let Some(span) = drawn.or_else(|| decls().next()) {
         sink.push(
             Diagnostic::error("E0502", span, "nothing is drawn for clients of a data set")
                 .related(from.span, format!("the examples come from `{}`", from.text))
-                .help("each client holds rows of the data: `x`, the features, and `y`, the class number"),
+                .help("each client holds rows of the data: `x`, the features, and `y`, the class or number to be predicted"),
         );
     }
     let clients = clients(tasks, from, names, sink);
-    let Some(csv) = data.get(&from.text) else {
+    let Some(set) = data.get(&from.text) else {
         let error = Diagnostic::error("E0215", from.span, format!("no `data` is called `{}`", from.text));
         let error = names.constants.elsewhere(error, from, data.keys().map(String::as_str));
         sink.push(error.help(format!("declare it: `data {} = csv(\"...\", features: 0..64, label: 64)`", from.text)));
         return None;
     };
-    let (partition, hold_out) = clients?;
-    let csv = csv.as_ref()?;
-    let features = Dim { name: None, size: (csv.end_feature - csv.first_feature) as usize };
-    let example = Types::from([("x".to_owned(), Some(vec![features])), ("y".to_owned(), Some(vec![]))]);
+    let (partition, hold_out, ways) = clients?;
+    let set = set.as_ref()?;
+    if matches!(partition, Partition::Owners { .. }) && !set.reader.has_owners() {
+        let field = tasks.fields.iter().find(|f| is(f, "partition")).map_or(tasks.name.span, |f| f.value.span);
+        sink.push(
+            Diagnostic::error("E0612", field, format!("the examples of `{}` have no owners", from.text))
+                .related(from.span, "this data set does not say whom an example belongs to")
+                .help(
+                    "name the column or field of the owner where the data is declared: `owner: 3`, `owner: \"school\"`",
+                ),
+        );
+        return None;
+    }
+    // Where the file says its dims and the reader does not, the model's input does; loading compares the two.
+    let features = match (inputs.get("x"), set.reader.features()) {
+        (Some(dims), found) => {
+            let dims = dims.clone()?;
+            match found {
+                Some(n) if matches!(set.reader, Reader::Csv { .. }) => vec![Dim { name: None, size: n as usize }],
+                _ => dims,
+            }
+        }
+        (None, Some(n)) => vec![Dim { name: None, size: n as usize }],
+        (None, None) => vec![],
+    };
+    let example = Types::from([("x".to_owned(), Some(features)), ("y".to_owned(), Some(vec![]))]);
     let nothing = || sampler("all", &[], &Types::new(), names.constants, &mut Sink::new()).0;
     let (task, episode, none): (Sampler, Sampler, Sampler) = (nothing(), nothing(), nothing());
-    let source = Clients { data: from.text.clone(), example: slots(&example), hold_out, partition };
+    let source = Clients { data: from.text.clone(), example: slots(&example), hold_out, partition, ways };
     let strata = vec![Stratum { name: "all".into(), count: source.partition.clients(), task }];
     let plan =
         Family { name: tasks.name.text.clone(), strata, episode, example: none, risk: None, source: Some(source) };
     Some(CheckedFamily { plan, example, risk_is_wrong: false })
 }
 
-/// The partition, and the share that is held out.
-fn clients(tasks: &Tasks, from: &Name, names: &Names, sink: &mut Sink) -> Option<(Partition, f64)> {
+/// The partition, the share that is held out, and the number of classes of a visit.
+fn clients(tasks: &Tasks, from: &Name, names: &Names, sink: &mut Sink) -> Option<(Partition, f64, Option<u64>)> {
+    let given = |name: &str| tasks.fields.iter().find(|f| is(f, name));
+    let ways = match given("ways") {
+        Some(field) => Some(names.constants.count(&field.value, 2, "the number of ways", sink)?),
+        None => None,
+    };
+    if let (Some(field), Some(_)) = (given("hold_out"), ways) {
+        sink.push(
+            Diagnostic::error("E0613", field.path_span(), "nothing is held out of tasks with `ways`")
+                .label("every visit draws classes and examples of its own")
+                .help(
+                    "a test has classes of its own: a second `tasks` block with another range of `classes` or `owners`",
+                ),
+        );
+        return None;
+    }
     let mut required = |name: &str, what: &str, example: &str| {
         let found = tasks.fields.iter().find(|f| is(f, name));
         if found.is_none() {
@@ -202,12 +254,16 @@ fn clients(tasks: &Tasks, from: &Name, names: &Names, sink: &mut Sink) -> Option
     };
     let partition =
         required("partition", "which client holds which examples", "partition = shards(clients: 50, classes: 2)");
-    let hold_out =
-        required("hold_out", "the share of each client's examples that only evaluations see", "hold_out = 0.25");
+    let hold_out = match ways {
+        Some(_) => None,
+        None => {
+            required("hold_out", "the share of each client's examples that only evaluations see", "hold_out = 0.25")
+        }
+    };
     let partition = partition
         .and_then(|e| names.call(Kind::Partition, e, sink))
         .map(|c| Partition::from_args(c.entry.name, &c.args));
-    let hold_out = hold_out.and_then(|expr| {
+    let checked = hold_out.and_then(|expr| {
         let share = names.constants.number(expr, sink)?;
         if (0.0..1.0).contains(&share) {
             return Some(share);
@@ -218,7 +274,8 @@ fn clients(tasks: &Tasks, from: &Name, names: &Names, sink: &mut Sink) -> Option
         );
         None
     });
-    Some((partition?, hold_out?))
+    let hold_out = if ways.is_some() { 0.0 } else { checked? };
+    Some((partition?, hold_out, ways))
 }
 
 fn risk(tasks: &Tasks, latents: &Types, params: &Types, constants: &Constants, sink: &mut Sink) -> Option<Function> {

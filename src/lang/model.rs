@@ -28,6 +28,12 @@ pub(super) fn param_types(model: &Model, constants: &Constants, sink: &mut Sink)
     types
 }
 
+/// The inputs of the model and their types. What is wrong with them is reported when the model is checked.
+pub(super) fn input_types(model: &Model, constants: &Constants) -> Types {
+    let read = |dims| read_dims(dims, constants, &mut Sink::new());
+    model.inputs.iter().map(|(name, dims)| (name.text.clone(), read(dims))).collect()
+}
+
 /// Checks the model. Initial values may read the world.
 pub(super) fn model(
     model: &Model,

@@ -30,17 +30,24 @@ pub(super) fn objective(
         return risk(fields, family, sink);
     };
     let fits = check_example(loss, family, checked, fields, sink);
+    let ways = family.plan.source.as_ref().and_then(|source| source.ways);
+    let held_out = measures && family.plan.source.is_some() && ways.is_none();
     let (support, query) = match (fields.get("split"), &family.plan.source) {
-        (Some(field), source) => split(&field.value, source.is_some() && measures, names, sink)?,
-        (None, Some(_)) => (0, 0),
-        (None, None) => {
-            let both = "tasks that are drawn need the number of examples to adapt on and to measure";
+        (Some(field), _) => split(&field.value, held_out, names, sink)?,
+        (None, Some(_)) if ways.is_none() => (0, 0),
+        (None, _) => {
+            let both = match ways {
+                None => "tasks that are drawn need the number of examples to adapt on and to measure",
+                Some(_) => "tasks with `ways` need the number of examples of each class to adapt on and to measure",
+            };
             sink.push(fields.missing("split").help(format!("{both}: `split = {{ support: 10, query: 10 }}`")));
             return None;
         }
     };
     fits?;
-    Some(Objective::Sample { loss, support, query })
+    // With `ways`, a split counts the examples of each class.
+    let each = ways.unwrap_or(1);
+    Some(Objective::Sample { loss, support: support.saturating_mul(each), query: query.saturating_mul(each) })
 }
 
 fn risk(fields: &Fields, family: &CheckedFamily, sink: &mut Sink) -> Option<Objective> {

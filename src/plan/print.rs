@@ -3,7 +3,9 @@
 use std::fmt::{self, Display, Write};
 
 use super::types::*;
-use crate::catalog::{BaseLaw, Budget, Metric, Outer, Partition, Reduction, Sees, Simplex, Solver, Through, Weights};
+use crate::catalog::{
+    BaseLaw, Budget, Metric, Outer, Partition, Reader, Reduction, Sees, Simplex, Solver, Through, Weights,
+};
 use crate::ir::{Binary, Function, Node, NodeId, Op, Unary};
 
 /// The text of a plan.
@@ -39,13 +41,8 @@ fn write(out: &mut String, plan: &Plan) -> fmt::Result {
 fn write_arm(out: &mut String, arm: &Arm) -> fmt::Result {
     writeln!(out, "arm {}", arm.name)?;
     for source in &arm.data {
-        let csv = &source.csv;
         writeln!(out, "  data {}", source.name)?;
-        writeln!(
-            out,
-            "    csv, x = columns {}..{} times {}, y = column {}",
-            csv.first_feature, csv.end_feature, csv.scale, csv.label
-        )?;
+        writeln!(out, "    {}", reader_name(&source.reader))?;
     }
     if !arm.world.is_empty() {
         writeln!(out, "  world, once per seed")?;
@@ -90,6 +87,31 @@ fn write_arm(out: &mut String, arm: &Arm) -> fmt::Result {
     Ok(())
 }
 
+fn reader_name(reader: &Reader) -> String {
+    let owners = |owner: &Option<String>| owner.as_ref().map_or(String::new(), |name| format!(", owner = {name}"));
+    match reader {
+        Reader::Csv { first_feature, end_feature, target, regression, owner, scale } => {
+            let kind = if *regression { "number" } else { "class" };
+            let owner = owner.map_or(String::new(), |column| format!(", owner = column {column}"));
+            format!(
+                "csv, x = columns {first_feature}..{end_feature} times {scale}, y = {kind} in column {target}{owner}"
+            )
+        }
+        Reader::Idx { scale } => format!("idx, x = images times {scale}, y = class"),
+        Reader::Cifar { classes, part, scale } => {
+            format!("cifar{classes}, {part}, x = pixels times {scale}, y = class")
+        }
+        Reader::Npz { x, y, owner, scale } => format!("npz, x = {x} times {scale}, y = {y}{}", owners(owner)),
+        Reader::Jsonl { x, y, owner, scale } => format!("jsonl, x = {x} times {scale}, y = {y}{}", owners(owner)),
+        Reader::Leaf { part, scale } => format!("leaf, {part}, x times {scale}, owner = user"),
+        Reader::Images { size, channels, invert, owner } => {
+            let inverted = if *invert { ", inverted" } else { "" };
+            let owner = if *owner { ", owner = folder above the class" } else { "" };
+            format!("images, {channels} x {size} x {size}{inverted}, y = folder{owner}")
+        }
+    }
+}
+
 fn write_family(out: &mut String, family: &Family) -> fmt::Result {
     writeln!(out, "  tasks {}", family.name)?;
     if let Some(source) = &family.source {
@@ -97,8 +119,17 @@ fn write_family(out: &mut String, family: &Family) -> fmt::Result {
             Partition::Iid { clients } => format!("iid over {clients} clients"),
             Partition::Shards { clients, classes } => format!("shards over {clients} clients, {classes} labels each"),
             Partition::Dirichlet { clients, alpha } => format!("dirichlet({alpha}) over {clients} clients"),
+            Partition::LogNormal { clients, spread } => {
+                format!("log-normal sizes of spread {spread} over {clients} clients")
+            }
+            Partition::Owners { first, end } => format!("the owners {first}..{end} as clients"),
+            Partition::Classes { first, end } => format!("the classes {first}..{end} as one client"),
         };
-        writeln!(out, "    from {}, {partition}, {} of each client's examples held out", source.data, source.hold_out)?;
+        writeln!(out, "    from {}, {partition}", source.data)?;
+        match source.ways {
+            Some(ways) => writeln!(out, "    at every visit {ways} classes of a client, numbered anew")?,
+            None => writeln!(out, "    {} of each client's examples held out", source.hold_out)?,
+        }
     }
     for stratum in &family.strata {
         if family.strata.len() > 1 || stratum.name != "all" {

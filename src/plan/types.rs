@@ -1,6 +1,8 @@
 //! The plan: what will happen, without spans and with every default explicit. This is what is hashed and replayed.
 
-use crate::catalog::{BaseLaw, Budget, Csv, Loss, Metric, Outer, Partition, Reduction, Solver, StateMetric, Through};
+use crate::catalog::{
+    BaseLaw, Budget, Loss, Metric, Outer, Partition, Reader, Reduction, Solver, StateMetric, Through,
+};
 use crate::hash::{record, variants};
 use crate::ir::{Function, Precision};
 
@@ -50,8 +52,10 @@ record! {
     pub struct DataSource {
         /// Its name in the experiment.
         pub name: String,
-        /// How its file is read.
-        pub csv: Csv,
+        /// How its files are read.
+        pub reader: Reader,
+        /// The number of its files.
+        pub files: u64,
     }
 }
 
@@ -133,7 +137,9 @@ record! {
         pub partition: Partition,
         /// The share of each client's shuffled examples that only evaluations see.
         pub hold_out: f64,
-        /// The features of one example, `x`, and its label, `y`.
+        /// The number of classes that a visit draws and numbers anew; all of them, as they are, where absent.
+        pub ways: Option<u64>,
+        /// The features of one example, `x`, and its target, `y`.
         pub example: Vec<Slot>,
     }
 }
@@ -340,6 +346,16 @@ variants! {
         Min,
         /// The most.
         Max,
+    }
+}
+
+impl DataSource {
+    /// The names of its files in a run's manifest, in the order of the reader's paths.
+    pub fn file_names(&self) -> Vec<String> {
+        match self.files {
+            1 => vec![self.name.clone()],
+            n => (0..n).map(|i| format!("{}[{i}]", self.name)).collect(),
+        }
     }
 }
 

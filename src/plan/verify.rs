@@ -136,8 +136,10 @@ impl Checker<'_> {
             ensure(self.arm.data.iter().any(|d| d.name == source.data), || {
                 format!("`{name}` reads data that is not there")
             })?;
-            let shapes: Vec<usize> = source.example.iter().map(|s| s.dims.len()).collect();
-            ensure(shapes == [1, 0], || format!("an example of `{name}` is not features and a label"))?;
+            let fits =
+                matches!(source.example.as_slice(), [x, y] if x.name == "x" && y.name == "y" && y.dims.is_empty());
+            ensure(fits, || format!("an example of `{name}` is not features and a target"))?;
+            ensure(source.ways != Some(0), || format!("the tasks of `{name}` have no classes"))?;
         }
         Ok(())
     }

@@ -1,9 +1,10 @@
 //! One arm under one seed, from the first draw to the last measurement.
 
 use super::bind::Kernel;
+use super::clients;
 use super::evaluate::{Measures, is_due};
 use super::outer::{State, Trainer};
-use super::tasks::{self, Setting, TRAIN, TaskMaker};
+use super::tasks::{Setting, TRAIN, TaskMaker};
 use super::{DataSets, Observer, TrainError, draw};
 use crate::exec::Executor;
 use crate::hash::{Id, Kind};
@@ -69,7 +70,7 @@ pub fn run_cell<E: Executor>(
     sets: &DataSets,
     observer: &dyn Observer,
 ) -> Result<Cell, TrainError> {
-    let (tables, sizes) = tasks::clients(arm, seed, sets)?;
+    let (tables, sizes) = clients::divide(arm, seed, sets)?;
     let programs = lower::lower(arm, &sizes)?;
     let world = sample_once(exec, &programs.world, &arm.world, seed, "world", &[])?;
     let init = sample_once(exec, &programs.init, &arm.model.init, seed, "init", &world)?;

@@ -7,6 +7,7 @@
 mod adapt;
 mod bind;
 mod cell;
+mod clients;
 mod draw;
 mod evaluate;
 mod outer;
@@ -28,7 +29,7 @@ pub type DataSets = BTreeMap<String, DataSet>;
 
 /// The largest numbers of examples that clients hold under a seed, which the shapes of programs depend on.
 pub fn client_sizes(arm: &Arm, seed: u64, sets: &DataSets) -> Result<ClientSizes, TrainError> {
-    tasks::clients(arm, seed, sets).map(|(_, sizes)| sizes)
+    clients::divide(arm, seed, sets).map(|(_, sizes)| sizes)
 }
 
 /// Who watches a run. Calls come from many threads.

@@ -3,68 +3,13 @@
 use std::collections::HashMap;
 
 use super::bind::Kernel;
+use super::clients::{self, ClientTables, Clients, Held};
 use super::{DataSets, TrainError, draw};
-use crate::data::{self, DataSet};
 use crate::exec::Executor;
 use crate::ir::Tensor;
-use crate::plan::lower::{ClientSizes, Input, Part, TaskPrograms};
-use crate::plan::{Arm, Clients, Draw, Family, Objective, TaskSource};
+use crate::plan::lower::{Input, Part, TaskPrograms};
+use crate::plan::{Arm, Draw, Family, Objective, TaskSource};
 use crate::rng::Stream;
-
-/// The examples of one client, by row of the data set.
-#[derive(Debug, Clone)]
-pub(super) struct Client {
-    pub train: Vec<usize>,
-    pub held_out: Vec<usize>,
-}
-
-/// The clients of every family made from data.
-pub(super) type ClientTables = HashMap<String, Vec<Client>>;
-
-/// Divides the data among clients; the same for every arm that asks the same, under one seed.
-pub(super) fn clients(arm: &Arm, seed: u64, sets: &DataSets) -> Result<(ClientTables, ClientSizes), TrainError> {
-    let (mut tables, mut sizes) = (ClientTables::new(), ClientSizes::default());
-    for family in &arm.families {
-        let Some(source) = &family.source else { continue };
-        let set = data_set(source, sets)?;
-        let partition = Stream::new(seed, &["partition", &family.name]);
-        let held = data::divide(&source.partition, &set.labels, &partition).map_err(|error| TrainError::Partition {
-            family: family.name.clone(),
-            data: source.data.clone(),
-            error,
-        })?;
-        let hold_out = Stream::new(seed, &["hold_out", &family.name]);
-        let table: Vec<Client> = held
-            .iter()
-            .enumerate()
-            .map(|(i, examples)| {
-                let stream = hold_out.child(i as u64);
-                let (train, held_out) = match source.hold_out {
-                    0.0 => (examples.clone(), vec![]),
-                    share => data::hold_out(examples, share, &stream),
-                };
-                Client { train, held_out }
-            })
-            .collect();
-        sizes.train.insert(family.name.clone(), table.iter().map(|c| c.train.len()).max().unwrap_or(0).max(1));
-        sizes.held_out.insert(family.name.clone(), table.iter().map(|c| c.held_out.len()).max().unwrap_or(0).max(1));
-        tables.insert(family.name.clone(), table);
-    }
-    Ok((tables, sizes))
-}
-
-fn data_set<'d>(source: &Clients, sets: &'d DataSets) -> Result<&'d DataSet, TrainError> {
-    let wrong = |reason: String| TrainError::Data { name: source.data.clone(), reason };
-    let set = sets.get(&source.data).ok_or_else(|| wrong("it is not loaded".into()))?;
-    let features = &source.example[0].dims;
-    if set.features.dims()[1..] != features[..] {
-        return Err(wrong(format!(
-            "its examples have dims {:?}, the plan was made for {features:?}",
-            &set.features.dims()[1..]
-        )));
-    }
-    Ok(set)
-}
 
 /// A task: its stratum (by position in the source) and its number within it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -140,9 +85,7 @@ pub(super) struct TaskMaker<'a, E: Executor> {
     query: Part,
     /// The task variables of the whole pool, one tensor `[pool, ..]` per variable.
     pool: Option<Vec<Tensor>>,
-    clients: Option<(&'a [Client], &'a DataSet)>,
-    /// Whether queries are the examples held out.
-    measures: bool,
+    clients: Option<Clients<'a>>,
 }
 
 /// What a task maker works on.
@@ -169,9 +112,11 @@ impl<'a, E: Executor> TaskMaker<'a, E> {
             || TrainError::Lower(crate::plan::lower::LowerError::Dangling(format!("tasks `{}`", source.family())));
         let family = setting.arm.family(source.family()).ok_or_else(dangling)?;
         let clients = match &family.source {
-            Some(clients) => {
+            Some(source) => {
                 let table = setting.tables.get(&family.name).ok_or_else(dangling)?;
-                Some((table.as_slice(), data_set(clients, setting.sets)?))
+                let set = clients::data_set(source, setting.sets)?;
+                let root = Stream::new(setting.seed, &["examples", scope, &family.name]);
+                Some(Clients::new(family, source, table, set, scope != TRAIN, root))
             }
             None => None,
         };
@@ -189,7 +134,6 @@ impl<'a, E: Executor> TaskMaker<'a, E> {
             query: programs.query,
             pool: None,
             clients,
-            measures: scope != TRAIN,
         };
         if let TaskSource::Pool { strata, .. } = source {
             let mut pool: Option<Vec<Tensor>> = None;
@@ -203,26 +147,10 @@ impl<'a, E: Executor> TaskMaker<'a, E> {
             }
             maker.pool = pool;
         }
-        maker.check_clients()?;
-        Ok(maker)
-    }
-
-    /// Clients that draw a fixed number of examples must have that many.
-    fn check_clients(&self) -> Result<(), TrainError> {
-        let (Some((table, _)), Objective::Sample { support, query, .. }) = (self.clients, self.objective) else {
-            return Ok(());
-        };
-        let wanted = (support + if self.measures { 0 } else { *query }) as usize;
-        match table.iter().position(|c| c.train.len() < wanted) {
-            Some(i) => Err(TrainError::Data {
-                name: self.family.name.clone(),
-                reason: format!(
-                    "client {i} has {} training examples, and a visit draws {wanted}; lower `split` or use fewer clients",
-                    table[i].train.len()
-                ),
-            }),
-            None => Ok(()),
+        if let Some(clients) = &maker.clients {
+            clients.check(objective)?;
         }
+        Ok(maker)
     }
 
     fn stratum_name(&self, s: usize) -> &str {
@@ -291,10 +219,10 @@ impl<'a, E: Executor> TaskMaker<'a, E> {
             }
         };
         let mut values: Vec<E::Value> = latents.iter().map(|t| self.exec.upload(t)).collect::<Result<_, _>>()?;
-        let (support, query) = match self.clients {
-            Some((table, set)) => {
-                let (support, query) = self.held(table, &ids, visit);
-                (self.gather(&support, self.support, set)?, self.gather(&query, self.query, set)?)
+        let (support, query) = match &self.clients {
+            Some(clients) => {
+                let (support, query) = clients.examples(self.objective, &ids, &repeats(&ids), visit);
+                (self.gather(&support, self.support, clients)?, self.gather(&query, self.query, clients)?)
             }
             None => self.drawn(visit, &ids, &mut values)?,
         };
@@ -346,16 +274,7 @@ impl<'a, E: Executor> TaskMaker<'a, E> {
         ids: &[TaskId],
         latents: &mut Vec<E::Value>,
     ) -> Result<(Examples<E>, Examples<E>), TrainError> {
-        // A task that a step holds twice is visited twice, with draws of its own.
-        let mut visits: HashMap<TaskId, u64> = HashMap::new();
-        let repeats: Vec<u64> = ids
-            .iter()
-            .map(|&id| {
-                let count = visits.entry(id).or_insert(0);
-                *count += 1;
-                *count - 1
-            })
-            .collect();
+        let repeats = repeats(ids);
         let mut outputs = Vec::new();
         if let Some(kernel) = &self.visit {
             let root = Stream::new(self.seed, &["visit", self.scope, &self.family.name]);
@@ -400,48 +319,13 @@ impl<'a, E: Executor> TaskMaker<'a, E> {
         }
     }
 
-    /// Which rows of the data set each client uses at a visit: support and query.
-    fn held(&self, table: &[Client], ids: &[TaskId], visit: u64) -> (Vec<Vec<usize>>, Vec<Vec<usize>>) {
-        let Objective::Sample { support, query, .. } = self.objective else {
-            return (vec![vec![]; ids.len()], vec![vec![]; ids.len()]);
-        };
-        let (support, query) = (*support as usize, *query as usize);
-        let root = Stream::new(self.seed, &["examples", self.scope, &self.family.name]);
-        ids.iter()
-            .map(|id| {
-                let client = &table[id.index as usize];
-                if support == 0 {
-                    let query = if self.measures { client.held_out.clone() } else { client.train.clone() };
-                    return (client.train.clone(), query);
-                }
-                let mut rows = client.train.clone();
-                root.child(id.index).child(visit).shuffle(&mut rows);
-                let query =
-                    if self.measures { client.held_out.clone() } else { rows[support..support + query].to_vec() };
-                (rows[..support].to_vec(), query)
-            })
-            .unzip()
-    }
-
-    /// The examples of all clients at these rows, filled up to the part's size.
-    fn gather(&self, held: &[Vec<usize>], part: Part, set: &DataSet) -> Result<Examples<E>, TrainError> {
+    /// The examples of all clients, filled up to the part's size.
+    fn gather(&self, held: &[Vec<Held>], part: Part, clients: &Clients) -> Result<Examples<E>, TrainError> {
         let counts: Vec<usize> = held.iter().map(Vec::len).collect();
         if part.size == 0 {
             return Ok(Examples { values: vec![], mask: None, counts });
         }
-        let len = set.features.row_len();
-        let mut x = Tensor::full(&[held.len(), part.size, len], 0.0);
-        let mut y = Tensor::full(&[held.len(), part.size], 0.0);
-        let mut mask = Tensor::full(&[held.len(), part.size], 0.0);
-        for (t, rows) in held.iter().enumerate() {
-            for (i, &row) in rows.iter().enumerate() {
-                let at = t * part.size + i;
-                x.data_mut()[at * len..(at + 1) * len]
-                    .copy_from_slice(&set.features.data()[row * len..(row + 1) * len]);
-                y.data_mut()[at] = f64::from(set.labels[row]);
-                mask.data_mut()[at] = 1.0;
-            }
-        }
+        let [x, y, mask] = clients.gather(held, part.size);
         let mask = if part.masked { Some(self.exec.upload(&mask)?) } else { None };
         Ok(Examples { values: vec![self.exec.upload(&x)?, self.exec.upload(&y)?], mask, counts })
     }
@@ -461,6 +345,17 @@ impl<'a, E: Executor> TaskMaker<'a, E> {
 
 /// The scope of training's streams.
 pub(super) const TRAIN: &str = "train";
+
+/// How many times each task came before in this step: a task that a step holds twice is visited twice, with draws of its own.
+fn repeats(ids: &[TaskId]) -> Vec<u64> {
+    let mut visits: HashMap<TaskId, u64> = HashMap::new();
+    let mut count = |id: &TaskId| {
+        let count = visits.entry(*id).or_insert(0);
+        *count += 1;
+        *count - 1
+    };
+    ids.iter().map(&mut count).collect()
+}
 
 /// A draw for every task, `dims` = `[tasks, ..]`.
 fn rows(draw: &Draw, dims: &[usize], streams: impl Iterator<Item = Stream>) -> Tensor {

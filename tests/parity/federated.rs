@@ -1,6 +1,6 @@
 //! One round of FedAvg and of FedRep on clients with 4, 6 and 5 examples; FedAvg as descent on the pooled data.
 
-use metadsl::data::DataSet;
+use metadsl::data::{DataSet, Features, Targets};
 use metadsl::exec::reference::Reference;
 use metadsl::ir::{Precision, Tensor};
 use metadsl::plan::lower::Input;
@@ -131,7 +131,10 @@ fn fedrep_round() {
 fn table() -> DataSets {
     let labels: Vec<u32> = (0..40).map(|i| (i * 7 % 11 % 3) as u32).collect();
     let features = (0..120).map(|i| (f64::from(i) * 0.7).sin() + 0.1 * f64::from(i % 5)).collect();
-    DataSets::from([("table".to_owned(), DataSet { features: Tensor::new(vec![40, 3], features), labels, classes: 3 })])
+    DataSets::from([(
+        "table".to_owned(),
+        DataSet { features: Features::double(&[3], features), targets: Targets::classes(labels), owners: None },
+    )])
 }
 
 fn trained(overrides: &[&str]) -> Cell {
@@ -147,9 +150,12 @@ fn pooled_descent(rate: f64, steps: usize) -> Vec<f64> {
     let mut theta = [0.1, 0.1, 0.1, 0.25];
     for _ in 0..steps {
         let mut gradient = [0.0; 4];
-        for (x, &y) in data.features.data().chunks(3).zip(&data.labels) {
+        for row in 0..data.len() {
+            let mut x = [0.0; 3];
+            data.features.copy_row(row, &mut x);
+            let y = data.targets.number(row);
             let x = [x[0], x[1], x[2], 1.0];
-            let residual: f64 = x.iter().zip(theta).map(|(x, t)| x * t).sum::<f64>() - f64::from(y);
+            let residual: f64 = x.iter().zip(theta).map(|(x, t)| x * t).sum::<f64>() - y;
             gradient.iter_mut().zip(x).for_each(|(g, x)| *g += residual * x / 40.0);
         }
         theta.iter_mut().zip(gradient).for_each(|(t, g)| *t -= rate * g);

@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::sync::LazyLock;
 
-use metadsl::data::{CsvOptions, DataSet, Header, read_csv};
+use metadsl::catalog::Reader;
+use metadsl::data::{DataSet, Features, Targets, read};
 use metadsl::exec::reference::Reference;
 use metadsl::plan::{Arm, Plan};
 use metadsl::train::{Cell, DataSets};
@@ -71,11 +72,18 @@ pub fn cell(plan: &Plan, name: &str, seed: u64) -> Cell {
 pub static DATA: LazyLock<DataSets> = LazyLock::new(|| {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments/data/digits.csv.gz");
     let bytes = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    let options = CsvOptions { features: 0..64, label: 64, scale: 1.0 / 16.0, header: Header::Auto };
-    let all = read_csv(&bytes, &options).unwrap_or_else(|e| panic!("{e}"));
-    let rows: Vec<usize> = (0..240).collect();
-    let labels = rows.iter().map(|&i| all.labels[i]).collect();
-    let few = DataSet { features: all.features.rows(&rows), labels, classes: all.classes };
+    let reader = Reader::Csv {
+        first_feature: 0,
+        end_feature: 64,
+        target: 64,
+        regression: false,
+        owner: None,
+        scale: 1.0 / 16.0,
+    };
+    let all = read(&reader, &[&bytes]).unwrap_or_else(|e| panic!("{e}"));
+    let labels = (0..240).map(|i| all.targets.number(i) as u32).collect();
+    let features = all.features.tensor(240).into_data();
+    let few = DataSet { features: Features::double(&[64], features), targets: Targets::classes(labels), owners: None };
     DataSets::from([("digits".to_owned(), few)])
 });
 

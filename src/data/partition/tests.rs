@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::super::{Features, Owners};
 use super::*;
 use proptest::prelude::*;
 
@@ -12,8 +13,14 @@ trait Divide {
 
 impl Divide for Partition {
     fn divide(&self, labels: &[u32], stream: &Stream) -> Result<Vec<Vec<usize>>, PartitionError> {
-        super::divide(self, labels, stream)
+        super::divide(self, &set(labels, None), stream)
     }
+}
+
+/// A data set of nothing but labels and owners.
+fn set(labels: &[u32], owners: Option<Owners>) -> DataSet {
+    let features = Features::bytes(&[0], vec![], 1.0);
+    DataSet { features, targets: Targets::classes(labels.to_vec()), owners }
 }
 
 fn stream(seed: u64) -> Stream {
@@ -194,4 +201,36 @@ fn hold_out_sizes() {
     assert_eq!(sizes(5, 1.0), (1, 4));
     assert_eq!(sizes(1, 0.5), (1, 0));
     assert_eq!(sizes(0, 0.5), (0, 0));
+}
+
+#[test]
+fn owners_and_classes_leave_out_what_they_do_not_name() {
+    let names = ["c", "a", "b", "a", "c"].map(str::to_owned);
+    let data = set(&[0, 1, 2, 1, 0], Some(Owners::from_names(&names)));
+    let divided = |partition: Partition| divide(&partition, &data, &stream(0));
+    assert_eq!(divided(Partition::Owners { first: 0, end: 3 }).unwrap(), [vec![1, 3], vec![2], vec![0, 4]]);
+    assert_eq!(divided(Partition::Owners { first: 1, end: 2 }).unwrap(), [[2]]);
+    assert_eq!(divided(Partition::Classes { first: 0, end: 2 }).unwrap(), [[0, 1, 3, 4]]);
+    let past = |what| Err(PartitionError::Range { what, end: 4, found: 3 });
+    assert_eq!(divided(Partition::Owners { first: 0, end: 4 }), past("owners"));
+    assert_eq!(divided(Partition::Classes { first: 2, end: 4 }), past("classes"));
+    let nobody = divide(&Partition::Owners { first: 0, end: 1 }, &set(&[0], None), &stream(0));
+    assert_eq!(nobody, Err(PartitionError::NoOwners));
+    let numbers = DataSet { targets: Targets::Numbers(vec![0.5, 1.5]), ..set(&[], None) };
+    assert_eq!(
+        divide(&Partition::Shards { clients: 1, classes: 1 }, &numbers, &stream(0)),
+        Err(PartitionError::NoClasses)
+    );
+}
+
+proptest! {
+    #[test]
+    fn log_normal_is_a_partition_of_uneven_sizes(seed: u64, n in 200usize..400, clients in 2usize..20) {
+        let partition = |spread| Partition::LogNormal { clients: clients as u64, spread };
+        let held = partition(1.0).divide(&vec![0; n], &stream(seed)).unwrap();
+        prop_assert!(held.len() == clients && is_partition(&held, n));
+        let even = partition(0.0).divide(&vec![0; n], &stream(seed)).unwrap();
+        let sizes: Vec<usize> = even.iter().map(Vec::len).collect();
+        prop_assert!(sizes.iter().max().unwrap() - sizes.iter().min().unwrap() <= 2);
+    }
 }

@@ -11,7 +11,7 @@ mod task;
 
 use thiserror::Error;
 
-use super::types::{Arm, Evaluation, Family, Objective, TaskSource, What};
+use super::types::{Arm, Clients, Evaluation, Family, Objective, TaskSource, What};
 use crate::catalog::StateMetric;
 use crate::ir::{Builder, Function, NodeId};
 
@@ -226,7 +226,7 @@ fn evaluation_parts(evaluation: &Evaluation, family: &Family, sizes: &ClientSize
         Objective::Sample { support, query, .. } => {
             let fixed = |size: u64| Part { size: size as usize, masked: false };
             let (seen, measured) = match (&family.source, support) {
-                (None, _) => (fixed(support), fixed(query)),
+                (None | Some(Clients { ways: Some(_), .. }), _) => (fixed(support), fixed(query)),
                 (Some(_), 0) => (all(&sizes.train), all(&sizes.held_out)),
                 (Some(_), _) => (fixed(support), all(&sizes.held_out)),
             };

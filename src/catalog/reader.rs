@@ -1,0 +1,235 @@
+//! Data readers: how files become examples.
+
+use super::args::Args;
+use super::entry::{Entry, Initial, Kind, Param, Ty};
+use crate::hash::variants;
+
+variants! {
+    /// How the files of a data set are read. Every reader gives inputs `x` and targets `y`, and some of them owners.
+    #[derive(Debug, Clone, PartialEq)]
+    pub enum Reader {
+        /// A table, one example a row: the feature columns, the column of the target, the one of the owner.
+        Csv { first_feature: u64, end_feature: u64, target: u64, regression: bool, owner: Option<u64>, scale: f64 },
+        /// A file of images and one of labels.
+        Idx { scale: f64 },
+        /// CIFAR-10 or CIFAR-100 in its binary version.
+        Cifar { classes: u64, part: String, scale: f64 },
+        /// Arrays of NumPy.
+        Npz { x: String, y: String, owner: Option<String>, scale: f64 },
+        /// One JSON object a line.
+        Jsonl { x: String, y: String, owner: Option<String>, scale: f64 },
+        /// The users of LEAF.
+        Leaf { part: String, scale: f64 },
+        /// Pictures in folders.
+        Images { size: u64, channels: u64, invert: bool, owner: bool },
+    }
+}
+
+impl Reader {
+    /// The reader of a checked call, and the paths it reads.
+    pub fn from_args(name: &str, args: &Args) -> (Reader, Vec<String>) {
+        let text = |name: &str| args.text(name).to_owned();
+        let owner = || args.get("owner").map(|_| text("owner"));
+        let reader = match name {
+            "csv" => {
+                let (first_feature, end_feature) = args.range("features");
+                let (label, target) = (args.count("label"), args.count("target"));
+                Reader::Csv {
+                    first_feature,
+                    end_feature,
+                    target: label.or(target).expect("the checker asks for one of them"),
+                    regression: label.is_none(),
+                    owner: args.count("owner"),
+                    scale: args.real("scale"),
+                }
+            }
+            "idx" => return (Reader::Idx { scale: args.real("scale") }, vec![text("images"), text("labels")]),
+            "cifar10" | "cifar100" => Reader::Cifar {
+                classes: if name == "cifar10" { 10 } else { 100 },
+                part: args.word("part").to_owned(),
+                scale: args.real("scale"),
+            },
+            "npz" => Reader::Npz { x: text("x"), y: text("y"), owner: owner(), scale: args.real("scale") },
+            "jsonl" => Reader::Jsonl { x: text("x"), y: text("y"), owner: owner(), scale: args.real("scale") },
+            "leaf" => Reader::Leaf { part: args.word("part").to_owned(), scale: args.real("scale") },
+            "images" => Reader::Images {
+                size: args.count("size").expect("a required parameter"),
+                channels: if args.word("colour") == "grey" { 1 } else { 3 },
+                invert: args.bool("invert"),
+                owner: args.bool("owners"),
+            },
+            "omniglot" => Reader::Images {
+                size: args.count("size").expect("a required parameter"),
+                channels: 1,
+                invert: true,
+                owner: true,
+            },
+            other => unreachable!("`{other}` is not in the table of readers"),
+        };
+        (reader, args.names("path"))
+    }
+
+    /// The number of features, where the reader itself says it; otherwise the files do.
+    pub fn features(&self) -> Option<u64> {
+        match self {
+            Reader::Csv { first_feature, end_feature, .. } => Some(end_feature - first_feature),
+            Reader::Cifar { .. } => Some(3 * 32 * 32),
+            Reader::Images { size, channels, .. } => Some(size * size * channels),
+            Reader::Idx { .. } | Reader::Npz { .. } | Reader::Jsonl { .. } | Reader::Leaf { .. } => None,
+        }
+    }
+
+    /// Whether examples can have owners.
+    pub fn has_owners(&self) -> bool {
+        match self {
+            Reader::Csv { owner, .. } => owner.is_some(),
+            Reader::Npz { owner, .. } | Reader::Jsonl { owner, .. } => owner.is_some(),
+            Reader::Images { owner, .. } => *owner,
+            Reader::Cifar { classes, .. } => *classes == 100,
+            Reader::Leaf { .. } => true,
+            Reader::Idx { .. } => false,
+        }
+    }
+}
+
+const SCALE: Param = Param::optional("scale", Ty::REAL, Initial::Real(1.0), "what every feature is multiplied by");
+const FILES: Param = Param::required("path", Ty::Paths, "the archives or folders, relative to the `.meta` file");
+const FILE: Param = Param::required("path", Ty::Path, "the file, relative to the `.meta` file; may be gzipped");
+const FOLDER: Param = Param::required("path", Ty::Path, "the folder or zip archive, relative to the `.meta` file");
+const SIZE: Param = Param::required("size", Ty::Count(1), "the height and width that pictures are averaged down to");
+
+pub(super) const ENTRIES: &[Entry] = &[
+    Entry {
+        name: "csv",
+        kind: Kind::Data,
+        params: &[
+            FILE,
+            Param::required("features", Ty::Range, "the feature columns, counted from 0"),
+            Param::optional("label", Ty::Count(0), Initial::Absent, "the column of the class number, counted from 0"),
+            Param::optional(
+                "target",
+                Ty::Count(0),
+                Initial::Absent,
+                "the column of the number to be predicted, instead of `label`",
+            ),
+            Param::optional("owner", Ty::Count(0), Initial::Absent, "the column that names the owner of an example"),
+            SCALE,
+        ],
+        doc: "A table of numbers separated by commas, one example a row, read as `x` (the features) and `y` (the class number, or with \
+              `target` a number).",
+        example: "data digits = csv(\"data/digits.csv.gz\", features: 0..64, label: 64, scale: 1 / 16)",
+    },
+    Entry {
+        name: "idx",
+        kind: Kind::Data,
+        params: &[
+            Param::required("images", Ty::Text, "the file of images; may be gzipped"),
+            Param::required("labels", Ty::Text, "the file of their labels; may be gzipped"),
+            SCALE,
+        ],
+        doc: "Images and labels in the format of MNIST and its successors. The dims of `x` are those of the model's input.",
+        example: "data fashion = idx(images: \"train-images-idx3-ubyte.gz\", labels: \"train-labels-idx1-ubyte.gz\", scale: 1 / 255)",
+    },
+    Entry {
+        name: "cifar10",
+        kind: Kind::Data,
+        params: &[
+            FOLDER,
+            Param::optional(
+                "part",
+                Ty::Word(&["data_batch", "test_batch"]),
+                Initial::Word("data_batch"),
+                "which files",
+            ),
+            SCALE,
+        ],
+        doc: "CIFAR-10 in its binary version: `x` is [3, 32, 32], `y` one of 10 classes (Krizhevsky 2009).",
+        example: "data cifar = cifar10(\"cifar-10-batches-bin\", scale: 1 / 255)",
+    },
+    Entry {
+        name: "cifar100",
+        kind: Kind::Data,
+        params: &[
+            FOLDER,
+            Param::optional("part", Ty::Word(&["train", "test"]), Initial::Word("train"), "which file"),
+            SCALE,
+        ],
+        doc: "CIFAR-100 in its binary version: `x` is [3, 32, 32], `y` the fine class of 100; the owner of an example is its coarse class \
+              (Krizhevsky 2009).",
+        example: "data cifar = cifar100(\"cifar-100-binary\", scale: 1 / 255)",
+    },
+    Entry {
+        name: "npz",
+        kind: Kind::Data,
+        params: &[
+            Param::required("path", Ty::Path, "the file, relative to the `.meta` file"),
+            Param::optional("x", Ty::Text, Initial::Text("x"), "the array of inputs, one example a row"),
+            Param::optional(
+                "y",
+                Ty::Text,
+                Initial::Text("y"),
+                "the array of targets: whole numbers are classes, floats are numbers",
+            ),
+            Param::optional("owner", Ty::Text, Initial::Absent, "the array of owners"),
+            SCALE,
+        ],
+        doc: "Arrays written by `numpy.savez`.",
+        example: "data schools = npz(\"schools.npz\", owner: \"school\")",
+    },
+    Entry {
+        name: "jsonl",
+        kind: Kind::Data,
+        params: &[
+            FILE,
+            Param::optional(
+                "x",
+                Ty::Text,
+                Initial::Text("x"),
+                "the field of the inputs: a number or nested lists of numbers",
+            ),
+            Param::optional("y", Ty::Text, Initial::Text("y"), "the field of the target"),
+            Param::optional("owner", Ty::Text, Initial::Absent, "the field that names the owner"),
+            SCALE,
+        ],
+        doc: "One JSON object a line. Targets are classes where all of them are whole numbers.",
+        example: "data notes = jsonl(\"notes.jsonl\", x: \"features\", y: \"label\", owner: \"writer\")",
+    },
+    Entry {
+        name: "leaf",
+        kind: Kind::Data,
+        params: &[
+            FOLDER,
+            Param::optional("part", Ty::Word(&["train", "test"]), Initial::Word("train"), "which folder"),
+            SCALE,
+        ],
+        doc: "The users of a LEAF benchmark (Caldas et al. 2018): JSON files in the folders `train` and `test`. Users are the owners.",
+        example: "data femnist = leaf(\"femnist/data\", part: train)",
+    },
+    Entry {
+        name: "images",
+        kind: Kind::Data,
+        params: &[
+            FILES,
+            SIZE,
+            Param::optional("colour", Ty::Word(&["grey", "rgb"]), Initial::Word("grey"), "one channel or three"),
+            Param::optional("invert", Ty::Bool, Initial::Bool(false), "whether black becomes 1 and white 0"),
+            Param::optional(
+                "owners",
+                Ty::Bool,
+                Initial::Bool(false),
+                "whether the folder above the class is the owner",
+            ),
+        ],
+        doc: "Pictures (PNG or JPEG) from 0 to 1, in folders named by their class: `x` is [channels, size, size]. A picture is made smaller by \
+              averaging over equal areas in whole numbers, so that the bits are the same everywhere.",
+        example: "data birds = images(\"birds\", size: 32, colour: rgb)",
+    },
+    Entry {
+        name: "omniglot",
+        kind: Kind::Data,
+        params: &[FILES, SIZE],
+        doc: "Omniglot (Lake et al. 2015), folders `alphabet/character/drawing.png`: `x` is [1, size, size] with ink 1 and paper 0, `y` the \
+              character, the owner its alphabet.",
+        example: "data omniglot = omniglot([\"images_background.zip\", \"images_evaluation.zip\"], size: 28)",
+    },
+];

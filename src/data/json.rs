@@ -1,0 +1,217 @@
+//! JSON: one example a line (`.jsonl`), and the users of LEAF (Caldas et al. 2018).
+
+use serde::Deserialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+use super::archive::Archive;
+use super::source::read_text;
+use super::{DataError, DataSet, Features, Owners, Targets};
+
+/// The fields of one object a line.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct JsonlOptions<'a> {
+    /// The field of the inputs: a number, or lists of numbers as deep as the inputs have dims.
+    pub x: &'a str,
+    /// The field of the target: a whole number is a class, another one a number to be predicted.
+    pub y: &'a str,
+    /// The field that names the owner.
+    pub owner: Option<&'a str>,
+    /// What every input is multiplied by.
+    pub scale: f64,
+}
+
+/// One example a line; empty lines are skipped. Targets are classes where all of them are whole and written without a point.
+pub fn read_jsonl(bytes: &[u8], options: JsonlOptions) -> Result<DataSet, DataError> {
+    let text = read_text(bytes)?;
+    let mut rows = Rows::default();
+    for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        let at = format!("line {}", number + 1);
+        let object: BTreeMap<String, Value> =
+            serde_json::from_str(line).map_err(|e| wrong(JSONL, format!("{at}: {e}")))?;
+        let field = |name: &str| {
+            let known = || object.keys().cloned().collect::<Vec<_>>().join(", ");
+            object.get(name).ok_or_else(|| wrong(JSONL, format!("{at} has no field `{name}`; it has {}", known())))
+        };
+        let owner = match options.owner.map(field).transpose()? {
+            None => None,
+            Some(Value::String(name)) => Some(name.clone()),
+            Some(other) => Some(other.to_string()),
+        };
+        rows.push(field(options.x)?, field(options.y)?, owner, options.scale)
+            .map_err(|reason| wrong(JSONL, format!("{at}: {reason}")))?;
+    }
+    rows.finish()
+}
+
+/// What a LEAF file holds.
+#[derive(Deserialize)]
+struct Leaf {
+    users: Vec<String>,
+    user_data: BTreeMap<String, LeafUser>,
+}
+
+#[derive(Deserialize)]
+struct LeafUser {
+    x: Vec<Value>,
+    y: Vec<Value>,
+}
+
+/// All `.json` files of an archive whose path contains `part` (`train` or `test`); the users are the owners.
+pub fn read_leaf(bytes: &[u8], part: &str, scale: f64) -> Result<DataSet, DataError> {
+    let mut archive = Archive::open(bytes)?;
+    let inside = |path: &String| path.ends_with(".json") && path.split('/').any(|folder| folder == part);
+    let wanted: Vec<String> = archive.paths().into_iter().filter(inside).collect();
+    if wanted.is_empty() {
+        return Err(wrong(LEAF, format!("there is no `.json` file in a folder `{part}`")));
+    }
+    let mut rows = Rows::default();
+    for path in wanted {
+        let content = archive.read(&path)?;
+        let leaf: Leaf = serde_json::from_slice(&content).map_err(|e| wrong(LEAF, format!("`{path}`: {e}")))?;
+        for user in &leaf.users {
+            let held =
+                leaf.user_data.get(user).ok_or_else(|| wrong(LEAF, format!("`{path}`: user `{user}` has no data")))?;
+            if held.x.len() != held.y.len() {
+                return Err(DataError::Counts { inputs: held.x.len(), targets: held.y.len() });
+            }
+            for (i, (x, y)) in held.x.iter().zip(&held.y).enumerate() {
+                rows.push(x, y, Some(user.clone()), scale)
+                    .map_err(|reason| wrong(LEAF, format!("`{path}`, example {i} of user `{user}`: {reason}")))?;
+            }
+        }
+    }
+    rows.finish()
+}
+
+/// Examples as they come in.
+#[derive(Default)]
+struct Rows {
+    dims: Option<Vec<usize>>,
+    x: Vec<f64>,
+    y: Vec<f64>,
+    whole: bool,
+    started: bool,
+    owners: Vec<String>,
+}
+
+impl Rows {
+    fn push(&mut self, x: &Value, y: &Value, owner: Option<String>, scale: f64) -> Result<(), String> {
+        let dims = numbers(x, scale, &mut self.x)?;
+        match &self.dims {
+            None => self.dims = Some(dims),
+            Some(first) if *first != dims => {
+                return Err(format!("its inputs have dims {dims:?}, the first ones {first:?}"));
+            }
+            Some(_) => {}
+        }
+        let Value::Number(target) = y else { return Err(format!("the target must be a number, not {}", kind(y))) };
+        self.whole = (self.whole || !self.started) && target.as_u64().is_some_and(|n| u32::try_from(n).is_ok());
+        self.started = true;
+        self.y.push(target.as_f64().filter(|v| v.is_finite()).ok_or("the target is not a finite number")?);
+        self.owners.extend(owner);
+        Ok(())
+    }
+
+    fn finish(self) -> Result<DataSet, DataError> {
+        let dims = self.dims.ok_or(DataError::Empty)?;
+        let targets = if self.whole {
+            Targets::classes(self.y.iter().map(|&v| v as u32).collect())
+        } else {
+            Targets::Numbers(self.y)
+        };
+        let owners = (!self.owners.is_empty()).then(|| Owners::from_names(&self.owners));
+        Ok(DataSet { features: Features::double(&dims, self.x), targets, owners })
+    }
+}
+
+/// Adds the numbers of nested lists to `out`; gives their dims.
+fn numbers(value: &Value, scale: f64, out: &mut Vec<f64>) -> Result<Vec<usize>, String> {
+    match value {
+        Value::Number(n) => {
+            out.push(n.as_f64().map(|v| v * scale).filter(|v| v.is_finite()).ok_or("a number is not finite")?);
+            Ok(vec![])
+        }
+        Value::Array(items) => {
+            let mut inner: Option<Vec<usize>> = None;
+            for item in items {
+                let dims = numbers(item, scale, out)?;
+                match &inner {
+                    Some(first) if *first != dims => return Err("its lists of numbers have different lengths".into()),
+                    _ => inner = Some(dims),
+                }
+            }
+            Ok([vec![items.len()], inner.unwrap_or_default()].concat())
+        }
+        other => Err(format!("inputs must be numbers, not {}", kind(other))),
+    }
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a truth value",
+        Value::Number(_) => "a number",
+        Value::String(_) => "text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}
+
+const JSONL: &str = "file of JSON lines";
+const LEAF: &str = "LEAF data set";
+
+fn wrong(what: &'static str, reason: String) -> DataError {
+    DataError::Format { what, reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::archive::pack;
+    use super::*;
+
+    const OPTIONS: JsonlOptions = JsonlOptions { x: "x", y: "y", owner: Some("who"), scale: 1.0 };
+
+    #[test]
+    fn lines() {
+        let text =
+            "{\"x\": [[1, 2], [3, 4]], \"y\": 1, \"who\": \"b\"}\n\n{\"x\": [[0, 0], [0, 1]], \"y\": 0, \"who\": 7}\n";
+        let set = read_jsonl(text.as_bytes(), OPTIONS).unwrap();
+        assert_eq!(set.features.dims(), [2, 2]);
+        assert_eq!(set.targets, Targets::Classes { labels: vec![1, 0], count: 2 });
+        assert_eq!(set.owners.unwrap().names, ["7", "b"]);
+        let set = read_jsonl(b"{\"x\": 1, \"y\": 2}\n{\"x\": 1, \"y\": 0.5}", JsonlOptions { owner: None, ..OPTIONS });
+        assert_eq!(set.unwrap().targets, Targets::Numbers(vec![2.0, 0.5]));
+    }
+
+    #[test]
+    fn leaf_users() {
+        let json = r#"{"users": ["f2", "f1"], "num_samples": [1, 2],
+            "user_data": {"f1": {"x": [[0.5, 1], [0, 0]], "y": [3, 1]}, "f2": {"x": [[1, 1]], "y": [0]}}}"#;
+        let packed =
+            pack(vec![("femnist/train/all.json".into(), json.into()), ("femnist/test/t.json".into(), vec![])]).unwrap();
+        let set = read_leaf(&packed, "train", 1.0).unwrap();
+        assert_eq!(set.targets, Targets::Classes { labels: vec![0, 3, 1], count: 4 });
+        let owners = set.owners.unwrap();
+        assert_eq!((owners.of, owners.names), (vec![1, 0, 0], vec!["f1".to_owned(), "f2".to_owned()]));
+        assert!(read_leaf(&packed, "test", 1.0).unwrap_err().to_string().contains("femnist/test/t.json"));
+        assert!(read_leaf(&packed, "valid", 1.0).is_err());
+    }
+
+    #[test]
+    fn faults_name_their_line() {
+        let message =
+            |text: &str| read_jsonl(text.as_bytes(), JsonlOptions { owner: None, ..OPTIONS }).unwrap_err().to_string();
+        assert!(message("{\"x\": 1, \"y\": 0}\n{\"x\": 1}").contains("line 2 has no field `y`; it has x"));
+        assert!(
+            message("{\"x\": [1, 2], \"y\": 0}\n{\"x\": [1], \"y\": 0}")
+                .contains("line 2: its inputs have dims [1], the first ones [2]")
+        );
+        assert!(message("{\"x\": [[1], [1, 2]], \"y\": 0}").contains("different lengths"));
+        assert!(message("{\"x\": [\"a\"], \"y\": 0}").contains("not text"));
+        assert!(message("{\"x\": 1, \"y\": null}").contains("not null"));
+        assert!(message("{").contains("line 1"));
+        assert!(message(&format!("{{\"x\": {}1", "[".repeat(100_000))).contains("recursion limit"));
+        assert_eq!(read_jsonl(b"\n", OPTIONS), Err(DataError::Empty));
+    }
+}

@@ -1,0 +1,39 @@
+//! From the contents of files to a data set, as a reader says.
+
+use super::{
+    Cifar, CsvOptions, DataError, DataSet, Header, ImageOptions, JsonlOptions, read_cifar, read_csv, read_idx,
+    read_images, read_jsonl, read_leaf, read_npz,
+};
+use crate::catalog::Reader;
+
+/// The data set in the contents of its files, in the order of their paths.
+pub fn read(reader: &Reader, files: &[&[u8]]) -> Result<DataSet, DataError> {
+    let missing = || DataError::Format { what: "data set", reason: "a file of it is missing".into() };
+    let first = *files.first().ok_or_else(missing)?;
+    match reader {
+        Reader::Csv { first_feature, end_feature, target, regression, owner, scale } => {
+            let options = CsvOptions {
+                features: *first_feature as usize..*end_feature as usize,
+                target: *target as usize,
+                regression: *regression,
+                owner: owner.map(|column| column as usize),
+                scale: *scale,
+                header: Header::Auto,
+            };
+            read_csv(first, &options)
+        }
+        Reader::Idx { scale } => read_idx(first, files.get(1).ok_or_else(missing)?, *scale),
+        Reader::Cifar { classes, part, scale } => {
+            read_cifar(first, if *classes == 10 { Cifar::Ten } else { Cifar::Hundred }, part, *scale)
+        }
+        Reader::Npz { x, y, owner, scale } => read_npz(first, x, y, owner.as_deref(), *scale),
+        Reader::Jsonl { x, y, owner, scale } => {
+            read_jsonl(first, JsonlOptions { x, y, owner: owner.as_deref(), scale: *scale })
+        }
+        Reader::Leaf { part, scale } => read_leaf(first, part, *scale),
+        Reader::Images { size, channels, invert, owner } => {
+            let (size, channels) = (*size as usize, *channels as usize);
+            read_images(files, ImageOptions { size, channels, invert: *invert, owner: *owner })
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! Clients of a data set: who holds what, and what a visit takes of it.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::tasks::TaskId;
+use super::{DataSets, TrainError};
+use crate::data::{self, DataSet};
+use crate::ir::Tensor;
+use crate::plan::lower::ClientSizes;
+use crate::plan::{Arm, Clients as Source, Family, Objective};
+use crate::rng::Stream;
+
+/// The examples of one client, by row of the data set.
+#[derive(Debug, Clone)]
+pub(super) struct Client {
+    train: Vec<usize>,
+    held_out: Vec<usize>,
+}
+
+/// The clients of every family made from data.
+pub(super) type ClientTables = HashMap<String, Vec<Client>>;
+
+/// Divides the data among clients; the same for every arm that asks the same, under one seed.
+pub(super) fn divide(arm: &Arm, seed: u64, sets: &DataSets) -> Result<(ClientTables, ClientSizes), TrainError> {
+    let (mut tables, mut sizes) = (ClientTables::new(), ClientSizes::default());
+    for family in &arm.families {
+        let Some(source) = &family.source else { continue };
+        let set = data_set(source, sets)?;
+        let partition = Stream::new(seed, &["partition", &family.name]);
+        let held = data::divide(&source.partition, set, &partition).map_err(|error| TrainError::Partition {
+            family: family.name.clone(),
+            data: source.data.clone(),
+            error,
+        })?;
+        let hold_out = Stream::new(seed, &["hold_out", &family.name]);
+        let table: Vec<Client> = held
+            .iter()
+            .enumerate()
+            .map(|(i, examples)| {
+                let stream = hold_out.child(i as u64);
+                let (train, held_out) = match source.hold_out {
+                    0.0 => (examples.clone(), vec![]),
+                    share => data::hold_out(examples, share, &stream),
+                };
+                Client { train, held_out }
+            })
+            .collect();
+        sizes.train.insert(family.name.clone(), table.iter().map(|c| c.train.len()).max().unwrap_or(0).max(1));
+        sizes.held_out.insert(family.name.clone(), table.iter().map(|c| c.held_out.len()).max().unwrap_or(0).max(1));
+        tables.insert(family.name.clone(), table);
+    }
+    Ok((tables, sizes))
+}
+
+/// The data set of some clients, if it has the examples that the plan was made for.
+pub(super) fn data_set<'d>(source: &Source, sets: &'d DataSets) -> Result<&'d DataSet, TrainError> {
+    let wrong = |reason: String| TrainError::Data { name: source.data.clone(), reason };
+    let set = sets.get(&source.data).ok_or_else(|| wrong("it is not loaded".into()))?;
+    let (wanted, found) = (&source.example[0].dims, set.features.dims());
+    if wanted.iter().product::<usize>() != set.features.row_len() {
+        return Err(wrong(format!("its examples have dims {found:?}, the plan was made for {wanted:?}")));
+    }
+    Ok(set)
+}
+
+/// An example that a task holds at a visit: its row, and its target there.
+pub(super) type Held = (usize, f64);
+
+/// The clients of one family.
+pub(super) struct Clients<'a> {
+    family: &'a Family,
+    source: &'a Source,
+    table: &'a [Client],
+    set: &'a DataSet,
+    /// The rows of each class of each client, where visits draw classes.
+    classes: Vec<Vec<Vec<usize>>>,
+    /// Whether queries are the examples held out.
+    measures: bool,
+    /// The stream of what visits take.
+    root: Stream,
+}
+
+impl<'a> Clients<'a> {
+    /// The clients of a family in the scope of training or of an evaluation; `measures` in the latter.
+    pub fn new(
+        family: &'a Family,
+        source: &'a Source,
+        table: &'a [Client],
+        set: &'a DataSet,
+        measures: bool,
+        root: Stream,
+    ) -> Clients<'a> {
+        let by_class = |client: &Client| {
+            let mut classes: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
+            for &row in &client.train {
+                // Classes are whole numbers from 0, whose bits ascend with them.
+                classes.entry(set.targets.number(row).to_bits()).or_default().push(row);
+            }
+            classes.into_values().collect()
+        };
+        let classes = if source.ways.is_some() { table.iter().map(by_class).collect() } else { vec![] };
+        Clients { family, source, table, set, classes, measures, root }
+    }
+
+    /// Clients that draw a fixed number of examples must have that many.
+    pub fn check(&self, objective: &Objective) -> Result<(), TrainError> {
+        let Objective::Sample { support, query, .. } = objective else { return Ok(()) };
+        let wrong = |reason: String| TrainError::Data { name: self.family.name.clone(), reason };
+        if let Some(ways) = self.source.ways {
+            let each = (support + query) / ways;
+            let rich = |client: usize| self.rich_classes(client, each as usize).count();
+            return match (0..self.table.len()).find(|&client| (rich(client) as u64) < ways) {
+                Some(client) => Err(wrong(format!(
+                    "client {client} has {} classes of {each} examples or more, and a visit draws {ways}; lower `split` or `ways`",
+                    rich(client)
+                ))),
+                None => Ok(()),
+            };
+        }
+        let wanted = (support + if self.measures { 0 } else { *query }) as usize;
+        match self.table.iter().position(|c| c.train.len() < wanted) {
+            Some(i) => Err(wrong(format!(
+                "client {i} has {} training examples, and a visit draws {wanted}; lower `split` or use fewer clients",
+                self.table[i].train.len()
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// The classes of which a client holds at least so many examples.
+    fn rich_classes(&self, client: usize, each: usize) -> impl Iterator<Item = &[usize]> {
+        self.classes[client].iter().map(Vec::as_slice).filter(move |rows| rows.len() >= each)
+    }
+
+    /// What each task holds at a visit: support and query. `repeats` counts how often a task came before in this step.
+    pub fn examples(
+        &self,
+        objective: &Objective,
+        ids: &[TaskId],
+        repeats: &[u64],
+        visit: u64,
+    ) -> (Vec<Vec<Held>>, Vec<Vec<Held>>) {
+        let Objective::Sample { support, query, .. } = *objective else {
+            return (vec![vec![]; ids.len()], vec![vec![]; ids.len()]);
+        };
+        let (support, query) = (support as usize, query as usize);
+        let with_targets = |rows: &[usize]| rows.iter().map(|&row| (row, self.set.targets.number(row))).collect();
+        ids.iter()
+            .zip(repeats)
+            .map(|(id, &repeat)| {
+                let client = &self.table[id.index as usize];
+                let stream = self.root.child(id.index).child(visit).child(repeat);
+                if let Some(ways) = self.source.ways {
+                    return self.episode(id.index as usize, ways as usize, (support, query), &stream);
+                }
+                let held_out = || with_targets(&client.held_out);
+                if support == 0 {
+                    let query = if self.measures { held_out() } else { with_targets(&client.train) };
+                    return (with_targets(&client.train), query);
+                }
+                let mut rows = client.train.clone();
+                stream.shuffle(&mut rows);
+                let query = if self.measures { held_out() } else { with_targets(&rows[support..support + query]) };
+                (with_targets(&rows[..support]), query)
+            })
+            .unzip()
+    }
+
+    /// An N-way episode (Vinyals et al. 2016): classes drawn without replacement and numbered in the order of the draw, then
+    /// support and query examples of each, none twice.
+    fn episode(
+        &self,
+        client: usize,
+        ways: usize,
+        (support, query): (usize, usize),
+        stream: &Stream,
+    ) -> (Vec<Held>, Vec<Held>) {
+        let (shots, queries) = (support / ways, query / ways);
+        let classes: Vec<&[usize]> = self.rich_classes(client, shots + queries).collect();
+        let drawn = stream.child_str("classes").sample_without_replacement(classes.len(), ways);
+        let (mut seen, mut asked) = (Vec::with_capacity(support), Vec::with_capacity(query));
+        for (label, &class) in drawn.iter().enumerate() {
+            let rows = classes[class];
+            let chosen = stream.child(label as u64).sample_without_replacement(rows.len(), shots + queries);
+            let mut held = chosen.iter().map(|&i| (rows[i], label as f64));
+            seen.extend(held.by_ref().take(shots));
+            asked.extend(held);
+        }
+        (seen, asked)
+    }
+
+    /// Inputs `[tasks, size, ..]`, targets and a mask `[tasks, size]` of what tasks hold, filled with zeros.
+    pub fn gather(&self, held: &[Vec<Held>], size: usize) -> [Tensor; 3] {
+        let dims = self.source.example[0].dims.as_slice();
+        let len: usize = dims.iter().product();
+        let mut x = Tensor::full(&[&[held.len(), size], dims].concat(), 0.0);
+        let mut y = Tensor::full(&[held.len(), size], 0.0);
+        let mut mask = Tensor::full(&[held.len(), size], 0.0);
+        for (t, examples) in held.iter().enumerate() {
+            for (i, &(row, target)) in examples.iter().enumerate() {
+                let at = t * size + i;
+                self.set.features.copy_row(row, &mut x.data_mut()[at * len..(at + 1) * len]);
+                y.data_mut()[at] = target;
+                mask.data_mut()[at] = 1.0;
+            }
+        }
+        [x, y, mask]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::catalog::Partition;
+    use crate::data::{Features, Targets};
+    use crate::ir::{Builder, Function};
+    use crate::plan::{Sampler, Slot};
+
+    fn nothing() -> Function {
+        Builder::new().finish("nothing", vec![])
+    }
+
+    /// A family of one client with all of `classes * 6` examples; example `i` is of class `i % classes`.
+    fn family(classes: u64, ways: u64) -> Family {
+        let sampler = || Sampler { draws: vec![], function: nothing() };
+        let slot = |name: &str| Slot { name: name.into(), dims: vec![] };
+        let source = Source {
+            data: "data".into(),
+            partition: Partition::Classes { first: 0, end: classes },
+            hold_out: 0.0,
+            ways: Some(ways),
+            example: vec![slot("x"), slot("y")],
+        };
+        let source = Some(source);
+        Family { name: "few".into(), strata: vec![], episode: sampler(), example: sampler(), risk: None, source }
+    }
+
+    #[test]
+    fn an_episode_numbers_its_classes_and_shares_no_example() {
+        let (classes, ways) = (7, 4);
+        let family = family(classes, ways);
+        let labels: Vec<u32> = (0..classes as u32 * 6).map(|i| i % classes as u32).collect();
+        let rows = labels.len();
+        let set = DataSet {
+            features: Features::double(&[], (0..rows).map(|i| i as f64).collect()),
+            targets: Targets::classes(labels),
+            owners: None,
+        };
+        let table = [Client { train: (0..rows).collect(), held_out: vec![] }];
+        let source = family.source.as_ref().expect("it has one");
+        let clients = Clients::new(&family, source, &table, &set, false, Stream::new(3, &["few"]));
+        let objective = |query| Objective::Sample { loss: crate::catalog::Loss::CrossEntropy, support: 8, query };
+        clients.check(&objective(12)).expect("five examples of each class");
+        assert!(clients.check(&objective(24)).is_err(), "eight examples of each class");
+        let id = TaskId { stratum: 0, index: 0 };
+        let (support, query) = clients.examples(&objective(12), &[id, id], &[0, 1], 5);
+        for (support, query) in support.iter().zip(&query) {
+            let held: BTreeSet<usize> = support.iter().chain(query).map(|(row, _)| *row).collect();
+            assert_eq!((support.len(), query.len(), held.len()), (8, 12, 20));
+            for label in 0..4 {
+                let class = |part: &[Held]| -> Vec<usize> {
+                    part.iter().filter(|(_, l)| *l == f64::from(label)).map(|(row, _)| row % 7).collect()
+                };
+                let (seen, asked) = (class(support), class(query));
+                assert_eq!((seen.len(), asked.len()), (2, 3));
+                assert!(seen.iter().chain(&asked).all(|c| *c == seen[0]), "one class has one number");
+            }
+        }
+        assert_ne!(support[0], support[1], "the same task twice in a step has two episodes");
+        let again = clients.examples(&objective(12), &[id], &[0], 5);
+        assert_eq!(again.0[0], support[0]);
+        let [x, y, mask] = clients.gather(&support, 8);
+        assert_eq!((x.dims(), y.dims(), mask.data()), (&[2, 8][..], &[2, 8][..], &[1.0; 16][..]));
+        assert!(x.data().iter().zip(support.concat()).all(|(x, (row, _))| *x == row as f64));
+    }
+}
