@@ -34,16 +34,16 @@ measure accuracy = mean(accuracy) on local
 
 /// Runs the experiment and replays it from the record alone.
 fn runs_and_replays(desk: &Desk, text: &str) {
-    let file = desk.write("readers.meta", text);
-    let report = desk.json(&["run", file.to_str().unwrap(), "--json"]);
+    let file = desk.write("readers.meta", text).display().to_string();
+    let report = desk.json(&["run", &file, "--json"]);
     let run = report["run"].as_str().unwrap_or_else(|| panic!("{report}"));
     assert_eq!(desk.json(&["replay", run, "--json"])["verdict"], "identical");
 }
 
 /// The one error that checking reports.
 fn refused(desk: &Desk, text: &str) -> String {
-    let file = desk.write("readers.meta", text);
-    let output = desk.run(&["check", file.to_str().unwrap()]);
+    let file = desk.write("readers.meta", text).display().to_string();
+    let output = desk.run(&["check", &file]);
     assert_eq!(code(&output), 1);
     stderr(&output)
 }
@@ -84,8 +84,8 @@ fn lines_of_json_by_owner() {
     desk.write("notes.jsonl", (0..8).map(line).collect::<String>());
     let data = "jsonl(\"notes.jsonl\", owner: \"writer\")";
     runs_and_replays(&desk, &experiment(data, "owners(0..2)"));
-    let file = desk.write("readers.meta", experiment(data, "owners(0..3)"));
-    let output = desk.run(&["run", file.to_str().unwrap()]);
+    let file = desk.write("readers.meta", experiment(data, "owners(0..3)")).display().to_string();
+    let output = desk.run(&["run", &file]);
     assert_eq!(code(&output), 4);
     assert!(stderr(&output).contains("the range reaches to 3, and the data set has 2 owners"), "{}", stderr(&output));
 }
@@ -163,7 +163,8 @@ measure accuracy = mean(accuracy) on test
 expect accuracy[last] >= 0.9
 ";
     runs_and_replays(&desk, text);
-    let file = desk.write("few.meta", text.replace("classes(6..10); ways = 3", "classes(6..8); ways = 3"));
-    let output = desk.run(&["run", file.to_str().unwrap()]);
+    let fewer = text.replace("classes(6..10); ways = 3", "classes(6..8); ways = 3");
+    let file = desk.write("few.meta", fewer).display().to_string();
+    let output = desk.run(&["run", &file]);
     assert!(stderr(&output).contains("client 0 has 2 classes of 15 examples or more"), "{}", stderr(&output));
 }

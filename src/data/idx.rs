@@ -106,6 +106,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::print_stdout, reason = "a skipped test says why")]
     fn fashion_mnist_where_it_is_installed() {
         let folder = std::path::Path::new("/usr/share/datasets/fashion-mnist");
         let file = |name: &str| std::fs::read(folder.join(name));

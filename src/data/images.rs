@@ -208,6 +208,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::print_stdout, reason = "a skipped test says why")]
     fn omniglot_where_it_lies_beside_the_checkout() {
         let file = |name: &str| std::fs::read(format!("../shared/data/omniglot/images_background_{name}.zip"));
         let (Ok(one), Ok(two)) = (file("small1"), file("small2")) else {
