@@ -92,7 +92,7 @@ fn replay_on_another_executor_is_within_tolerance() {
 fn the_same_experiment_has_the_same_input_and_result_and_two_runs() {
     let desk = Desk::new();
     let plain = desk.write("small.meta", SMALL);
-    let dressed = desk.write("dressed.meta", &SMALL.replace("dim d = 4", "// a comment\nlet four = 4\ndim d = four"));
+    let dressed = desk.write("dressed.meta", SMALL.replace("dim d = 4", "// a comment\nlet four = 4\ndim d = four"));
     let first = desk.json(&["run", plain.to_str().unwrap(), "--json"]);
     let second = desk.json(&["run", dressed.to_str().unwrap(), "--json", "--threads", "1"]);
     assert_eq!(first["input"], second["input"]);
@@ -106,7 +106,7 @@ fn the_same_experiment_has_the_same_input_and_result_and_two_runs() {
 #[test]
 fn a_claim_that_fails_is_told_and_recorded() {
     let desk = Desk::new();
-    let file = desk.write("small.meta", &SMALL.replace("<= 0.9", "<= 1e-9"));
+    let file = desk.write("small.meta", SMALL.replace("<= 0.9", "<= 1e-9"));
     let output = desk.run(&["run", file.to_str().unwrap()]);
     assert_eq!(code(&output), 3);
     assert!(
@@ -132,7 +132,7 @@ fn divergence_is_recorded_and_counts_against_claims() {
 fn an_experiment_with_errors_is_not_run() {
     let desk = Desk::new();
     let file = desk
-        .write("broken.meta", &SMALL.replace("loss = half_squared", "loss = half_sqared").replace("@ truth", "@ trut"));
+        .write("broken.meta", SMALL.replace("loss = half_squared", "loss = half_sqared").replace("@ truth", "@ trut"));
     for command in ["check", "plan", "run"] {
         let output = desk.run(&[command, file.to_str().unwrap()]);
         assert_eq!(code(&output), 1, "{command}");
