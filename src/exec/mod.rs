@@ -5,6 +5,7 @@
 
 #[cfg(feature = "dfdx")]
 pub mod dfdx;
+pub mod exact;
 pub mod reference;
 
 use thiserror::Error;
@@ -87,4 +88,21 @@ pub trait Executor: Send + Sync {
 
     /// Runs a compiled program on one value per input; gives one value per output.
     fn run(&self, kernel: &Self::Kernel, args: &[&Self::Value]) -> Result<Vec<Self::Value>, ExecError>;
+}
+
+/// Whether arguments have the shapes that a program takes.
+fn check_arguments<'a>(
+    function: &str,
+    wanted: &[Vec<usize>],
+    found: impl Iterator<Item = &'a [usize]> + Clone,
+) -> Result<(), ExecError> {
+    if found.clone().eq(wanted.iter().map(Vec::as_slice)) {
+        return Ok(());
+    }
+    let listed = |shapes: Vec<String>| if shapes.is_empty() { "nothing".to_owned() } else { shapes.join(", ") };
+    Err(ExecError::Arguments {
+        function: function.to_owned(),
+        found: listed(found.map(|dims| format!("{dims:?}")).collect()),
+        wanted: listed(wanted.iter().map(|dims| format!("{dims:?}")).collect()),
+    })
 }

@@ -3,10 +3,10 @@
 use metadsl::exec::Executor;
 #[cfg(feature = "dfdx")]
 use metadsl::exec::dfdx::Dfdx;
+use metadsl::exec::exact::{Exact, Path};
 use metadsl::exec::reference::Reference;
 use metadsl::ir::Precision;
 use metadsl::plan::Arm;
-#[cfg(feature = "dfdx")]
 use metadsl::train::Cell;
 use rayon::prelude::*;
 
@@ -31,6 +31,7 @@ fn assert_twice<E: Executor>(exec: &E, arms: &[Arm]) {
 #[test]
 fn two_runs_have_the_same_bits() {
     assert_twice(&Reference::new(Precision::F32), &arms("f32"));
+    assert_twice(&Exact::<f32>::new(Path::detect()), &arms("f32"));
     #[cfg(feature = "dfdx")]
     assert_twice(&Dfdx::<f32, _>::cpu(), &arms("f32"));
 }
@@ -45,6 +46,10 @@ fn threads_change_no_bit() {
     let arms = arms("f32");
     let reference = Reference::new(Precision::F32);
     assert_eq!(with(&reference, 1, &arms), with(&reference, 3, &arms));
+    let exact = Exact::<f32>::new(Path::detect());
+    let one = with(&exact, 1, &arms);
+    assert_eq!(one, with(&exact, 2, &arms));
+    assert_eq!(one, with(&exact, 7, &arms));
     #[cfg(feature = "dfdx")]
     {
         let dfdx = Dfdx::<f32, _>::cpu();
@@ -54,7 +59,6 @@ fn threads_change_no_bit() {
 
 /// Fails unless two cells measured and learned the same up to `tolerance`, relative to the largest weight of a
 /// tensor and to each measured value.
-#[cfg(feature = "dfdx")]
 fn assert_agree(a: &Cell, b: &Cell, tolerance: f64) {
     let near = |x: f64, y: f64, scale: f64, what: &str| {
         assert!((x - y).abs() <= tolerance * scale, "{}: {what} is {x} and {y}", a.arm);
@@ -86,5 +90,28 @@ fn dfdx_agrees_with_the_reference_in_f32() {
     let (reference, dfdx) = (Reference::new(Precision::F32), Dfdx::<f32, _>::cpu());
     for arm in arms("f32") {
         assert_agree(&run(&dfdx, &arm, 0, &DATA), &run(&reference, &arm, 0, &DATA), 1e-4);
+    }
+}
+
+#[test]
+fn exact_agrees_with_the_reference() {
+    let (wide, exact) = (Reference::new(Precision::F64), Exact::<f64>::new(Path::detect()));
+    for arm in arms("f64") {
+        assert_agree(&run(&exact, &arm, 0, &DATA), &run(&wide, &arm, 0, &DATA), 1e-9);
+    }
+    let (narrow, exact) = (Reference::new(Precision::F32), Exact::<f32>::new(Path::detect()));
+    for arm in arms("f32") {
+        assert_agree(&run(&exact, &arm, 0, &DATA), &run(&narrow, &arm, 0, &DATA), 1e-4);
+    }
+}
+
+#[test]
+fn every_path_and_every_way_of_fusing_gives_the_same_bits() {
+    let arms = arms("f32");
+    let all = |exec: &Exact<f32>| -> Vec<_> { arms.iter().map(|arm| bits(&run(exec, arm, 0, &DATA))).collect() };
+    let wanted = all(&Exact::new(Path::detect()));
+    assert_eq!(all(&Exact::new(Path::detect()).without_fusion()), wanted, "without fusion");
+    for path in Path::ALL.into_iter().filter(|p| p.is_available()) {
+        assert_eq!(all(&Exact::new(path)), wanted, "{}", path.name());
     }
 }

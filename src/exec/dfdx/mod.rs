@@ -23,7 +23,7 @@ pub use device::{Backend, Element};
 pub use kernel::Kernel;
 pub use remote::{Handle, Remote, RemoteValue};
 
-use super::{ExecError, Executor, Precision};
+use super::{ExecError, Executor, Precision, check_arguments};
 use crate::ir::{Function, Tensor};
 use instruction::Flat;
 
@@ -91,16 +91,7 @@ impl<E: Element, D: Backend<E>> Dfdx<E, D> {
     }
 
     fn run_kernel(&self, kernel: &Kernel<E, D>, args: &[&Value<E, D>]) -> Result<Vec<Value<E, D>>, ExecError> {
-        let fits = args.len() == kernel.inputs.len()
-            && args.iter().zip(&kernel.inputs).all(|(arg, dims)| *arg.dims == dims[..]);
-        if !fits {
-            let found: Vec<&[usize]> = args.iter().map(|arg| &arg.dims[..]).collect();
-            return Err(ExecError::Arguments {
-                function: kernel.name.clone(),
-                found: format!("{found:?}"),
-                wanted: format!("{:?}", kernel.inputs),
-            });
-        }
+        check_arguments(&kernel.name, &kernel.inputs, args.iter().map(|arg| &arg.dims[..]))?;
         kernel.run(&self.device, args)
     }
 }
