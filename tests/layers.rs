@@ -18,7 +18,8 @@ const LAYERS: &[(&str, u32)] = &[
     ("train", 7),
     ("data", 7),
     ("ledger", 7),
-    ("cli", 8),
+    ("report", 8),
+    ("cli", 9),
 ];
 
 /// Arrows within a layer.

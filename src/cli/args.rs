@@ -53,6 +53,16 @@ pub enum Command {
     /// Show one run: claims, measurements, identities, environment.
     #[command(after_help = "Example:\n  metadsl show 4f1c9a --series")]
     Show(Show),
+    /// Show runs as a page with curves, as figures, as a table, or as a checklist.
+    ///
+    /// The page is one HTML file that needs no network: claims and whether they hold, curves with bands over seeds, the last
+    /// values, the plan in words, the machine, how to replay. Several runs are compared first. Without a hash it takes the
+    /// last run of every experiment. Words and reference figures of claims come from `///` lines above an `expect`:
+    /// `/// 7a: MAML recovers the representation` and `/// reference: 0.039 (NumPy)`.
+    #[command(
+        after_help = "Examples:\n  metadsl report 4f1c9a -o report.html\n  metadsl report 4f1c9a 77aa01 --figures figures\n  metadsl report --table experiments/README.md\n  metadsl report 4f1c9a --checklist"
+    )]
+    Report(Report),
     /// Re-hash everything a ledger holds.
     ///
     /// Reads every object and every frame of the log, recomputes their hashes and follows every reference. Names each damaged
@@ -145,6 +155,32 @@ pub struct Show {
     /// Show the stored plan as RON.
     #[arg(long)]
     pub plan: bool,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `report`.
+#[derive(Debug, clap::Args)]
+pub struct Report {
+    /// Hashes of runs, or at least six of the first digits of each [default: the last run of every experiment].
+    #[arg(value_name = "HASH")]
+    pub runs: Vec<String>,
+    #[command(flatten)]
+    pub ledger: LedgerChoice,
+    /// Write the page to this file [default: `report.html`, where nothing else is asked for].
+    #[arg(short, long, value_name = "FILE.html")]
+    pub output: Option<PathBuf>,
+    /// Write every figure as an SVG file into this folder.
+    #[arg(long, value_name = "DIR")]
+    pub figures: Option<PathBuf>,
+    /// Write the table of claims into this Markdown file: between its lines `<!-- results: begin -->` and
+    /// `<!-- results: end -->`, or as a new file. `.meta` files beside it or below it are linked.
+    #[arg(long, value_name = "FILE.md")]
+    pub table: Option<PathBuf>,
+    /// Print what the record knows of the NeurIPS paper checklist.
+    #[arg(long)]
+    pub checklist: bool,
     /// Print one JSON object.
     #[arg(long)]
     pub json: bool,

@@ -29,6 +29,14 @@ pub enum Failure {
         /// Why.
         error: std::io::Error,
     },
+    /// A file could not be written.
+    #[error("`{path}` cannot be written: {error}", path = path.display())]
+    Save {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
     /// The output could not be written.
     #[error("the output cannot be written: {0}")]
     Write(#[from] std::io::Error),

@@ -11,6 +11,7 @@ use super::replay::existing_ledger;
 use super::table::columns;
 use crate::hash::{Id, Kind};
 use crate::ledger::{Outcome, Run, Status, Store};
+use crate::report::text::{utc, visible};
 
 /// Lists the runs of a ledger, oldest first.
 pub fn log(options: &Options) -> Result<ExitCode, Failure> {
@@ -76,17 +77,6 @@ pub fn claims(outcome: &Outcome) -> String {
 }
 
 /// How long a run took.
-pub fn seconds(run: &Run) -> f64 {
+fn seconds(run: &Run) -> f64 {
     run.finished_ms.saturating_sub(run.started_ms) as f64 / 1000.0
-}
-
-/// A moment as `2026-11-23 21:04:05`.
-pub fn utc(ms: u64) -> String {
-    let moment = i64::try_from(ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
-    moment.map_or_else(|| format!("{ms} ms"), |t| t.strftime("%Y-%m-%d %H:%M:%S").to_string())
-}
-
-/// Text from a ledger without the control characters that could steer a terminal.
-pub fn visible(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

@@ -12,6 +12,7 @@ mod plan;
 mod progress;
 mod record;
 mod replay;
+mod report;
 mod run;
 mod show;
 mod table;
@@ -34,6 +35,7 @@ pub fn main() -> ExitCode {
         Command::Replay(options) => replay::replay(options),
         Command::Log(options) => log::log(options),
         Command::Show(options) => show::show(options),
+        Command::Report(options) => report::report(options),
         Command::Verify(options) => verify::verify(options),
     };
     match done {

@@ -10,11 +10,12 @@ use super::device;
 use super::failure::Failure;
 use super::load::load;
 use super::record::{self, DataFile, Facts};
-use super::table::{claim_line, columns, number};
+use super::table::{claim_line, columns};
 use crate::hash::{Canonical, Id, Kind, to_json};
 use crate::ledger::Store;
 use crate::numeric;
 use crate::plan::{Plan, Verdict};
+use crate::report::text::number;
 use crate::train::{Cell, Status};
 
 /// Runs an experiment, checks its claims and records it.

@@ -7,8 +7,8 @@ use serde_json::{Value as Json, json};
 
 use super::args::Verify as Options;
 use super::failure::Failure;
-use super::log::visible;
 use super::replay::existing_ledger;
+use crate::report::text::visible;
 
 /// Re-hashes everything a ledger holds.
 pub fn verify(options: &Options) -> Result<ExitCode, Failure> {
