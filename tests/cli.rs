@@ -187,11 +187,10 @@ fn a_damaged_object_is_found_and_the_run_is_named() {
     let desk = Desk::new();
     let file = desk.write("small.meta", SMALL);
     let report = desk.json(&["run", file.to_str().unwrap(), "--json"]);
-    let result = report["result"].as_str().unwrap();
-    let object = desk.path("ledger").join("objects").join(&result[..2]).join(&result[2..]);
-    let mut bytes = std::fs::read(&object).unwrap();
+    let pack = std::fs::read_dir(desk.path("ledger/packs")).unwrap().next().unwrap().unwrap().path();
+    let mut bytes = std::fs::read(&pack).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
-    std::fs::write(&object, bytes).unwrap();
+    std::fs::write(&pack, bytes).unwrap();
     let output = desk.run(&["verify"]);
     assert_ne!(code(&output), 0);
     assert!(stdout(&output).contains(&report["run"].as_str().unwrap()[..12]), "{}", stdout(&output));

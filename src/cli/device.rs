@@ -36,8 +36,8 @@ pub fn by_executor_name(name: &str) -> Option<Device> {
 }
 
 /// What decides the bits of a run on a device, besides plan, data and seed.
-pub fn numerics(device: Device, plan: &Plan) -> Numerics {
-    let mut precisions: Vec<&str> = plan.arms.iter().map(|a| a.train.precision.name()).collect();
+pub fn numerics<'a>(device: Device, arms: impl IntoIterator<Item = &'a Arm>) -> Numerics {
+    let mut precisions: Vec<&str> = arms.into_iter().map(|a| a.train.precision.name()).collect();
     precisions.sort_unstable();
     precisions.dedup();
     Numerics {

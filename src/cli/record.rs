@@ -7,10 +7,10 @@ use super::device;
 use super::failure::Failure;
 use crate::hash::{Id, Kind};
 use crate::ledger::{
-    self, CellSeries, ClaimVerdict, Env, FileHint, Input, Manifest, ManifestFile, Outcome, Run, Store, Trace, Weight,
-    Weights,
+    self, CellInput, CellSeries, ClaimVerdict, Env, FileHint, Input, Manifest, ManifestFile, Outcome, Run, Store,
+    Trace, Weight, Weights,
 };
-use crate::plan::{Plan, Verdict};
+use crate::plan::{Arm, DataSource, Plan, Verdict};
 use crate::train::{Cell, Status};
 
 /// The largest data file that the ledger keeps itself, so that a replay needs no other.
@@ -40,18 +40,56 @@ pub fn put_input(store: &Store, plan: &Plan, files: &[DataFile], device: Device)
     Ok(Input {
         plan: store.put(Kind::Plan, plan)?,
         manifest: store.put(Kind::Manifest, &Manifest { files: listed })?,
-        numerics: store.put(Kind::Numerics, &device::numerics(device, plan))?,
+        numerics: store.put(Kind::Numerics, &device::numerics(device, &plan.arms))?,
     })
 }
 
+/// What decides each cell of a plan: arm, seed, data, numerics.
+pub struct CellKeys<'a> {
+    plan: &'a Plan,
+    manifest: Manifest,
+    device: Device,
+}
+
+impl<'a> CellKeys<'a> {
+    /// Of a plan that runs on the data of an input that was put.
+    pub fn new(store: &Store, plan: &'a Plan, input: &Input, device: Device) -> Result<CellKeys<'a>, Failure> {
+        Ok(CellKeys { plan, manifest: store.get(Kind::Manifest, input.manifest)?, device })
+    }
+
+    /// The key of the cell of an arm under a seed.
+    pub fn key(&self, arm: &Arm, seed: u64) -> Id {
+        let names: Vec<String> = arm.data.iter().flat_map(DataSource::file_names).collect();
+        let files = self.manifest.files.iter().filter(|f| names.contains(&f.name)).cloned().collect();
+        let numerics = device::numerics(self.device, [arm]);
+        let input = CellInput {
+            arm: Id::of(Kind::Arm, &Arm { name: String::new(), ..arm.clone() }),
+            seed,
+            manifest: Id::of(Kind::Manifest, &Manifest { files }),
+            numerics: Id::of(Kind::Numerics, &numerics),
+        };
+        input.key()
+    }
+}
+
 /// Stores everything that cells and claims gave; the outcome itself is stored by the caller.
-pub fn put_outcome(store: &Store, input: Id, cells: &[Cell], claims: &[Verdict]) -> Result<Outcome, Failure> {
-    let cells = cells.iter().map(|c| put_cell(store, c)).collect::<Result<_, _>>()?;
+pub fn put_outcome(
+    store: &Store,
+    keys: &CellKeys,
+    input: Id,
+    cells: &[Cell],
+    claims: &[Verdict],
+) -> Result<Outcome, Failure> {
+    let put = |cell: &Cell| {
+        let arm = keys.plan.arms.iter().find(|arm| arm.name == cell.arm).expect("a cell belongs to an arm of its plan");
+        put_cell(store, keys.key(arm, cell.seed), cell)
+    };
+    let cells = cells.iter().map(put).collect::<Result<_, _>>()?;
     let claims = claims.iter().map(|v| ClaimVerdict { holds: v.holds, left: v.left, right: v.right }).collect();
     Ok(Outcome { input, cells, claims })
 }
 
-fn put_cell(store: &Store, cell: &Cell) -> Result<ledger::Cell, Failure> {
+fn put_cell(store: &Store, key: Id, cell: &Cell) -> Result<ledger::Cell, Failure> {
     let mut series = Vec::new();
     for s in &cell.series {
         let object = ledger::Series::new(s.steps.clone(), &s.values)
@@ -62,6 +100,7 @@ fn put_cell(store: &Store, cell: &Cell) -> Result<ledger::Cell, Failure> {
         tensors: cell.weights.iter().map(|(name, tensor)| Weight::new(name, tensor, cell.precision)).collect(),
     };
     Ok(ledger::Cell {
+        key,
         arm: cell.arm.clone(),
         seed: cell.seed,
         status: match cell.status {

@@ -120,9 +120,10 @@ fn again(
     };
     let (cells, claims) = device::run_plan(device, &options.machine, plan, &sets)?;
     // Plan and data are the very same objects; only the executor may be another one.
-    let input = Input { numerics: store.put(Kind::Numerics, &device::numerics(device, plan))?, ..input.clone() };
+    let input = Input { numerics: store.put(Kind::Numerics, &device::numerics(device, &plan.arms))?, ..input.clone() };
+    let keys = record::CellKeys::new(store, plan, &input, device)?;
     let input = store.put(Kind::Input, &input)?;
-    let new = record::put_outcome(store, input, &cells, &claims)?;
+    let new = record::put_outcome(store, &keys, input, &cells, &claims)?;
     let verdict = ledger::compare(store, old, &new, &ACROSS_EXECUTORS);
     let (old, new) = (store.put(Kind::Result, old)?, store.put(Kind::Result, &new)?);
     let record = store.put_verdict(&Comparison { old, new, verdict: verdict.clone() })?;

@@ -30,8 +30,9 @@ pub fn run(options: &Options) -> Result<ExitCode, Failure> {
     let files: Vec<DataFile> =
         experiment.files.iter().map(|f| DataFile { name: &f.name, path: &f.path, bytes: &f.bytes }).collect();
     let input = record::put_input(&store, plan, &files, device)?;
+    let keys = record::CellKeys::new(&store, plan, &input, device)?;
     let input = store.put(Kind::Input, &input)?;
-    let result = store.put(Kind::Result, &record::put_outcome(&store, input, &cells, &claims)?)?;
+    let result = store.put(Kind::Result, &record::put_outcome(&store, &keys, input, &cells, &claims)?)?;
     let source = Some(store.put(Kind::Source, &source)?);
     let facts = Facts { plan, device, input, result, source, files: &files, started_ms };
     let run = record::seal(&store, facts, &options.machine)?;
