@@ -14,6 +14,7 @@ pub mod lang;
 pub mod ledger;
 pub mod numeric;
 pub mod plan;
+pub mod query;
 pub mod report;
 pub mod rng;
 pub mod syntax;

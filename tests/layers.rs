@@ -19,7 +19,8 @@ const LAYERS: &[(&str, u32)] = &[
     ("data", 7),
     ("ledger", 7),
     ("report", 8),
-    ("cli", 9),
+    ("query", 9),
+    ("cli", 10),
 ];
 
 /// Arrows within a layer.

@@ -1,5 +1,7 @@
 //! Reports as a reader meets them: the page in a browser, figures, tables, checklists, and records that wish readers ill.
 
+#![allow(clippy::print_stderr, reason = "a skipped test says why")]
+
 #[path = "common/desk.rs"]
 mod desk;
 
@@ -49,14 +51,15 @@ expect max(slow.gap[last]) <= 1e-9
 fn recorded() -> (Desk, String) {
     let desk = Desk::new();
     let file = desk.write("sub/lines.meta", CITED);
-    let report = desk.json(&["run", file.to_str().unwrap(), "--json"]);
+    let report = desk.json(&["run", file.to_str().expect("UTF-8"), "--json"]);
     let run = report["run"].as_str().unwrap_or_else(|| panic!("{report}")).to_owned();
     (desk, run)
 }
 
 fn record(desk: &Desk, run: &str) -> Record {
-    let store = Store::open(desk.path("ledger")).unwrap();
-    Record::read(&store, store.resolve(run).unwrap()).unwrap()
+    let store = Store::open(desk.path("ledger")).expect("the run made it");
+    let id = store.resolve(run).expect("the run is listed");
+    Record::read(&store, id).expect("it is whole")
 }
 
 #[test]

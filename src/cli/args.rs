@@ -48,8 +48,27 @@ pub enum Command {
     /// parameters and every weight came out the same, or names the first that did not.
     #[command(after_help = "Example:\n  metadsl replay 4f1c9a")]
     Replay(Replay),
-    /// List the runs of a ledger, oldest first.
+    /// List the runs of a ledger that answer a query.
+    ///
+    /// A query compares fields with values: `=`, `!=`, `<`, `<=`, `>`, `>=`, `~` (contains), joined by `and`, `or`, `not` and
+    /// brackets; `order by FIELD [desc]` and `limit N` may follow. Fields are facts of the run (`experiment`, `status`,
+    /// `failed`, `seconds`, `finished`, `tag`, ...), settings (`plan.train.update.rate`; parts in the middle may be left
+    /// out), and measures (`last(angle)`, `best(maml.acc)`, `min`, `max`, `first`: medians over seeds). Where arms differ a
+    /// run has several values, and one that fits suffices. `--fields` lists the fields of this ledger.
+    #[command(
+        after_help = "Examples:\n  metadsl log\n  metadsl log 'status = ok and last(angle) < 1e-2 order by seconds desc limit 5'\n  metadsl log 'plan.train.steps >= 1000 or tag = paper' --columns 'run,experiment,last(angle),course(maml.angle)'"
+    )]
     Log(Log),
+    /// Put a tag on a run, or take it off.
+    ///
+    /// Tags are words by which queries find runs: `metadsl log tag = paper`. They are no part of any hash.
+    #[command(after_help = "Examples:\n  metadsl tag 4f1c9a paper\n  metadsl tag 4f1c9a paper --remove")]
+    Tag(Tag),
+    /// Write a note to a run.
+    ///
+    /// Notes are shown by `metadsl show`. They are no part of any hash; what was noted stays.
+    #[command(after_help = "Example:\n  metadsl note 4f1c9a \"the run of figure 3\"")]
+    Note(Note),
     /// Show one run: claims, measurements, identities, environment.
     #[command(after_help = "Example:\n  metadsl show 4f1c9a --series")]
     Show(Show),
@@ -135,9 +154,48 @@ pub struct Replay {
 /// Options of `log`.
 #[derive(Debug, clap::Args)]
 pub struct Log {
+    /// The query; all runs where there is none.
+    pub query: Vec<String>,
+    /// Show these fields, separated by commas, in place of the usual ones.
+    #[arg(long, value_name = "FIELD,FIELD")]
+    pub columns: Option<String>,
+    /// List the fields that a query may name, and end.
+    #[arg(long)]
+    pub fields: bool,
     #[command(flatten)]
     pub ledger: LedgerChoice,
     /// Print a JSON array.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `tag`.
+#[derive(Debug, clap::Args)]
+pub struct Tag {
+    /// The hash of the run, or at least six of its first digits.
+    pub run: String,
+    /// The tag.
+    pub tag: String,
+    /// Take the tag off.
+    #[arg(long)]
+    pub remove: bool,
+    #[command(flatten)]
+    pub ledger: LedgerChoice,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `note`.
+#[derive(Debug, clap::Args)]
+pub struct Note {
+    /// The hash of the run, or at least six of its first digits.
+    pub run: String,
+    /// The text.
+    pub text: String,
+    #[command(flatten)]
+    pub ledger: LedgerChoice,
+    /// Print one JSON object.
     #[arg(long)]
     pub json: bool,
 }

@@ -8,6 +8,7 @@ mod device;
 mod failure;
 mod load;
 mod log;
+mod note;
 mod plan;
 mod progress;
 mod record;
@@ -34,6 +35,8 @@ pub fn main() -> ExitCode {
         Command::Run(options) => run::run(options),
         Command::Replay(options) => replay::replay(options),
         Command::Log(options) => log::log(options),
+        Command::Tag(options) => note::tag(options),
+        Command::Note(options) => note::note(options),
         Command::Show(options) => show::show(options),
         Command::Report(options) => report::report(options),
         Command::Verify(options) => verify::verify(options),

@@ -1,5 +1,6 @@
 //! `metadsl show`.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -8,28 +9,30 @@ use serde_json::{Value as Json, json};
 use super::args::Show as Options;
 use super::failure::Failure;
 use super::replay::existing_ledger;
-use super::table::{claim_line, columns, sparkline};
+use super::table::{claim_line, columns};
 use crate::hash::{Canonical, to_json, to_ron};
 use crate::ledger::Status;
-use crate::report::text::{duration, number, utc, visible};
+use crate::query;
+use crate::report::text::{duration, number, sparkline, utc, visible};
 use crate::report::{CellRecord, Citation, Record};
 
 /// Shows one run.
 pub fn show(options: &Options) -> Result<ExitCode, Failure> {
     let store = existing_ledger(&options.ledger.ledger)?;
     let record = Record::read(&store, store.resolve(&options.run)?)?;
+    let tags = query::read_tags(&store)?.remove(&record.id).unwrap_or_default();
     let mut out = anstream::stdout();
     if options.plan {
         writeln!(out, "{}", to_ron(&record.plan.to_value()))?;
     } else if options.json {
-        writeln!(out, "{}", as_json(&record))?;
+        writeln!(out, "{}", as_json(&record, &tags))?;
     } else {
-        write!(out, "{}", as_text(&record, options.series))?;
+        write!(out, "{}", as_text(&record, &tags, options.series))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn as_text(record: &Record, all: bool) -> String {
+fn as_text(record: &Record, tags: &BTreeSet<String>, all: bool) -> String {
     let Record { id, run, input, plan, env, numerics, manifest, outcome, .. } = record;
     let mut text = format!(
         "run        {id}\nexperiment {}\nstatus     {}\nfinished   {} UTC, {}\ninput      {}\nresult     {}\nplan       {}\n",
@@ -57,6 +60,12 @@ fn as_text(record: &Record, all: bool) -> String {
     ));
     for verdict in &record.replays {
         text.push_str(&visible_line("replayed", &verdict.to_string()));
+    }
+    if !tags.is_empty() {
+        text.push_str(&visible_line("tags", &tags.iter().map(String::as_str).collect::<Vec<_>>().join(" ")));
+    }
+    for note in &record.notes {
+        text.push_str(&visible_line("note", note));
     }
     if !plan.claims.is_empty() {
         text.push_str("\nclaims\n");
@@ -115,7 +124,7 @@ fn last_points(cells: &[CellRecord]) -> Vec<Vec<String>> {
     rows
 }
 
-fn as_json(record: &Record) -> Json {
+fn as_json(record: &Record, tags: &BTreeSet<String>) -> Json {
     let Record { id, run, input, plan, env, outcome, .. } = record;
     let mut cells = Vec::new();
     for cell in &record.cells {
@@ -149,6 +158,8 @@ fn as_json(record: &Record) -> Json {
         "data": to_json(&record.manifest.to_value()),
         "env": to_json(&env.to_value()),
         "replays": record.replays.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "tags": tags,
+        "notes": record.notes,
         "claims": claims,
         "cells": cells,
     })

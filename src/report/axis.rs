@@ -142,7 +142,7 @@ mod tests {
         assert_eq!(labels(&axis), ["0", "500", "1000", "1500", "2000"]);
         assert_eq!(labels(&Axis::exact([0.0, 70000.0].into_iter(), 5)), ["0", "20k", "40k", "60k"]);
         let axis = Axis::fitting([0.61, 0.93].into_iter(), 0.61, 5);
-        assert_eq!(labels(&axis), ["0.60", "0.70", "0.80", "0.90"]);
+        assert_eq!(labels(&axis), ["0.6", "0.7", "0.8", "0.9"]);
         assert!(!axis.is_log());
         // An accuracy that begins low and ends high is shown as it is.
         assert_eq!(labels(&Axis::fitting([0.02, 0.93].into_iter(), 0.93, 5)).first(), Some(&"0"));

@@ -31,6 +31,8 @@ pub struct Record {
     pub source: Option<String>,
     /// What replays of this result found, in the order in which they were made.
     pub replays: Vec<Verdict>,
+    /// What was noted to it, in the order in which it was noted.
+    pub notes: Vec<String>,
 }
 
 /// The series of one arm under one seed.
@@ -88,6 +90,16 @@ impl Spread {
 impl Record {
     /// Reads a run and all that is shown of it; every object is hashed on the way.
     pub fn read(store: &Store, id: Id) -> Result<Record, LedgerError> {
+        let mut record = Record::alone(store, id)?;
+        let verdicts = store.verdicts()?.into_iter().map(|(_, comparison)| comparison);
+        record.replays = verdicts.filter(|c| c.old == record.run.result).map(|c| c.verdict).collect();
+        let notes = store.notes()?.into_iter().map(|(_, note)| note);
+        record.notes = notes.filter(|n| n.about == id && n.key == "note").map(|n| n.text).collect();
+        Ok(record)
+    }
+
+    /// Reads a run without what replays found of it and people noted, in a time that does not grow with the ledger.
+    pub fn alone(store: &Store, id: Id) -> Result<Record, LedgerError> {
         let run: Run = store.get(Kind::Run, id)?;
         let input: Input = store.get(Kind::Input, run.input)?;
         let outcome: Outcome = store.get(Kind::Result, run.result)?;
@@ -102,14 +114,14 @@ impl Record {
             cells.push(CellRecord { arm: cell.arm.clone(), seed: cell.seed, status: cell.status, series });
         }
         let source = run.source.map(|id| store.get::<String>(Kind::Source, id)).transpose()?;
-        let replays = store.verdicts()?.into_iter().filter(|(_, c)| c.old == run.result).map(|(_, c)| c.verdict);
         Ok(Record {
             id,
             plan: store.get(Kind::Plan, input.plan)?,
             manifest: store.get(Kind::Manifest, input.manifest)?,
             numerics: store.get(Kind::Numerics, input.numerics)?,
             env: store.get(Kind::Env, run.env)?,
-            replays: replays.collect(),
+            replays: Vec::new(),
+            notes: Vec::new(),
             outcome,
             input,
             cells,

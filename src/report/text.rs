@@ -81,9 +81,38 @@ pub fn markdown(text: &str) -> String {
     out
 }
 
+/// The characters of a sparkline, at most.
+const COURSE: usize = 24;
+
+/// A course of values as a line of small bars, logarithmic where the values are positive and span decades; the last value of
+/// every stretch. Values that are not finite are blanks.
+pub fn sparkline(values: &[f64]) -> String {
+    const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    let finite = || values.iter().copied().filter(|x| x.is_finite());
+    let (low, high) = finite().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), x| (l.min(x), h.max(x)));
+    let log = low > 0.0 && high / low > 30.0;
+    let scale = |x: f64| if log { libm::log(x) } else { x };
+    let span = scale(high) - scale(low);
+    let bar = |x: f64| match span {
+        _ if !x.is_finite() => ' ',
+        s if s > 0.0 => BARS[(((scale(x) - scale(low)) / s * 7.0).round() as usize).min(7)],
+        _ => BARS[0],
+    };
+    values.chunks(values.len().div_ceil(COURSE).max(1)).filter_map(<[f64]>::last).map(|&x| bar(x)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_course_is_a_line_of_bars() {
+        assert_eq!(sparkline(&[0.0, 1.0, 2.0, 7.0]), "▁▂▃█");
+        assert_eq!(sparkline(&[1e-4, 1e-3, 1.0]), "▁▃█");
+        assert_eq!(sparkline(&[3.0, f64::NAN, 3.0]), "▁ ▁");
+        assert_eq!(sparkline(&[]), "");
+        assert_eq!(sparkline(&(0..1000).map(f64::from).collect::<Vec<_>>()).chars().count(), 24);
+    }
 
     #[test]
     fn numbers_keep_four_digits() {
