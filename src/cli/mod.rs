@@ -5,6 +5,7 @@
 mod args;
 mod check;
 mod device;
+mod execute;
 mod failure;
 mod load;
 mod log;
@@ -12,6 +13,7 @@ mod plan;
 mod progress;
 mod record;
 mod replay;
+mod resume;
 mod run;
 mod show;
 mod table;
@@ -32,6 +34,7 @@ pub fn main() -> ExitCode {
         Command::Plan(options) => plan::plan(options),
         Command::Run(options) => run::run(options),
         Command::Replay(options) => replay::replay(options),
+        Command::Resume(options) => resume::resume(options),
         Command::Log(options) => log::log(options),
         Command::Show(options) => show::show(options),
         Command::Verify(options) => verify::verify(options),
