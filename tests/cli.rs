@@ -94,7 +94,7 @@ fn the_same_experiment_has_the_same_input_and_result_and_two_runs() {
     let plain = desk.write("small.meta", SMALL);
     let dressed = desk.write("dressed.meta", SMALL.replace("dim d = 4", "// a comment\nlet four = 4\ndim d = four"));
     let first = desk.json(&["run", plain.to_str().unwrap(), "--json"]);
-    let second = desk.json(&["run", dressed.to_str().unwrap(), "--json", "--threads", "1"]);
+    let second = desk.json(&["run", dressed.to_str().unwrap(), "--json", "--threads", "1", "--again"]);
     assert_eq!(first["input"], second["input"]);
     assert_eq!(first["result"], second["result"]);
     assert_ne!(first["run"], second["run"]);

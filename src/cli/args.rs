@@ -14,7 +14,7 @@ pub struct Args {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 fine, 1 the experiment has errors, 2 wrong usage, 3 a claim did not hold, \
-4 a file, device or ledger failed. \
+4 a file, device or ledger failed, 130 interrupted. \
 `replay`: 0 identical, 10 within tolerance, 20 diverged, 30 inconclusive, 40 not comparable. `verify`: a sum of bits, see its help.";
 
 /// What to do.
@@ -48,6 +48,13 @@ pub enum Command {
     /// parameters and every weight came out the same, or names the first that did not.
     #[command(after_help = "Example:\n  metadsl replay 4f1c9a")]
     Replay(Replay),
+    /// Go on with a run that was interrupted.
+    ///
+    /// A run writes down what it measures as it goes, and saves every cell now and then. What was killed goes on from there and
+    /// ends with the very result, bit for bit, of a run that nothing interrupted; what is measured again is compared with
+    /// what was measured before. `metadsl run` of the same file does the same.
+    #[command(after_help = "Examples:\n  metadsl resume\n  metadsl resume --list\n  metadsl resume 4f1c9a")]
+    Resume(Resume),
     /// List the runs of a ledger that answer a query.
     ///
     /// A query compares fields with values: `=`, `!=`, `<`, `<=`, `>`, `>=`, `~` (contains), joined by `and`, `or`, `not` and
@@ -132,9 +139,66 @@ pub struct Run {
     pub machine: Machine,
     #[command(flatten)]
     pub ledger: LedgerChoice,
+    /// Run every cell even where the ledger holds it; the same as `--cache write`.
+    #[arg(long, conflicts_with = "cache")]
+    pub again: bool,
+    /// What the ledger may give to this run, and this run to later ones.
+    #[arg(long, value_enum, default_value_t = Cache::Rw)]
+    pub cache: Cache,
+    /// Save every cell after so many steps, besides every five seconds, for `metadsl resume`.
+    #[arg(long, value_name = "STEPS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub save_every: Option<u64>,
     /// Print one JSON object at the end, and nothing else.
     #[arg(long)]
     pub json: bool,
+}
+
+/// Options of `resume`.
+#[derive(Debug, clap::Args)]
+pub struct Resume {
+    /// The name of the unfinished run, or its first digits [default: the only one].
+    pub run: Option<String>,
+    /// List the unfinished runs, and whether a process is at work on them.
+    #[arg(long)]
+    pub list: bool,
+    #[command(flatten)]
+    pub machine: Machine,
+    #[command(flatten)]
+    pub ledger: LedgerChoice,
+    /// What the ledger may give to this run, and this run to later ones.
+    #[arg(long, value_enum, default_value_t = Cache::Rw)]
+    pub cache: Cache,
+    /// Save every cell after so many steps, besides every five seconds.
+    #[arg(long, value_name = "STEPS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub save_every: Option<u64>,
+    /// Print one JSON object at the end, and nothing else.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What the ledger may give to a run, and this run to later ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Cache {
+    /// Neither.
+    Off,
+    /// Cells that the ledger holds are not run again.
+    Read,
+    /// Every cell is run; later runs may take them.
+    Write,
+    /// Both.
+    Rw,
+}
+
+impl Cache {
+    /// Whether the ledger may give cells.
+    pub fn reads(self) -> bool {
+        matches!(self, Cache::Read | Cache::Rw)
+    }
+
+    /// Whether later runs may take this one's cells.
+    pub fn writes(self) -> bool {
+        matches!(self, Cache::Write | Cache::Rw)
+    }
 }
 
 /// Options of `replay`.

@@ -63,6 +63,20 @@ pub enum Failure {
     /// A stored plan is not whole.
     #[error("the stored plan is not whole: {0}; `metadsl verify` tells what is damaged")]
     Plan(#[from] PlanError),
+    /// Ctrl-C, or a request to end.
+    #[error("interrupted; `metadsl resume` goes on from here ({0})")]
+    Interrupted(String),
+    /// A resumed run gave something else than before it was interrupted.
+    #[error(
+        "{place} came out otherwise than before the run was interrupted: this executor does not give the same bits twice here; \
+         nothing was recorded, and `{name}` is kept: remove `active/{name}` from the ledger to begin anew"
+    )]
+    Contradiction {
+        /// What differs.
+        place: String,
+        /// The unfinished run.
+        name: String,
+    },
     /// The threads could not be started.
     #[error("the worker threads cannot be started: {0}")]
     Threads(#[from] rayon::ThreadPoolBuildError),
@@ -79,6 +93,8 @@ impl Failure {
             Failure::Experiment => ExitCode::from(1),
             Failure::Usage(_) | Failure::Refused => ExitCode::from(2),
             Failure::Write(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+            Failure::Interrupted(_) => ExitCode::from(130),
+            Failure::Contradiction { .. } => ExitCode::from(20),
             _ => ExitCode::from(4),
         }
     }

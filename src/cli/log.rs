@@ -16,7 +16,7 @@ use crate::report::text::visible;
 /// Lists the runs of a ledger that answer a query.
 pub fn log(options: &Options) -> Result<ExitCode, Failure> {
     let text = options.query.join(" ");
-    let query = query::parse(&text).or_else(|d| refuse("query", &text, &[d]))?;
+    let query = query::parse(&text).or_else(|d| refuse("query", &text, &[*d]))?;
     let (asked, fields) = match &options.columns {
         Some(list) => (list.clone(), parse_columns(list)?),
         None => (String::new(), Vec::new()),
@@ -79,7 +79,7 @@ fn parse_columns(list: &str) -> Result<Vec<Field>, Failure> {
         let moved = |span: diag::Span| diag::Span::new(span.start + at, span.end + at);
         match query::parse_field(part) {
             Ok(field) => fields.push(Field { span: moved(field.span), ..field }),
-            Err(wrong) => return refuse("columns", list, &[Diagnostic { span: moved(wrong.span), ..wrong }]),
+            Err(wrong) => return refuse("columns", list, &[Diagnostic { span: moved(wrong.span), ..*wrong }]),
         }
         at += part.len() + 1;
     }

@@ -5,6 +5,7 @@
 mod args;
 mod check;
 mod device;
+mod execute;
 mod failure;
 mod load;
 mod log;
@@ -14,6 +15,7 @@ mod progress;
 mod record;
 mod replay;
 mod report;
+mod resume;
 mod run;
 mod show;
 mod table;
@@ -34,6 +36,7 @@ pub fn main() -> ExitCode {
         Command::Plan(options) => plan::plan(options),
         Command::Run(options) => run::run(options),
         Command::Replay(options) => replay::replay(options),
+        Command::Resume(options) => resume::resume(options),
         Command::Log(options) => log::log(options),
         Command::Tag(options) => note::tag(options),
         Command::Note(options) => note::note(options),

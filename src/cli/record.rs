@@ -6,15 +6,16 @@ use super::args::{Device, Machine};
 use super::device;
 use super::failure::Failure;
 use crate::hash::{Id, Kind};
+use crate::ir::Tensor;
 use crate::ledger::{
     self, CellInput, CellSeries, ClaimVerdict, Env, FileHint, Input, Manifest, ManifestFile, Outcome, Run, Store,
     Trace, Weight, Weights,
 };
 use crate::plan::{Arm, DataSource, Plan, Verdict};
-use crate::train::{Cell, Status};
+use crate::train::{Cell, Series, Status};
 
 /// The largest data file that the ledger keeps itself, so that a replay needs no other.
-const KEPT_DATA: usize = 16 << 20;
+pub const KEPT_DATA: usize = 16 << 20;
 
 /// A data file as a record sees it.
 pub struct DataFile<'a> {
@@ -114,7 +115,7 @@ fn put_cell(store: &Store, key: Id, cell: &Cell) -> Result<ledger::Cell, Failure
 }
 
 /// Stores the machine and seals the run: from then on it is listed.
-pub fn seal(store: &Store, facts: Facts, machine: &Machine) -> Result<Id, Failure> {
+pub fn seal(store: &Store, facts: Facts, machine: &Machine, cached: bool) -> Result<Id, Failure> {
     let env = store.put(Kind::Env, &environment(facts.device, machine))?;
     let run = Run {
         experiment: facts.plan.experiment.clone(),
@@ -122,11 +123,11 @@ pub fn seal(store: &Store, facts: Facts, machine: &Machine) -> Result<Id, Failur
         result: facts.result,
         env,
         source: facts.source,
-        files: facts.files.iter().map(|f| FileHint { name: f.name.to_owned(), path: f.path.to_owned() }).collect(),
+        files: facts.files.to_vec(),
         started_ms: facts.started_ms,
         finished_ms: now_ms(),
     };
-    Ok(store.seal(&run)?.run)
+    Ok(if cached { store.seal(&run)? } else { store.seal_apart(&run)? }.run)
 }
 
 /// What a run's record is made from.
@@ -141,10 +142,34 @@ pub struct Facts<'a> {
     pub result: Id,
     /// The id of the `.meta` text.
     pub source: Option<Id>,
-    /// The data files.
-    pub files: &'a [DataFile<'a>],
+    /// Where the data lay.
+    pub files: &'a [FileHint],
     /// When it began.
     pub started_ms: u64,
+}
+
+/// A cell that the ledger holds, as one of this arm.
+pub fn recall(store: &Store, arm: &Arm, held: &ledger::Cell) -> Result<Cell, Failure> {
+    let mut series = Vec::new();
+    for named in &held.series {
+        let points: ledger::Series = store.get(Kind::Series, named.id)?;
+        series.push(Series { measure: named.measure.clone(), values: points.values(), steps: points.steps });
+    }
+    let trace: Trace = store.get(Kind::Trace, held.trace)?;
+    let weights: Weights = store.get(Kind::Weights, held.weights)?;
+    let tensor = |w: &Weight| (w.name.clone(), Tensor::new(w.dims.clone(), w.values()));
+    Ok(Cell {
+        arm: arm.name.clone(),
+        seed: held.seed,
+        status: match held.status {
+            ledger::Status::Finished => Status::Finished,
+            ledger::Status::Diverged { step } => Status::Diverged { step },
+        },
+        series,
+        trace: trace.steps.into_iter().zip(trace.digests).collect(),
+        weights: weights.tensors.iter().map(tensor).collect(),
+        precision: arm.train.precision,
+    })
 }
 
 /// Milliseconds since 1970-01-01 UTC; 0 for a clock that stands before.

@@ -38,12 +38,22 @@ impl Store {
     /// survive a power failure; when it fails, the run is not promised to be listed. Everything the run refers to must
     /// have been put before.
     pub fn seal(&self, run: &Run) -> Result<Sealed, LedgerError> {
+        self.seal_with(run, true)
+    }
+
+    /// The same for a run whose cells no later run may take.
+    pub fn seal_apart(&self, run: &Run) -> Result<Sealed, LedgerError> {
+        self.seal_with(run, false)
+    }
+
+    fn seal_with(&self, run: &Run, offered: bool) -> Result<Sealed, LedgerError> {
         let outcome: Outcome = self.get(Kind::Result, run.result)?;
         if outcome.input != run.input {
             return Err(LedgerError::InputMismatch { result: run.result, found: outcome.input, wanted: run.input });
         }
         let id = self.put(Kind::Run, run)?;
-        let cells = outcome.cells.iter().flat_map(|cell| cell.key.as_bytes()[..8].to_vec()).collect();
+        let cells =
+            outcome.cells.iter().filter(|_| offered).flat_map(|cell| cell.key.as_bytes()[..8].to_vec()).collect();
         let entry = |pack| Entry::Run { id, pack, input: run.input, cells: Bytes(cells) };
         let cut = self.commit(Kind::Run, id, |_| true, entry)?;
         Ok(Sealed { run: id, cut })

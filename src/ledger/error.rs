@@ -71,6 +71,12 @@ pub enum LedgerError {
         /// What it says now, and what it said.
         what: String,
     },
+    /// Another process is at work on the run.
+    #[error("another process is at work on {0}; wait for it, or end it")]
+    Busy(String),
+    /// No unfinished run has this name.
+    #[error("{0} is no unfinished run; `metadsl resume --list` lists them")]
+    NotUnfinished(String),
     /// The system gives no random numbers.
     #[error("the system gives no random numbers for the name of a file: {0}")]
     Random(String),

@@ -132,6 +132,17 @@ impl Store {
         Ok(None)
     }
 
+    /// The latest run of that input whose cells may be taken.
+    pub fn run_of(&self, input: Id) -> Result<Option<Id>, LedgerError> {
+        let frames = self.frames()?;
+        let buried = buried(&frames);
+        let run_of_it = |listed: &Listed| match &listed.entry {
+            Entry::Run { id, input: found, cells, .. } if *found == input && !cells.0.is_empty() => Some(*id),
+            _ => None,
+        };
+        Ok(frames.iter().rev().filter_map(run_of_it).find(|id| !buried.contains(id)))
+    }
+
     /// How far each log stream has come.
     pub fn heads(&self) -> Result<Vec<Head>, LedgerError> {
         let names = stream::names(&self.place)?;

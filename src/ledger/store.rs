@@ -74,8 +74,10 @@ impl Store {
         if let Some(parent) = root.parent() {
             std::fs::create_dir_all(parent).map_err(io_error(parent, "make the directory"))?;
         }
-        let store = Store::create_on(Arc::new(Disk), &root)?;
-        if let Some(parent) = root.parent().filter(|p| !p.as_os_str().is_empty()) {
+        let disk = Arc::new(Disk);
+        let known = disk.look(&root.join("FORMAT")).is_ok_and(|entry| entry.is_some());
+        let store = Store::create_on(disk, &root)?;
+        if let Some(parent) = root.parent().filter(|p| !known && !p.as_os_str().is_empty()) {
             store.place.sync_dir(parent)?;
         }
         Ok(store)

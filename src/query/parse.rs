@@ -15,7 +15,7 @@ struct Grammar;
 const DEEPEST: usize = 64;
 
 /// Reads a query.
-pub fn parse(text: &str) -> Result<Query, Diagnostic> {
+pub fn parse(text: &str) -> Result<Query, Box<Diagnostic>> {
     let mut depth = 0_usize;
     for (at, c) in text.char_indices() {
         match c {
@@ -25,10 +25,10 @@ pub fn parse(text: &str) -> Result<Query, Diagnostic> {
         }
         if depth > DEEPEST {
             let span = Span::new(at, at + 1);
-            return Err(Diagnostic::error("Q0101", span, format!("brackets nest deeper than {DEEPEST}")));
+            return Err(Diagnostic::error("Q0101", span, format!("brackets nest deeper than {DEEPEST}")).into());
         }
     }
-    let mut pairs = Grammar::parse(Rule::query, text).map_err(|e| unreadable(text, &e))?;
+    let mut pairs = Grammar::parse(Rule::query, text).map_err(|e| Box::new(unreadable(text, &e)))?;
     let mut query = Query::default();
     for part in pairs.next().into_iter().flat_map(Pair::into_inner) {
         match part.as_rule() {
@@ -42,11 +42,11 @@ pub fn parse(text: &str) -> Result<Query, Diagnostic> {
 }
 
 /// Reads the name of a field alone.
-pub fn parse_field(text: &str) -> Result<Field, Diagnostic> {
+pub fn parse_field(text: &str) -> Result<Field, Box<Diagnostic>> {
     let wrong = |span| {
-        Diagnostic::error("Q0101", span, "this is no field").help(
+        Box::new(Diagnostic::error("Q0101", span, "this is no field").help(
             "a field is a path, such as `plan.train.steps`, or a function of a measure, such as `last(maml.angle)`",
-        )
+        ))
     };
     let whole = Span::new(0, text.len());
     let mut pairs = Grammar::parse(Rule::field, text).map_err(|_| wrong(whole))?;
@@ -130,11 +130,11 @@ fn order(pair: Pair<Rule>) -> Option<Order> {
     found.map(|field| Order { field, descending })
 }
 
-fn limit(pair: Pair<Rule>) -> Result<Option<usize>, Diagnostic> {
+fn limit(pair: Pair<Rule>) -> Result<Option<usize>, Box<Diagnostic>> {
     let count = pair.into_inner().find(|p| p.as_rule() == Rule::count);
     count
         .map(|p| {
-            let wrong = || Diagnostic::error("Q0101", span(&p), "this limit is too large to count");
+            let wrong = || Box::new(Diagnostic::error("Q0101", span(&p), "this limit is too large to count"));
             p.as_str().parse().map_err(|_| wrong())
         })
         .transpose()
