@@ -222,11 +222,11 @@ impl Observer for Recorder<'_> {
     }
 
     fn wants_snapshot(&self, arm: &str, seed: u64, step: u64, last: bool) -> bool {
-        if self.save_every.is_some_and(|every| last || step % every == 0) {
+        if self.save_every.is_some_and(|every| last || step.is_multiple_of(every)) {
             return true;
         }
         // The clock is asked now and then: a step may take a microsecond.
-        if !last && step % 16 != 0 {
+        if !last && !step.is_multiple_of(16) {
             return false;
         }
         let now = Instant::now();
