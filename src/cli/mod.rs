@@ -5,7 +5,9 @@
 mod args;
 mod check;
 mod device;
+mod diff;
 mod execute;
+mod export;
 mod failure;
 mod load;
 mod log;
@@ -20,6 +22,7 @@ mod run;
 mod show;
 mod table;
 mod verify;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -41,7 +44,10 @@ pub fn main() -> ExitCode {
         Command::Tag(options) => note::tag(options),
         Command::Note(options) => note::note(options),
         Command::Show(options) => show::show(options),
+        Command::Diff(options) => diff::diff(options),
+        Command::Export(options) => export::export(options),
         Command::Report(options) => report::report(options),
+        Command::Watch(options) => watch::watch(options),
         Command::Verify(options) => verify::verify(options),
     };
     match done {
