@@ -3,10 +3,12 @@
 #![allow(clippy::disallowed_methods, reason = "clock and environment are read here and nowhere else")]
 
 mod args;
+mod bundle;
 mod check;
 mod device;
 mod execute;
 mod failure;
+mod gc;
 mod load;
 mod log;
 mod plan;
@@ -16,6 +18,7 @@ mod replay;
 mod resume;
 mod run;
 mod show;
+mod sign;
 mod table;
 mod verify;
 
@@ -38,6 +41,9 @@ pub fn main() -> ExitCode {
         Command::Log(options) => log::log(options),
         Command::Show(options) => show::show(options),
         Command::Verify(options) => verify::verify(options),
+        Command::Gc(options) => gc::gc(options),
+        Command::Bundle(options) => bundle::bundle(options),
+        Command::Sign(options) => sign::sign(options),
     };
     match done {
         Ok(code) => code,
