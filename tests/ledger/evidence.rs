@@ -167,7 +167,7 @@ fn garbage_is_what_nothing_needs() {
     let (fixture, [first, second]) = Fixture::with_two_runs();
     assert_eq!(fixture.fresh().gc(true, false).unwrap().files, Vec::<std::path::PathBuf>::new());
     // A blob of a run, one of nobody, a pack that no frame names, a file that a dead writer left.
-    let [kept, lost] = [70_000, 5 << 20].map(|length| fixture::noise(length));
+    let [kept, lost] = [70_000, 5 << 20].map(fixture::noise);
     let store = fixture.fresh();
     let blob = store.put_blob(&kept).unwrap();
     let file = ManifestFile { name: "digits".into(), blob, bytes: 70_000 };
