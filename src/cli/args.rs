@@ -55,11 +55,40 @@ pub enum Command {
     /// what was measured before. `metadsl run` of the same file does the same.
     #[command(after_help = "Examples:\n  metadsl resume\n  metadsl resume --list\n  metadsl resume 4f1c9a")]
     Resume(Resume),
-    /// List the runs of a ledger, oldest first.
+    /// List the runs of a ledger that answer a query.
+    ///
+    /// A query compares fields with values: `=`, `!=`, `<`, `<=`, `>`, `>=`, `~` (contains), joined by `and`, `or`, `not` and
+    /// brackets; `order by FIELD [desc]` and `limit N` may follow. Fields are facts of the run (`experiment`, `status`,
+    /// `failed`, `seconds`, `finished`, `tag`, ...), settings (`plan.train.update.rate`; parts in the middle may be left
+    /// out), and measures (`last(angle)`, `best(maml.acc)`, `min`, `max`, `first`: medians over seeds). Where arms differ a
+    /// run has several values, and one that fits suffices. `--fields` lists the fields of this ledger.
+    #[command(
+        after_help = "Examples:\n  metadsl log\n  metadsl log 'status = ok and last(angle) < 1e-2 order by seconds desc limit 5'\n  metadsl log 'plan.train.steps >= 1000 or tag = paper' --columns 'run,experiment,last(angle),course(maml.angle)'"
+    )]
     Log(Log),
+    /// Put a tag on a run, or take it off.
+    ///
+    /// Tags are words by which queries find runs: `metadsl log tag = paper`. They are no part of any hash.
+    #[command(after_help = "Examples:\n  metadsl tag 4f1c9a paper\n  metadsl tag 4f1c9a paper --remove")]
+    Tag(Tag),
+    /// Write a note to a run.
+    ///
+    /// Notes are shown by `metadsl show`. They are no part of any hash; what was noted stays.
+    #[command(after_help = "Example:\n  metadsl note 4f1c9a \"the run of figure 3\"")]
+    Note(Note),
     /// Show one run: claims, measurements, identities, environment.
     #[command(after_help = "Example:\n  metadsl show 4f1c9a --series")]
     Show(Show),
+    /// Show runs as a page with curves, as figures, as a table, or as a checklist.
+    ///
+    /// The page is one HTML file that needs no network: claims and whether they hold, curves with bands over seeds, the last
+    /// values, the plan in words, the machine, how to replay. Several runs are compared first. Without a hash it takes the
+    /// last run of every experiment. Words and reference figures of claims come from `///` lines above an `expect`:
+    /// `/// 7a: MAML recovers the representation` and `/// reference: 0.039 (NumPy)`.
+    #[command(
+        after_help = "Examples:\n  metadsl report 4f1c9a -o report.html\n  metadsl report 4f1c9a 77aa01 --figures figures\n  metadsl report --table experiments/README.md\n  metadsl report 4f1c9a --checklist"
+    )]
+    Report(Report),
     /// Re-hash everything a ledger holds, or check a bundle.
     ///
     /// Reads every pack, every object and every frame of the logs, recomputes their hashes and follows every reference. Names
@@ -212,9 +241,48 @@ pub struct Replay {
 /// Options of `log`.
 #[derive(Debug, clap::Args)]
 pub struct Log {
+    /// The query; all runs where there is none.
+    pub query: Vec<String>,
+    /// Show these fields, separated by commas, in place of the usual ones.
+    #[arg(long, value_name = "FIELD,FIELD")]
+    pub columns: Option<String>,
+    /// List the fields that a query may name, and end.
+    #[arg(long)]
+    pub fields: bool,
     #[command(flatten)]
     pub ledger: LedgerChoice,
     /// Print a JSON array.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `tag`.
+#[derive(Debug, clap::Args)]
+pub struct Tag {
+    /// The hash of the run, or at least six of its first digits.
+    pub run: String,
+    /// The tag.
+    pub tag: String,
+    /// Take the tag off.
+    #[arg(long)]
+    pub remove: bool,
+    #[command(flatten)]
+    pub ledger: LedgerChoice,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `note`.
+#[derive(Debug, clap::Args)]
+pub struct Note {
+    /// The hash of the run, or at least six of its first digits.
+    pub run: String,
+    /// The text.
+    pub text: String,
+    #[command(flatten)]
+    pub ledger: LedgerChoice,
+    /// Print one JSON object.
     #[arg(long)]
     pub json: bool,
 }
@@ -232,6 +300,32 @@ pub struct Show {
     /// Show the stored plan as RON.
     #[arg(long)]
     pub plan: bool,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `report`.
+#[derive(Debug, clap::Args)]
+pub struct Report {
+    /// Hashes of runs, or at least six of the first digits of each [default: the last run of every experiment].
+    #[arg(value_name = "HASH")]
+    pub runs: Vec<String>,
+    #[command(flatten)]
+    pub ledger: LedgerChoice,
+    /// Write the page to this file [default: `report.html`, where nothing else is asked for].
+    #[arg(short, long, value_name = "FILE.html")]
+    pub output: Option<PathBuf>,
+    /// Write every figure as an SVG file into this folder.
+    #[arg(long, value_name = "DIR")]
+    pub figures: Option<PathBuf>,
+    /// Write the table of claims into this Markdown file: between its lines `<!-- results: begin -->` and
+    /// `<!-- results: end -->`, or as a new file. `.meta` files beside it or below it are linked.
+    #[arg(long, value_name = "FILE.md")]
+    pub table: Option<PathBuf>,
+    /// Print what the record knows of the NeurIPS paper checklist.
+    #[arg(long)]
+    pub checklist: bool,
     /// Print one JSON object.
     #[arg(long)]
     pub json: bool,

@@ -9,9 +9,9 @@ use serde_json::{Value as Json, json};
 
 use super::args::Verify as Options;
 use super::failure::Failure;
-use super::log::visible;
 use super::replay::existing_ledger;
 use crate::ledger::{self, Depth, Store};
+use crate::report::text::visible;
 
 /// Checks a ledger, or one bundle.
 pub fn verify(options: &Options) -> Result<ExitCode, Failure> {

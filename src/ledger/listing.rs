@@ -93,7 +93,12 @@ impl Store {
 
     /// The ids of the runs that are listed.
     pub fn run_ids(&self) -> Result<Vec<Id>, LedgerError> {
-        Ok(self.listed(Kind::Run, &mut Vec::new())?.into_iter().map(|(id, _)| id).collect())
+        self.run_ids_and(&mut Vec::new())
+    }
+
+    /// The ids of the runs that are listed; damaged stretches of logs become problems.
+    pub fn run_ids_and(&self, problems: &mut Vec<Problem>) -> Result<Vec<Id>, LedgerError> {
+        Ok(self.listed(Kind::Run, problems)?.into_iter().map(|(id, _)| id).collect())
     }
 
     /// The one run whose id begins with `prefix`, of 6 or more hexadecimal digits.
