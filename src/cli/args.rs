@@ -109,13 +109,36 @@ pub enum Command {
         after_help = "Examples:\n  metadsl report 4f1c9a -o report.html\n  metadsl report 4f1c9a 77aa01 --figures figures\n  metadsl report --table experiments/README.md\n  metadsl report 4f1c9a --checklist"
     )]
     Report(Report),
-    /// Re-hash everything a ledger holds.
+    /// Re-hash everything a ledger holds, or check a bundle.
     ///
-    /// Reads every object and every frame of the log, recomputes their hashes and follows every reference. Names each damaged
-    /// file and the runs it touches. The exit code is a sum: 1 a damaged object, 2 a missing object, 4 an object that is
-    /// not what its kind says, 8 a damaged log, 16 an unfinished frame at a log's end, 32 a run that no log lists, 64 a
-    /// file that cannot be read or does not belong there.
+    /// Reads every pack, every object and every frame of the logs, recomputes their hashes and follows every reference. Names
+    /// each damaged file and the runs it touches. The exit code is a sum: 1 a file whose bytes are not those that were
+    /// written, 2 something missing, 4 an object that is not what its kind says, 8 a log that is damaged, rolled back or
+    /// forked, 16 an unfinished frame at a log's end, 32 a pack that no log names, 64 a file that cannot be read or does
+    /// not belong there. A bundle needs no ledger; 1 says that it is damaged.
+    #[command(
+        after_help = "Examples:\n  metadsl verify\n  metadsl verify --sample 10\n  metadsl verify --since checkpoint.txt\n  metadsl verify appendix.bundle"
+    )]
     Verify(Verify),
+    /// Find what no run needs any more.
+    ///
+    /// Lists packs, objects and temporary files that nothing needs. `--apply` sets them aside in the ledger's `trash/`, where a later
+    /// `--empty-trash` deletes them. Nothing is collected while a run is at work.
+    #[command(after_help = "Examples:\n  metadsl gc\n  metadsl gc --bury 4f1c9a --apply\n  metadsl gc --empty-trash")]
+    Gc(Gc),
+    /// Write runs with all they need to one file, as for a paper's appendix.
+    ///
+    /// Whoever has the file checks it with `metadsl verify FILE` and no ledger, or with the script `ledger/verify_bundle.py` and no
+    /// metadsl. It proves which log listed the runs, too.
+    #[command(after_help = "Example:\n  metadsl bundle 4f1c9a 77aa01 -o appendix.bundle")]
+    Bundle(Bundle),
+    /// Sign how far the ledger has come.
+    ///
+    /// Prints a checkpoint of every log: its length and the root of its Merkle tree, signed with an ed25519 key. Keep it, or give it
+    /// away: evidence begins when a checkpoint leaves the machine. `metadsl verify --since FILE` tells later whether anything
+    /// before it was changed.
+    #[command(after_help = "Example:\n  metadsl sign --key me.key --new-key -o checkpoint.txt")]
+    Sign(Sign),
 }
 
 /// Options of `check`.
@@ -385,11 +408,79 @@ pub struct Report {
 /// Options of `verify`.
 #[derive(Debug, clap::Args)]
 pub struct Verify {
+    /// A bundle to check instead of a ledger.
+    pub bundle: Option<PathBuf>,
     #[command(flatten)]
     pub ledger: LedgerChoice,
+    /// Read every byte, which is the default.
+    #[arg(long, conflicts_with_all = ["structure", "sample"])]
+    pub full: bool,
+    /// Of large objects, look only whether they are there.
+    #[arg(long, conflicts_with = "sample")]
+    pub structure: bool,
+    /// Read that share of the large objects, in percent.
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
+    pub sample: Option<u8>,
+    /// Set damaged files aside in `quarantine/`, and cut unfinished frames; nothing is deleted.
+    #[arg(long)]
+    pub repair: bool,
+    /// Check that the log goes on from the checkpoints in this file.
+    #[arg(long, value_name = "FILE")]
+    pub since: Option<PathBuf>,
+    /// The public key that must have signed them.
+    #[arg(long, value_name = "KEY", requires = "since")]
+    pub signer: Option<String>,
     /// Print one JSON object.
     #[arg(long)]
     pub json: bool,
+}
+
+/// Options of `gc`.
+#[derive(Debug, clap::Args)]
+pub struct Gc {
+    #[command(flatten)]
+    pub ledger: LedgerChoice,
+    /// First take this run off all listings; may be repeated.
+    #[arg(long, value_name = "HASH")]
+    pub bury: Vec<String>,
+    /// Set what is found aside in `trash/`.
+    #[arg(long)]
+    pub apply: bool,
+    /// Delete what earlier calls set aside.
+    #[arg(long)]
+    pub empty_trash: bool,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `bundle`.
+#[derive(Debug, clap::Args)]
+pub struct Bundle {
+    /// The hashes of the runs, or at least six of the first digits of each.
+    #[arg(required = true, value_name = "HASH")]
+    pub runs: Vec<String>,
+    /// The file to write.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    #[command(flatten)]
+    pub ledger: LedgerChoice,
+}
+
+/// Options of `sign`.
+#[derive(Debug, clap::Args)]
+pub struct Sign {
+    /// The file with the secret key: 64 hexadecimal digits.
+    #[arg(long, value_name = "FILE")]
+    pub key: PathBuf,
+    /// First make a new key in that file, which must not exist.
+    #[arg(long)]
+    pub new_key: bool,
+    /// Write the checkpoints to this file instead of the terminal.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    #[command(flatten)]
+    pub ledger: LedgerChoice,
 }
 
 /// Changes of an experiment from the command line.

@@ -3,12 +3,14 @@
 #![allow(clippy::disallowed_methods, reason = "clock and environment are read here and nowhere else")]
 
 mod args;
+mod bundle;
 mod check;
 mod device;
 mod diff;
 mod execute;
 mod export;
 mod failure;
+mod gc;
 mod load;
 mod log;
 mod note;
@@ -20,6 +22,7 @@ mod report;
 mod resume;
 mod run;
 mod show;
+mod sign;
 mod table;
 mod verify;
 mod watch;
@@ -49,6 +52,9 @@ pub fn main() -> ExitCode {
         Command::Report(options) => report::report(options),
         Command::Watch(options) => watch::watch(options),
         Command::Verify(options) => verify::verify(options),
+        Command::Gc(options) => gc::gc(options),
+        Command::Bundle(options) => bundle::bundle(options),
+        Command::Sign(options) => sign::sign(options),
     };
     match done {
         Ok(code) => code,

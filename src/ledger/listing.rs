@@ -184,9 +184,5 @@ impl Store {
 
 /// The runs that were taken off the listings.
 pub(super) fn buried(frames: &[Listed]) -> BTreeSet<Id> {
-    let tombstones = frames.iter().filter_map(|listed| match listed.entry {
-        Entry::Tombstone { id } => Some(id),
-        _ => None,
-    });
-    tombstones.collect()
+    frames.iter().filter_map(|listed| listed.entry.buries()).collect()
 }
