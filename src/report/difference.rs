@@ -143,14 +143,17 @@ fn is_program(value: &Value) -> bool {
 /// The items of a list with their names; `None` where one has none, or two have the same.
 fn named(items: &[Value]) -> Option<Vec<(&str, &Value)>> {
     let mut names = BTreeSet::new();
-    let name = |item| match item {
-        &Value::Map(ref map) => match map.get("name") {
-            Some(Value::Text(name)) => Some(name.as_str()),
+    items.iter().map(|item| name_of(item).filter(|n| names.insert(*n)).map(|n| (n, item))).collect()
+}
+
+fn name_of(item: &Value) -> Option<&str> {
+    match item {
+        Value::Map(map) => match map.get("name") {
+            Some(Value::Text(name)) => Some(name),
             _ => None,
         },
         _ => None,
-    };
-    items.iter().map(|item| name(item).filter(|n| names.insert(*n)).map(|n| (n, item))).collect()
+    }
 }
 
 fn shown(value: &Value) -> String {
