@@ -1,5 +1,7 @@
 //! What the ledger holds is not run again; what was killed goes on, and ends as if nothing had happened.
 
+#![allow(clippy::print_stdout, reason = "a test says what it counted")]
+
 #[path = "common/desk.rs"]
 mod desk;
 

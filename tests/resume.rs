@@ -1,5 +1,7 @@
 //! A cell that was left after any step and taken up again ends with the very bits of one that nothing interrupted.
 
+#![allow(clippy::print_stdout, reason = "a test says what it counted")]
+
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};

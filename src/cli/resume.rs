@@ -94,7 +94,7 @@ fn list(options: &Options, unfinished: &[Unfinished]) -> Result<ExitCode, Failur
         writeln!(out, "no run is unfinished")?;
     } else {
         for run in unfinished {
-            let experiment = super::log::visible(&run.about.experiment);
+            let experiment = crate::report::text::visible(&run.about.experiment);
             writeln!(out, "{}  {experiment}  {}", run.name, state(run))?;
         }
     }

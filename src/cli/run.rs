@@ -11,11 +11,12 @@ use super::execute::{Done, How, Job, execute};
 use super::failure::Failure;
 use super::load::load;
 use super::record::{self, DataFile};
-use super::table::{claim_line, columns, number};
+use super::table::{claim_line, columns};
 use crate::hash::{Canonical, Kind, to_json};
 use crate::ledger::{FileHint, Store};
 use crate::numeric;
 use crate::plan::Plan;
+use crate::report::text::number;
 use crate::train::{Cell, Status};
 
 /// Runs an experiment, checks its claims and records it.

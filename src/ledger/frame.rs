@@ -62,6 +62,14 @@ impl Entry {
         }
     }
 
+    /// The run that the entry takes off all listings.
+    pub fn buries(&self) -> Option<Id> {
+        match self {
+            Entry::Tombstone { id } => Some(*id),
+            _ => None,
+        }
+    }
+
     /// Whether the entry lists a run with a cell of that key, as far as its first 8 bytes tell.
     pub fn may_have_cell(&self, key: Id) -> bool {
         match self {

@@ -93,7 +93,12 @@ impl Store {
 
     /// The ids of the runs that are listed.
     pub fn run_ids(&self) -> Result<Vec<Id>, LedgerError> {
-        Ok(self.listed(Kind::Run, &mut Vec::new())?.into_iter().map(|(id, _)| id).collect())
+        self.run_ids_and(&mut Vec::new())
+    }
+
+    /// The ids of the runs that are listed; damaged stretches of logs become problems.
+    pub fn run_ids_and(&self, problems: &mut Vec<Problem>) -> Result<Vec<Id>, LedgerError> {
+        Ok(self.listed(Kind::Run, problems)?.into_iter().map(|(id, _)| id).collect())
     }
 
     /// The one run whose id begins with `prefix`, of 6 or more hexadecimal digits.
@@ -179,9 +184,5 @@ impl Store {
 
 /// The runs that were taken off the listings.
 pub(super) fn buried(frames: &[Listed]) -> BTreeSet<Id> {
-    let tombstones = frames.iter().filter_map(|listed| match listed.entry {
-        Entry::Tombstone { id } => Some(id),
-        _ => None,
-    });
-    tombstones.collect()
+    frames.iter().filter_map(|listed| listed.entry.buries()).collect()
 }

@@ -154,6 +154,8 @@ impl Store {
     }
 
     fn live(&self, name: String, about: &About, guard: Box<dyn Guard>) -> Result<Live, LedgerError> {
+        // As long as the run is at work, `gc` keeps away.
+        self.begin_writing()?;
         let dir = self.root().join("active").join(&name);
         let place = self.place.clone();
         let known = read_about(&place, &dir).ok().flatten().filter(|known| known.input == about.input);

@@ -8,10 +8,12 @@
 //!
 //! Nothing here reads the clock or the environment: times and machine come in through [`Run`] and [`Env`].
 
+mod bundle;
 mod commit;
 mod compare;
 mod error;
 mod frame;
+mod gc;
 mod listing;
 mod live;
 mod merkle;
@@ -21,21 +23,25 @@ mod pack;
 mod place;
 mod record;
 mod refs;
+mod sign;
 mod store;
 mod stream;
 mod verdict;
 mod verify;
 mod vfs;
 
+pub use bundle::{Bundled, Evidence, verify_bundle};
 pub use commit::Sealed;
 pub use compare::compare;
 pub use error::LedgerError;
 pub use frame::Entry;
+pub use gc::Garbage;
 pub use listing::{Listed, Listing};
 pub use live::{About, Live, Row, Unfinished};
 pub use merkle::{consistency, inclusion, leaf, root, verify_consistency, verify_inclusion};
 pub use outcome::{Cell, CellSeries, ClaimVerdict, Outcome, Series, Status, Trace, Weight, Weights};
 pub use record::{CellInput, Env, FileHint, Input, Manifest, ManifestFile, Note, Run};
+pub use sign::{Checkpoint, new_secret, public_key, read_checkpoints, read_key, sign};
 pub use store::{Store, discover};
 pub use stream::Head;
 pub use verdict::{Comparison, Place, Tolerance, Verdict, What};

@@ -390,7 +390,12 @@ impl Check<'_> {
     /// Follows every reference, those of objects that no run needs included.
     fn references(&mut self, listed: &[Frame]) {
         let mut open = Vec::new();
+        let buried: BTreeSet<Id> = listed.iter().filter_map(|frame| frame.entry.buries()).collect();
         for frame in listed {
+            // What a buried run needed may have been collected.
+            if frame.entry.run().is_some_and(|run| buried.contains(&run)) {
+                continue;
+            }
             let (Some((kind, id)), Some(name)) = (frame.entry.object(), frame.entry.pack()) else { continue };
             if !self.packs.contains_key(&name) {
                 self.pack(name, &[id]);

@@ -6,6 +6,7 @@
 
 mod compare;
 mod damage;
+mod evidence;
 mod fixture;
 mod golden;
 mod store;
