@@ -6,7 +6,8 @@ use metadsl::ledger::*;
 
 use super::fixture::{self, Fixture};
 
-/// A run of ten parameters and a hundred points.
+/// A run of ten parameters and a hundred points, its state digested at every tenth; the plan is a stand-in, a real one
+/// adds about two kilobytes, and a digest at every point three.
 fn small_run(store: &Store, n: u64) -> Id {
     let steps: Vec<u64> = (0..100).collect();
     // A loss as losses go: no two values share their bits.
