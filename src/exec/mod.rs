@@ -68,8 +68,8 @@ pub enum ExecError {
 pub trait Executor: Send + Sync {
     /// A tensor on the device; cloning shares it.
     type Value: Clone + Send;
-    /// A compiled program.
-    type Kernel: Send + Sync;
+    /// A compiled program with the memory it works in; it serves one thread at a time.
+    type Kernel: Send;
 
     /// The name of the executor class, which is part of a run's identity.
     fn name(&self) -> &'static str;

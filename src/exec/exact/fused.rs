@@ -1,7 +1,7 @@
 //! Chains of elementwise operations, computed block by block so that intermediate results never leave the cache.
 
 use super::float::{Float, Pairs, binary, compare};
-use super::path::Work;
+use super::simd::{Here, Vector, Vectors, Work};
 use super::view::load;
 use crate::ir::{Binary, Compare, Unary};
 
@@ -141,11 +141,11 @@ pub(super) struct Run<'a, T, F> {
     pub outputs: &'a mut [Vec<T>],
 }
 
-impl<'a, T: Float, F: Fn(usize) -> &'a [T]> Work for Run<'a, T, F> {
+impl<'a, T: Vectors, F: Fn(usize) -> &'a [T]> Work<T> for Run<'a, T, F> {
     type Output = ();
 
     #[inline(always)]
-    fn run(self) {
+    fn run<V: Vector<T>>(self, _here: Here<V>) {
         let mut start = 0;
         while start < self.fused.len {
             let block = start..(start + BLOCK).min(self.fused.len);

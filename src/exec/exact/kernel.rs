@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use super::Array;
 use super::fused::{BLOCK, Run};
-use super::path::Path;
 use super::reduce::Reduction;
 use super::schedule::{Instruction, Origin, Output, Schedule};
-use super::simd::Vectors;
+use super::simd::{Path, Vectors};
 use super::solve::Systems;
 use crate::ir::Function;
 

@@ -85,7 +85,8 @@ pub fn tanh(x: f32) -> f32 {
     let near = (p * square).mul_add(x, x);
     // 1 - 2 / (e^2|x| + 1), exactly 1 from about 9 on.
     let far = 1.0 - 2.0 / (exp(if size > 10.0 { 20.0 } else { 2.0 * size }) + 1.0);
-    let result = if size < 0.625 { near } else { far.copysign(x) };
+    // The sign is taken from `x`, so that -0 stays -0.
+    let result = (if size < 0.625 { near } else { far }).copysign(x);
     if x == x { result } else { f32::NAN }
 }
 
@@ -94,7 +95,7 @@ const REDUCED: f32 = 1_048_576.0;
 
 /// `pi / 2` in two parts, the first with 24 trailing zero bits.
 const HALF_PI_HIGH: f64 = 1.570_796_325_802_803;
-const HALF_PI_LOW: f64 = 9.920_935_184_482_005e-10;
+const HALF_PI_LOW: f64 = 9.920_935_796_805_404e-10;
 
 /// The sine or, a quarter turn further, the cosine of a number of at most [`REDUCED`].
 #[inline(always)]
@@ -112,7 +113,8 @@ fn sine(x: f32, quarters: f64) -> f32 {
     let s = s.mul_add(square, -1.984_126_984_126_984e-4);
     let s = s.mul_add(square, 8.333_333_333_333_333e-3);
     let s = s.mul_add(square, -1.666_666_666_666_666_6e-1);
-    let s = (s * square).mul_add(r, r);
+    // -0 stays -0.
+    let s = if r == 0.0 { r } else { (s * square).mul_add(r, r) };
     let c = 2.087_675_698_786_81e-9f64;
     let c = c.mul_add(square, -2.755_731_922_398_589e-7);
     let c = c.mul_add(square, 2.480_158_730_158_73e-5);

@@ -6,7 +6,7 @@
 //! and then the chunks in increasing order.
 
 use super::float::{Float, max};
-use super::path::Work;
+use super::simd::{Here, Vector, Vectors, Work};
 use crate::ir::Reduce;
 
 const LANES: usize = 16;
@@ -21,11 +21,11 @@ pub(super) struct Reduction<'a, T> {
     pub out: &'a mut [T],
 }
 
-impl<T: Float> Work for Reduction<'_, T> {
+impl<T: Vectors> Work<T> for Reduction<'_, T> {
     type Output = ();
 
     #[inline(always)]
-    fn run(self) {
+    fn run<V: Vector<T>>(self, _here: Here<V>) {
         match self.f {
             Reduce::Sum => self.with(T::add),
             Reduce::Max => self.with(max),
@@ -114,7 +114,7 @@ fn columns<T: Float>(rows: &[T], out: &mut [T], join: impl Fn(T, T) -> T + Copy)
 
 #[cfg(test)]
 mod tests {
-    use super::super::path::Path;
+    use super::super::simd::Path;
     use super::*;
 
     /// The tree as the text above says it.
@@ -147,7 +147,7 @@ mod tests {
             for inner in [1, 2, 31, 32, 33, 70] {
                 let data: Vec<f64> =
                     (0..2 * size * inner).map(|i| (i as f64 * 0.7).sin() * 1e3f64.powi(i as i32 % 3)).collect();
-                for path in Path::ALL.into_iter().filter(|p| p.is_available()) {
+                for path in Path::available() {
                     let mut out = vec![0.0; 2 * inner];
                     path.run(Reduction { f: Reduce::Sum, data: &data, size, inner, out: &mut out });
                     for (at, found) in out.iter().enumerate() {

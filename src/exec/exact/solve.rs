@@ -1,7 +1,7 @@
 //! Symmetric positive definite systems by Cholesky factorisation, every entry a chain of fused multiply-adds in increasing `k`.
 
 use super::float::Float;
-use super::path::Work;
+use super::simd::{Here, Vector, Vectors, Work};
 
 /// Systems `A X = B`: `a` is `[count, p, p]` of which the lower triangle is read, `b` and `x` are `[count, p, q]`.
 pub(super) struct Systems<'a, T> {
@@ -14,11 +14,11 @@ pub(super) struct Systems<'a, T> {
     pub factor: &'a mut Vec<T>,
 }
 
-impl<T: Float> Work for Systems<'_, T> {
+impl<T: Vectors> Work<T> for Systems<'_, T> {
     type Output = ();
 
     #[inline(always)]
-    fn run(self) {
+    fn run<V: Vector<T>>(self, _here: Here<V>) {
         let Systems { p, q, a, b, x, factor } = self;
         if p * q == 0 {
             return;
