@@ -7,6 +7,8 @@
 pub mod dfdx;
 pub mod exact;
 pub mod reference;
+#[cfg(test)]
+mod testing;
 
 use thiserror::Error;
 

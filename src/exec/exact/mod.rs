@@ -14,6 +14,8 @@ mod reduce;
 mod schedule;
 mod simd;
 mod solve;
+#[cfg(test)]
+mod tests;
 mod view;
 
 use std::cell::RefCell;
