@@ -83,7 +83,11 @@ impl Place {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => self.is_dir(path).map(|_| ())?,
             done => done.map_err(io_error(path, "make the directory"))?,
         }
-        above.map_or(Ok(()), |above| self.sync_dir(above))
+        let Some(above) = above else { return Ok(()) };
+        self.sync_dir(above).inspect_err(|_| {
+            // A name that may not be durable must not be taken for one that is.
+            let _ = self.fs.remove_dir(path);
+        })
     }
 
     /// Makes the names in a directory durable.

@@ -74,13 +74,7 @@ impl Store {
         if let Some(parent) = root.parent() {
             std::fs::create_dir_all(parent).map_err(io_error(parent, "make the directory"))?;
         }
-        let disk = Arc::new(Disk);
-        let known = disk.look(&root.join("FORMAT")).is_ok_and(|entry| entry.is_some());
-        let store = Store::create_on(disk, &root)?;
-        if let Some(parent) = root.parent().filter(|p| !known && !p.as_os_str().is_empty()) {
-            store.place.sync_dir(parent)?;
-        }
-        Ok(store)
+        Store::create_on(Arc::new(Disk), &root)
     }
 
     /// Opens a ledger on some file system, making it where there is none; the directory above it is there.
@@ -96,7 +90,12 @@ impl Store {
             }
             place.make_dir(&place.root)?;
             place.write(&format, &[FORMAT.as_bytes(), b"\n"])?;
-            place.sync_dir(&place.root)?;
+            let above = place.root.parent().filter(|p| !p.as_os_str().is_empty());
+            let synced = [Some(place.root.as_path()), above].into_iter().flatten().try_for_each(|d| place.sync_dir(d));
+            synced.inspect_err(|_| {
+                // A name that may not be durable must not be taken for one that is.
+                let _ = place.fs.remove(&format);
+            })?;
         }
         Store::open_on(place.fs, place.root)
     }

@@ -263,9 +263,9 @@ impl<'a> Appender<'a> {
     fn write(&self, stream: &Stream, payload: &[u8]) -> Result<(), LedgerError> {
         let dir = self.place.root.join("log").join(self.name);
         let last = stream.segments.last();
-        let (path, before, len, fresh) = match last {
+        let (path, before, len, is_empty) = match last {
             Some(last) if last.frames.len() < self.segment_frames || last.chain.is_none() => {
-                (self.place.root.join(&last.file), last.chain, last.len, false)
+                (self.place.root.join(&last.file), last.chain, last.len, last.frames.is_empty())
             }
             _ => {
                 let first = last.map_or(0, |last| last.first + last.frames.len() as u64 + last.damage.len() as u64);
@@ -274,22 +274,25 @@ impl<'a> Appender<'a> {
         };
         self.place.make_dir(&dir)?;
         let mut file = self.open(&path)?;
-        let bytes = match before {
-            Some(before) => frame::frame(&before, payload),
+        let failed = |e| io_error(&path, "append to the log")(e);
+        let (before, len) = match before {
+            Some(before) => (before, len),
             None => {
                 // The chain at the end of the segment before this one.
                 let whole = stream.segments.iter().rev().find_map(|segment| segment.chain);
                 let before = whole.unwrap_or_else(|| frame::origin(self.name));
-                [&before[..], &frame::frame(&before, payload)].concat()
+                file.append(&before).map_err(failed)?;
+                (before, CHAIN)
             }
         };
-        if let Err(e) = file.append(&bytes).and_then(|()| file.sync()) {
+        if is_empty {
+            // Before its first frame: a segment whose name may not be durable has none.
+            self.place.sync_dir(&dir)?;
+        }
+        if let Err(e) = file.append(&frame::frame(&before, payload)).and_then(|()| file.sync()) {
             // Not acknowledged, so it should not be listed; where even this fails, the next append repairs it.
             let _ = file.cut(len as u64);
-            return Err(io_error(&path, "append to the log")(e));
-        }
-        if fresh || len == 0 {
-            self.place.sync_dir(&dir)?;
+            return Err(failed(e));
         }
         Ok(())
     }

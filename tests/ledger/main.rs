@@ -9,5 +9,8 @@ mod damage;
 mod evidence;
 mod fixture;
 mod golden;
+mod kept;
+mod memory;
+mod power;
 mod store;
 mod writers;
