@@ -46,7 +46,10 @@ fn wrong_lines(text: &str) -> Vec<String> {
     let mut sink = Sink::new();
     parse(text, &mut sink);
     let errors = sink.finish().into_iter().filter(|d| d.severity == Severity::Error);
-    errors.filter_map(|d| text[..d.span.start].lines().count().checked_sub(1).and_then(|n| text.lines().nth(n))).map(str::to_owned).collect()
+    errors
+        .filter_map(|d| text[..d.span.start].lines().count().checked_sub(1).and_then(|n| text.lines().nth(n)))
+        .map(str::to_owned)
+        .collect()
 }
 
 #[test]
@@ -78,7 +81,8 @@ fn lines_with_mistakes_stay_as_they_are() {
 
 #[test]
 fn the_experiments_are_formatted() {
-    for (path, text) in corpus().into_iter().filter(|(path, _)| !path.components().any(|c| c.as_os_str() == "fixtures")) {
+    for (path, text) in corpus().into_iter().filter(|(path, _)| !path.components().any(|c| c.as_os_str() == "fixtures"))
+    {
         assert_eq!(format(&text), text, "metadsl fmt {}", path.display());
     }
 }

@@ -73,7 +73,9 @@ fn token(rest: &str) -> (usize, Class) {
     let first = rest.chars().next().expect("the text is not empty");
     let run = |fits: fn(char) -> bool| rest.find(|c| !fits(c)).unwrap_or(rest.len());
     match first {
-        '/' if rest.starts_with("//") => (rest.len(), if rest.contains('\r') { Class::Unknown } else { Class::Comment }),
+        '/' if rest.starts_with("//") => {
+            (rest.len(), if rest.contains('\r') { Class::Unknown } else { Class::Comment })
+        }
         '"' => text(rest),
         '0'..='9' => (number(rest), Class::Word),
         c if c.is_alphabetic() || c == '_' => (run(|c| c.is_alphanumeric() || c == '_'), Class::Word),
@@ -102,9 +104,8 @@ fn number(rest: &str) -> usize {
     let mut n = 1;
     while let Some(&b) = bytes.get(n) {
         let after = bytes.get(n + 1);
-        let exponent = matches!(b, b'+' | b'-')
-            && matches!(bytes[n - 1], b'e' | b'E')
-            && after.is_some_and(u8::is_ascii_digit);
+        let exponent =
+            matches!(b, b'+' | b'-') && matches!(bytes[n - 1], b'e' | b'E') && after.is_some_and(u8::is_ascii_digit);
         let point = b == b'.' && after != Some(&b'.') && bytes[n - 1] != b'.';
         if !(b.is_ascii_alphanumeric() || b == b'_' || exponent || point) {
             break;
@@ -296,7 +297,8 @@ fn write_code(lines: &mut [Line]) {
 fn align_comments(lines: &mut [Line]) {
     let trailing: Vec<usize> =
         (0..lines.len()).filter(|&n| lines[n].comment.is_some() && !lines[n].code.is_empty()).collect();
-    for run in trailing.chunk_by(|&a, &b| lines[a].column == lines[b].column).map(<[usize]>::to_vec).collect::<Vec<_>>() {
+    for run in trailing.chunk_by(|&a, &b| lines[a].column == lines[b].column).map(<[usize]>::to_vec).collect::<Vec<_>>()
+    {
         let needed = run.iter().map(|&n| lines[n].end() + 2).max().unwrap_or(0);
         for n in run {
             lines[n].column = lines[n].column.max(needed);
