@@ -184,6 +184,8 @@ fn a_journal_that_says_otherwise_is_told() {
     let folder = desk.path("ledger/active").join(&name);
     std::fs::remove_file(folder.join("journal")).expect("it is there");
     let (_, live) = store.take_up(&name).expect("nobody is at work on it");
+    let twice = metadsl::ledger::Store::open(desk.path("ledger")).expect("a ledger").take_up(&name).map(|_| ());
+    assert!(matches!(twice, Err(metadsl::ledger::LedgerError::Busy(_))), "one process at a time takes a run up");
     for row in &rows {
         live.row(metadsl::ledger::Row { bits: metadsl::hash::Bytes(vec![1; 8]), ..row.clone() });
     }
@@ -192,4 +194,37 @@ fn a_journal_that_says_otherwise_is_told() {
     assert_eq!(code(&output), 20, "{}", stderr(&output));
     assert!(stderr(&output).contains("came out otherwise than before"), "{}", stderr(&output));
     assert_eq!(stdout(&desk.run(&["log", "--json"])), "[]\n", "nothing was recorded");
+}
+
+/// The calls of a kind that a command makes, as strace counts them.
+#[cfg(target_os = "linux")]
+fn calls(desk: &Desk, names: &str, args: &[&str]) -> Option<usize> {
+    let log = desk.path("calls");
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-o", log.to_str()?, "-e", &format!("trace={names}"), env!("CARGO_BIN_EXE_metadsl")]);
+    let output = strace.args(args).env("METADSL_LEDGER", desk.path("ledger")).output().ok()?;
+    let text = std::fs::read_to_string(log).ok().filter(|_| output.status.success())?;
+    let called = |line: &&str| names.split(',').any(|name| line.contains(&format!(" {name}(")));
+    Some(text.lines().filter(called).count())
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_run_is_synced_four_times_however_much_it_measures() {
+    let desk = Desk::new();
+    let file = desk.write("small.meta", SMALL);
+    // The first run makes the ledger.
+    desk.run(&["run", file.to_str().unwrap()]);
+    for every in ["every 5", "every 1"] {
+        desk.write("small.meta", SMALL.replace("every 5", every));
+        let Some(syncs) = calls(&desk, "fsync,fdatasync,sync_file_range", &["run", file.to_str().unwrap(), "--again"])
+        else {
+            println!("skipped: strace cannot trace here");
+            return;
+        };
+        println!("syncs of a run that measures {every}: {syncs}");
+        assert_eq!(syncs, 4, "{every}");
+    }
+    let hit = calls(&desk, "fsync,fdatasync,sync_file_range", &["run", file.to_str().unwrap()]);
+    assert_eq!(hit, Some(0), "what the ledger holds costs nothing");
 }

@@ -161,3 +161,85 @@ fn the_index_may_be_lost_or_damaged_at_any_time() {
     }
     assert_eq!(answers(&desk, &runs, "").len(), 3);
 }
+
+#[test]
+fn diff_names_leaves_and_the_first_differing_step() {
+    let (desk, runs) = three_runs();
+    let text = stdout(&desk.run(&["diff", &runs[0], &runs[1]]));
+    for wanted in ["arms.slow.train.steps", "10  ->  20", "numerics and machine are the same"] {
+        assert!(text.contains(wanted), "`{wanted}` in\n{text}");
+    }
+    let found = desk.json(&["diff", &runs[1], &runs[2], "--json"]);
+    let paths: Vec<&str> =
+        found["plan"].as_array().expect("a list").iter().filter_map(|c| c["path"].as_str()).collect();
+    // The arm `fast` has a rate of its own, which an override of the base leaves alone.
+    assert_eq!(paths, ["arms.slow.train.update.Sgd.rate"], "{found}");
+    // Both begin alike; the first measurement after a step tells them apart.
+    assert_eq!(found["series_in_common"], 4);
+    assert_eq!(found["series"].as_array().map(Vec::len), Some(2));
+    assert_eq!(found["series"][0]["step"], 5);
+    let same = stdout(&desk.run(&["diff", &runs[1], &runs[1]]));
+    assert!(
+        same.contains("the plans are the same") && same.contains("all 4 series in common have the same bits"),
+        "{same}"
+    );
+}
+
+#[test]
+fn exported_numbers_read_back_as_they_are() {
+    let (desk, runs) = three_runs();
+    let shown = desk.json(&["show", &runs[0], "--json"]);
+    let text = stdout(&desk.run(&["export", &runs[0]]));
+    let mut reader = csv::Reader::from_reader(text.as_bytes());
+    let mut count = 0;
+    for row in reader.records() {
+        let row = row.expect("a row");
+        let cell = shown["cells"]
+            .as_array()
+            .expect("cells")
+            .iter()
+            .find(|c| c["arm"] == row[2] && c["seed"].as_u64() == row[3].parse().ok());
+        let series = &cell.expect("its cell")["series"][&row[4]];
+        let steps = series["steps"].as_array().expect("steps");
+        let at = steps.iter().position(|s| s.as_u64() == row[5].parse().ok()).expect("its step");
+        let value: f64 = row[6].parse().expect("a number");
+        assert_eq!(series["values"][at].as_f64().map(f64::to_bits), Some(value.to_bits()), "{row:?}");
+        count += 1;
+    }
+    // Two arms, two seeds, steps 0, 5 and 10.
+    assert_eq!(count, 12);
+    assert_eq!(code(&desk.run(&["export", "--format", "jsonl", "-o", "all.jsonl"])), 0);
+    let all = std::fs::read_to_string(desk.path("all.jsonl")).expect("it was written");
+    let lines: Vec<serde_json::Value> = all.lines().map(|l| serde_json::from_str(l).expect("JSON")).collect();
+    assert!(lines.len() > 32 && lines.iter().any(|l| l["run"] == runs[2].as_str()));
+}
+
+#[test]
+fn an_unfinished_run_is_watched() {
+    use metadsl::hash::{Bytes, Kind};
+    use metadsl::ledger::{About, Input, Row, Run, Store};
+
+    let (desk, runs) = three_runs();
+    assert_eq!(code(&desk.run(&["watch"])), 2);
+    let store = Store::open(desk.path("ledger")).expect("a ledger");
+    let run: Run = store.get(Kind::Run, store.resolve(&runs[0]).expect("listed")).expect("whole");
+    let input: Input = store.get(Kind::Input, run.input).expect("whole");
+    // A new process puts what its run is made from, begins and measures.
+    let writer = Store::open(desk.path("ledger")).expect("a ledger");
+    let plan: metadsl::plan::Plan = store.get(Kind::Plan, input.plan).expect("whole");
+    writer.put(Kind::Plan, &plan).expect("put");
+    writer.put(Kind::Input, &input).expect("put");
+    let about =
+        About { experiment: run.experiment, input: run.input, source: None, files: vec![], started_ms: run.started_ms };
+    let live = writer.begin_apart(&about).expect("begun");
+    for (step, value) in [(0_u64, 2.0_f64), (5, 0.5)] {
+        live.row(Row { cell: 3, measure: 0, step, bits: Bytes(value.to_le_bytes().to_vec()) });
+    }
+    let text = stdout(&desk.run(&["watch", "--once"]));
+    assert!(text.contains("small  running") && text.contains("fast  1     gap      5 of 10  0.5000"), "{text}");
+    // Left behind, it is no longer at work, and following it ends at once.
+    drop(live);
+    let output = desk.run(&["watch"]);
+    assert!(stdout(&output).contains("fast  seed 1  step 5  gap 0.5000"), "{}{}", stdout(&output), stderr(&output));
+    assert_eq!(desk.json(&["watch", "--once", "--json"])["value"], 0.5);
+}

@@ -88,6 +88,26 @@ pub enum Command {
     /// Show one run: claims, measurements, identities, environment.
     #[command(after_help = "Example:\n  metadsl show 4f1c9a --series")]
     Show(Show),
+    /// Watch a run that is at work in another terminal.
+    ///
+    /// Prints every measurement as it is written down, and ends with the run. `--once` shows how far every cell has come, and
+    /// ends; it also shows runs that were interrupted.
+    #[command(after_help = "Examples:\n  metadsl watch\n  metadsl watch --once")]
+    Watch(Watch),
+    /// Show what sets two runs apart.
+    ///
+    /// Compares the plans leaf by leaf (a tensor program is one leaf), data, numerics, machine and claims, and names for every
+    /// series the first step at which its bits differ, with the bits.
+    #[command(after_help = "Example:\n  metadsl diff 4f1c9a 77aa01")]
+    Diff(Diff),
+    /// Write every measured value as rows, for other programs.
+    ///
+    /// One row for each run, arm, seed, measure and step. Numbers are written in the shortest form that reads back as the
+    /// same number. Without a hash it takes every run.
+    #[command(
+        after_help = "Examples:\n  metadsl export 4f1c9a -o run.csv\n  metadsl export --format jsonl > all.jsonl"
+    )]
+    Export(Export),
     /// Show runs as a page with curves, as figures, as a table, or as a checklist.
     ///
     /// The page is one HTML file that needs no network: claims and whether they hold, curves with bands over seeds, the last
@@ -335,6 +355,60 @@ pub struct Show {
     /// Print one JSON object.
     #[arg(long)]
     pub json: bool,
+}
+
+/// Options of `watch`.
+#[derive(Debug, clap::Args)]
+pub struct Watch {
+    /// The name of the run, or a part of it [default: the one that is at work].
+    pub name: Option<String>,
+    #[command(flatten)]
+    pub ledger: LedgerChoice,
+    /// Show how far the run has come, and end.
+    #[arg(long)]
+    pub once: bool,
+    /// Print one JSON object for each measurement.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `diff`.
+#[derive(Debug, clap::Args)]
+pub struct Diff {
+    /// The hash of a run, or at least six of its first digits.
+    pub left: String,
+    /// The hash of another run.
+    pub right: String,
+    #[command(flatten)]
+    pub ledger: LedgerChoice,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `export`.
+#[derive(Debug, clap::Args)]
+pub struct Export {
+    /// Hashes of runs, or at least six of the first digits of each [default: every run].
+    #[arg(value_name = "HASH")]
+    pub runs: Vec<String>,
+    #[command(flatten)]
+    pub ledger: LedgerChoice,
+    /// How rows are written.
+    #[arg(long, value_enum, default_value_t = Format::Csv)]
+    pub format: Format,
+    /// Write to this file and not to the standard output.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// How exported rows are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Comma-separated values with a head.
+    Csv,
+    /// One JSON object a line.
+    Jsonl,
 }
 
 /// Options of `report`.

@@ -7,7 +7,9 @@ mod bundle;
 mod catalog;
 mod check;
 mod device;
+mod diff;
 mod execute;
+mod export;
 mod failure;
 mod fmt;
 mod gc;
@@ -25,6 +27,7 @@ mod show;
 mod sign;
 mod table;
 mod verify;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -48,7 +51,10 @@ pub fn main() -> ExitCode {
         Command::Tag(options) => note::tag(options),
         Command::Note(options) => note::note(options),
         Command::Show(options) => show::show(options),
+        Command::Diff(options) => diff::diff(options),
+        Command::Export(options) => export::export(options),
         Command::Report(options) => report::report(options),
+        Command::Watch(options) => watch::watch(options),
         Command::Verify(options) => verify::verify(options),
         Command::Gc(options) => gc::gc(options),
         Command::Bundle(options) => bundle::bundle(options),

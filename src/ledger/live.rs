@@ -121,6 +121,13 @@ impl Store {
     pub fn take_up(&self, name: &str) -> Result<(About, Live), LedgerError> {
         let busy = || LedgerError::Busy(name.to_owned());
         let guard = self.place.lock(&format!("{name}.lock"), Lock::Try)?.ok_or_else(busy)?;
+        let about = self.look_at(name)?;
+        let live = self.live(name.to_owned(), &about, guard)?;
+        Ok((about, live))
+    }
+
+    /// Reads what an unfinished run is made from, whoever is at work on it: it can be read from this store then.
+    pub fn look_at(&self, name: &str) -> Result<About, LedgerError> {
         let dir = self.root().join("active").join(name);
         let about = read_about(&self.place, &dir)?.ok_or(LedgerError::NotUnfinished(name.to_owned()))?;
         let path = dir.join("pack");
@@ -128,8 +135,7 @@ impl Store {
         let bytes = self.place.read(&path)?.ok_or_else(|| LedgerError::MissingPack(path.clone()))?;
         let objects = pack::read(Id::of_bytes(Kind::Blob, &bytes), &bytes).map_err(damaged)?;
         self.memory().staged.extend(objects);
-        let live = self.live(name.to_owned(), &about, guard)?;
-        Ok((about, live))
+        Ok(about)
     }
 
     /// The runs that are not finished, by name.

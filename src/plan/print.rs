@@ -80,13 +80,7 @@ fn write_arm(out: &mut String, arm: &Arm) -> fmt::Result {
 /// What a measure takes, in one line.
 pub fn measured(what: &What) -> String {
     match what {
-        What::State { metric, .. } => {
-            let name = match metric {
-                crate::catalog::StateMetric::Value => "value",
-                crate::catalog::StateMetric::SubspaceDistance => "subspace distance",
-            };
-            format!("{name} of the state")
-        }
+        What::State { metric, .. } => format!("{} of the state", metric.describe()),
         What::Evaluation { name, metric, reduction } => {
             format!("{} over tasks of {} under {name}", reduction_name(reduction), metric_name(*metric))
         }

@@ -7,6 +7,7 @@
 mod compare;
 mod damage;
 mod evidence;
+mod figures;
 mod fixture;
 mod golden;
 mod kept;
