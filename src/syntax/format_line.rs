@@ -178,7 +178,7 @@ impl Parts {
         let colon = find(&[":"]).filter(|&n| n < 3 && sign.is_some_and(|sign| n < sign));
         match first.as_str() {
             "expect" => Some((first, vec![find(&["<=", ">=", "<", ">"])?])),
-            "arm" | "stratum" => Some((first, vec![find(&["{"])?])),
+            "arm" | "stratum" | "evaluate" | "stage" => Some((first, vec![find(&["{"])?])),
             // A path, a declaration, or a keyword with a name: what is behind the sign is free.
             _ => match colon {
                 Some(colon) if colon == 1 => Some((":", vec![colon + 1, sign?])),
