@@ -24,14 +24,14 @@ pub enum Command {
     ///
     /// Reads the file and its data, and reports every mistake with its place, the reason and a way to mend it: names,
     /// dims, parameters out of range, claims about what nobody measures.
-    #[command(after_help = "Example:\n  metadsl check experiments/maml_anil.meta")]
+    #[command(after_help = "Example:\n  metadsl check experiments/maml_anil/representation.meta")]
     Check(Check),
     /// Show what an experiment will do.
     ///
     /// Prints the plan: every default spelled out, arm by arm. The plan is what a run's identity is made of; comments,
     /// formatting and the order of fields leave it as it is.
     #[command(
-        after_help = "Examples:\n  metadsl plan experiments/maml_anil.meta\n  metadsl plan experiments/maml_anil.meta --programs --arm maml"
+        after_help = "Examples:\n  metadsl plan experiments/maml_anil/representation.meta\n  metadsl plan experiments/maml_anil/representation.meta --programs --arm maml"
     )]
     Plan(Plan),
     /// Run an experiment, check its claims and record it.
@@ -39,7 +39,7 @@ pub enum Command {
     /// Every arm runs under every seed, in parallel, all arms on the same tasks and random streams. Ends with the
     /// measurements, the claims and the hash of the run, by which `metadsl replay` finds it.
     #[command(
-        after_help = "Examples:\n  metadsl run experiments/maml_anil.meta\n  metadsl run experiments/maml_sine.meta --set train.steps=2000 --json"
+        after_help = "Examples:\n  metadsl run experiments/maml_anil/representation.meta\n  metadsl run experiments/maml/sine.meta --set train.steps=2000 --json"
     )]
     Run(Run),
     /// Run a recorded experiment again and compare every bit.
