@@ -103,7 +103,8 @@ fn maml_gains_where_hard_tasks_lie_apart() {
 
 #[test]
 fn the_adversary_turns_to_the_hard_tasks() {
-    if let Some(report) = run("tr_maml/sine.meta", &["--set", "train.steps=5000", "--set", "evaluate.test.episodes=1"]) {
+    if let Some(report) = run("tr_maml/sine.meta", &["--set", "train.steps=5000", "--set", "evaluate.test.episodes=1"])
+    {
         // An independent implementation reached .62 to .63 after 5,000 steps.
         let mass = |arm: &str| -> Vec<f64> {
             report["measures"][arm]["hard_mass"]

@@ -30,7 +30,7 @@ pub enum Command {
     ///
     /// Has no options of style. Changes blanks and nothing else; a line with a mistake stays as it is, and so does a file
     /// whose brackets or quotes do not balance. Without files: every `.meta` file of this folder.
-    #[command(after_help = "Examples:\n  metadsl fmt\n  metadsl fmt experiments/maml_anil.meta --check")]
+    #[command(after_help = "Examples:\n  metadsl fmt\n  metadsl fmt experiments/maml_anil/representation.meta --check")]
     Fmt(Fmt),
     /// Show the vocabulary: every name that an experiment can call, with its parameters.
     #[command(after_help = "Examples:\n  metadsl catalog\n  metadsl catalog gradient")]
