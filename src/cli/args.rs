@@ -24,13 +24,13 @@ pub enum Command {
     ///
     /// Reads the file and its data, and reports every mistake with its place, the reason and a way to mend it: names,
     /// dims, parameters out of range, claims about what nobody measures.
-    #[command(after_help = "Example:\n  metadsl check experiments/maml_anil.meta")]
+    #[command(after_help = "Example:\n  metadsl check experiments/maml_anil/representation.meta")]
     Check(Check),
     /// Put the blanks of experiments as they should be.
     ///
     /// Has no options of style. Changes blanks and nothing else; a line with a mistake stays as it is, and so does a file
     /// whose brackets or quotes do not balance. Without files: every `.meta` file of this folder.
-    #[command(after_help = "Examples:\n  metadsl fmt\n  metadsl fmt experiments/maml_anil.meta --check")]
+    #[command(after_help = "Examples:\n  metadsl fmt\n  metadsl fmt experiments/maml_anil/representation.meta --check")]
     Fmt(Fmt),
     /// Show the vocabulary: every name that an experiment can call, with its parameters.
     #[command(after_help = "Examples:\n  metadsl catalog\n  metadsl catalog gradient")]
@@ -48,7 +48,7 @@ pub enum Command {
     /// Prints the plan: every default spelled out, arm by arm. The plan is what a run's identity is made of; comments,
     /// formatting and the order of fields leave it as it is.
     #[command(
-        after_help = "Examples:\n  metadsl plan experiments/maml_anil.meta\n  metadsl plan experiments/maml_anil.meta --programs --arm maml"
+        after_help = "Examples:\n  metadsl plan experiments/maml_anil/representation.meta\n  metadsl plan experiments/maml_anil/representation.meta --programs --arm maml"
     )]
     Plan(Plan),
     /// Run an experiment, check its claims and record it.
@@ -56,7 +56,7 @@ pub enum Command {
     /// Every arm runs under every seed, in parallel, all arms on the same tasks and random streams. Ends with the
     /// measurements, the claims and the hash of the run, by which `metadsl replay` finds it.
     #[command(
-        after_help = "Examples:\n  metadsl run experiments/maml_anil.meta\n  metadsl run experiments/maml_sine.meta --set train.steps=2000 --json"
+        after_help = "Examples:\n  metadsl run experiments/maml_anil/representation.meta\n  metadsl run experiments/maml/sine.meta --set train.steps=2000 --json"
     )]
     Run(Run),
     /// Run a recorded experiment again and compare every bit.
