@@ -5,6 +5,7 @@ use metadsl::exec::Executor;
 use metadsl::exec::dfdx::Dfdx;
 use metadsl::exec::exact::{Exact, Path};
 use metadsl::exec::reference::Reference;
+use metadsl::hash::{Id, Kind};
 use metadsl::ir::Precision;
 use metadsl::plan::Arm;
 use metadsl::train::Cell;
@@ -114,4 +115,26 @@ fn every_path_and_every_way_of_fusing_gives_the_same_bits() {
     for path in Path::available() {
         assert_eq!(all(&Exact::new(path)), wanted, "{}", path.name());
     }
+}
+
+/// The bits of every shipped experiment, cut short: a change here raises the executor's epoch.
+#[test]
+fn the_bits_of_the_shipped_experiments() {
+    let mut table = String::new();
+    for precision in ["f32", "f64"] {
+        for name in shipped::NAMES {
+            let override_ = format!("train.precision = {precision}");
+            for arm in plan(name, &[&override_]).arms {
+                let cell = match precision {
+                    "f32" => run(&Exact::<f32>::new(Path::detect()), &arm, 0, &DATA),
+                    _ => run(&Exact::<f64>::new(Path::detect()), &arm, 0, &DATA),
+                };
+                let words: Vec<u8> =
+                    bits(&cell).into_iter().flat_map(|(_, words)| words).flat_map(u64::to_le_bytes).collect();
+                let digest = Id::of_bytes(Kind::Trace, &words).to_string();
+                table.push_str(&format!("{precision} {name:16} {:24} {}\n", arm.name, &digest[..16]));
+            }
+        }
+    }
+    insta::assert_snapshot!(table);
 }

@@ -60,14 +60,8 @@ impl<T: Vectors> Kernel<T> {
         Kernel { schedule, slots, memory }
     }
 
-    /// The bytes of the memory that runs work in, results apart.
-    pub fn bytes(&self) -> usize {
-        let elements = self.memory.slots.iter().chain(&self.memory.registers).map(Vec::len).sum::<usize>();
-        elements * size_of::<T>()
-    }
-
-    /// Runs the program on arguments of the right shapes; `watch` is told of every instruction once it is done.
-    pub fn run(&mut self, path: Path, args: &[&Array<T>], mut watch: impl FnMut(&Instruction)) -> Vec<Array<T>> {
+    /// Runs the program on arguments of the right shapes.
+    pub fn run(&mut self, path: Path, args: &[&Array<T>]) -> Vec<Array<T>> {
         let Kernel { schedule, slots, memory } = self;
         for (number, output) in schedule.outputs.iter().enumerate() {
             if let Output::Computed(buffer) = output {
@@ -77,7 +71,6 @@ impl<T: Vectors> Kernel<T> {
         }
         for instruction in &schedule.instructions {
             memory.step(path, instruction, schedule, slots, args);
-            watch(instruction);
         }
         let mut finish = |number: usize, output: &Output| {
             let len = memory.dims[number].iter().product();

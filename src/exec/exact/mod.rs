@@ -100,7 +100,7 @@ macro_rules! executor {
 
             fn run(&self, program: &Program<$t>, args: &[&Array<$t>]) -> Result<Vec<Array<$t>>, ExecError> {
                 check_arguments(&program.name, &program.inputs, args.iter().map(|a| &a.dims[..]))?;
-                Ok(program.kernel.borrow_mut().run(self.path, args, |_| ()))
+                Ok(program.kernel.borrow_mut().run(self.path, args))
             }
         }
     };

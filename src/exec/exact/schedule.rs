@@ -402,15 +402,4 @@ impl Instruction {
             | Instruction::Solve { to, .. } => std::slice::from_ref(to),
         }
     }
-
-    /// What it is called in a profile.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Instruction::Fused(_) => "elementwise",
-            Instruction::Reduce { .. } => "reduce",
-            Instruction::Product { .. } => "matmul",
-            Instruction::Pad { .. } => "pad",
-            Instruction::Solve { .. } => "solve",
-        }
-    }
 }

@@ -99,7 +99,9 @@ fn apply(arithmetic: &impl Arithmetic, node: &Node, x: &[&Tensor]) -> Tensor {
             let entries: Vec<f64> = (0..x[0].dims()[*axis]).map(|j| at(x[0], &inserted(i, *axis, j))).collect();
             match f {
                 Reduce::Sum => arithmetic.sum(&entries, x[0].dims()[*axis + 1..].iter().product::<usize>() == 1),
-                Reduce::Max => entries.into_iter().reduce(|a, b| arithmetic.binary(Binary::Max, a, b)).expect("an entry"),
+                Reduce::Max => {
+                    entries.into_iter().reduce(|a, b| arithmetic.binary(Binary::Max, a, b)).expect("an entry")
+                }
             }
         }),
         Op::Broadcast { axis, .. } => build(&node.dims, |i| {

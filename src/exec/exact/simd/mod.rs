@@ -3,7 +3,10 @@
 //! A piece of work is ordinary scalar Rust that the compiler turns into vector code. It is compiled once per [`Path`]; Rust never
 //! reorders or contracts floating-point operations, so every path gives the same bits and they differ in speed alone. All unsafe
 //! code of the crate is in this module.
-#![allow(unsafe_code, reason = "instructions that not every processor has, and the loads and stores of the matrix product")]
+#![allow(
+    unsafe_code,
+    reason = "instructions that not every processor has, and the loads and stores of the matrix product"
+)]
 
 mod tile;
 mod vector;

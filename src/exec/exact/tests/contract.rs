@@ -34,8 +34,20 @@ impl<T: Float> Arithmetic for Contract<T> {
             Binary::Sub => a.sub(b).to_f64(),
             Binary::Mul => a.mul(b).to_f64(),
             Binary::Div => a.div(b).to_f64(),
-            Binary::Max => if x > y || y.is_nan() { x } else { y },
-            Binary::Min => if x < y || y.is_nan() { x } else { y },
+            Binary::Max => {
+                if x > y || y.is_nan() {
+                    x
+                } else {
+                    y
+                }
+            }
+            Binary::Min => {
+                if x < y || y.is_nan() {
+                    x
+                } else {
+                    y
+                }
+            }
         }
     }
 
@@ -164,7 +176,8 @@ fn reductions() {
 
 #[test]
 fn products() {
-    let sizes = [(1, 1, 1), (2, 3, 4), (10, 40, 40), (25, 7, 17), (1, 64, 33), (33, 5, 1), (3, 0, 2), (0, 2, 3), (2, 3, 0)];
+    let sizes =
+        [(1, 1, 1), (2, 3, 4), (10, 40, 40), (25, 7, 17), (1, 64, 33), (33, 5, 1), (3, 0, 2), (0, 2, 3), (2, 3, 0)];
     for (m, k, n) in sizes.into_iter().chain([(70, 300, 65)]) {
         for (transpose_a, transpose_b) in [(false, false), (true, false), (false, true), (true, true)] {
             let a = |count: usize| if transpose_a { [count, k, m] } else { [count, m, k] };

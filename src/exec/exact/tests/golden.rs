@@ -12,7 +12,16 @@ fn operations() -> Vec<(&'static str, Vec<Vec<usize>>, Body)> {
     let mut list: Vec<(&'static str, Vec<Vec<usize>>, Body)> = Vec::new();
     let long = vec![1543];
     use Unary::*;
-    for (name, f) in [("neg", Neg), ("abs", Abs), ("exp", Exp), ("ln", Ln), ("sqrt", Sqrt), ("sin", Sin), ("cos", Cos), ("tanh", Tanh)] {
+    for (name, f) in [
+        ("neg", Neg),
+        ("abs", Abs),
+        ("exp", Exp),
+        ("ln", Ln),
+        ("sqrt", Sqrt),
+        ("sin", Sin),
+        ("cos", Cos),
+        ("tanh", Tanh),
+    ] {
         list.push((name, vec![long.clone()], Box::new(move |b, x| b.unary(f, x[0]))));
     }
     use Binary::*;
