@@ -92,19 +92,32 @@ pub trait Executor: Send + Sync {
     fn run(&self, kernel: &Self::Kernel, args: &[&Self::Value]) -> Result<Vec<Self::Value>, ExecError>;
 }
 
-/// Whether arguments have the shapes that a program takes.
-fn check_arguments<'a>(
-    function: &str,
-    wanted: &[Vec<usize>],
-    found: impl Iterator<Item = &'a [usize]> + Clone,
-) -> Result<(), ExecError> {
-    if found.clone().eq(wanted.iter().map(Vec::as_slice)) {
-        return Ok(());
+/// What a verified program is called and takes.
+#[derive(Debug)]
+struct Signature {
+    name: String,
+    inputs: Vec<(String, Vec<usize>)>,
+}
+
+impl Signature {
+    /// The signature of a program; refuses a malformed one.
+    fn of(function: &Function) -> Result<Signature, ExecError> {
+        let name = function.name.clone();
+        function.verify().map_err(|error| ExecError::Malformed { function: name.clone(), error })?;
+        let inputs = function.inputs.iter().map(|port| (port.name.clone(), function.dims(port.node).to_vec()));
+        Ok(Signature { name, inputs: inputs.collect() })
     }
-    let listed = |shapes: Vec<String>| if shapes.is_empty() { "nothing".to_owned() } else { shapes.join(", ") };
-    Err(ExecError::Arguments {
-        function: function.to_owned(),
-        found: listed(found.map(|dims| format!("{dims:?}")).collect()),
-        wanted: listed(wanted.iter().map(|dims| format!("{dims:?}")).collect()),
-    })
+
+    /// Refuses arguments of other shapes.
+    fn check<'a>(&self, found: impl Iterator<Item = &'a [usize]> + Clone) -> Result<(), ExecError> {
+        if found.clone().eq(self.inputs.iter().map(|(_, dims)| dims.as_slice())) {
+            return Ok(());
+        }
+        let listed = |shapes: Vec<String>| if shapes.is_empty() { "nothing".to_owned() } else { shapes.join(", ") };
+        Err(ExecError::Arguments {
+            function: self.name.clone(),
+            found: listed(found.map(|dims| format!("{dims:?}")).collect()),
+            wanted: listed(self.inputs.iter().map(|(name, dims)| format!("{name} {dims:?}")).collect()),
+        })
+    }
 }

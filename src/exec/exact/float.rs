@@ -20,6 +20,8 @@ pub trait Float: Copy + Send + Sync + PartialEq + PartialOrd + std::fmt::Debug +
     fn from_f64(x: f64) -> Self;
     /// The same value.
     fn to_f64(self) -> f64;
+    /// Whether it is no number.
+    fn is_nan(self) -> bool;
     /// `self * b + c`, rounded once.
     fn fma(self, b: Self, c: Self) -> Self;
     /// The sum.
@@ -53,6 +55,10 @@ macro_rules! float {
             #[inline(always)]
             fn to_f64(self) -> f64 {
                 f64::from(self)
+            }
+            #[inline(always)]
+            fn is_nan(self) -> bool {
+                $t::is_nan(self)
             }
             #[inline(always)]
             fn fma(self, b: $t, c: $t) -> $t {
@@ -121,13 +127,13 @@ pub(super) fn map<T: Float>(x: &[T], out: &mut [T], f: impl Fn(T) -> T) {
 /// The larger, `b` where equal; a number is chosen against NaN.
 #[inline(always)]
 pub(super) fn max<T: Float>(a: T, b: T) -> T {
-    if (a > b) | (b != b) { a } else { b }
+    if (a > b) | b.is_nan() { a } else { b }
 }
 
 /// The smaller, `b` where equal; a number is chosen against NaN.
 #[inline(always)]
 fn min<T: Float>(a: T, b: T) -> T {
-    if (a < b) | (b != b) { a } else { b }
+    if (a < b) | b.is_nan() { a } else { b }
 }
 
 /// A function of two entries, chosen once for many of them.

@@ -10,7 +10,7 @@ use std::f64::consts::FRAC_2_PI;
 const ROUND: f32 = 12_582_912.0;
 
 /// `ln 2` in two parts, the first with 9 trailing zero bits so that a product with an exponent is exact.
-const LN2_HIGH: f32 = 0.693_359_375;
+const LN2_HIGH: f32 = 0.693_359_4; // 355 / 512
 const LN2_LOW: f32 = -2.121_944_4e-4;
 
 /// 2^n for an integer-valued `n` from -126 to 127.
@@ -39,7 +39,7 @@ pub fn exp(x: f32) -> f32 {
     // Two factors, since 2^n itself may be too large or too small.
     let half = (n.mul_add(0.5, ROUND)) - ROUND;
     let result = p * power_of_two(half) * power_of_two(n - half);
-    if x == x { result } else { f32::NAN }
+    if x.is_nan() { f32::NAN } else { result }
 }
 
 /// The natural logarithm; NaN below 0, `-inf` at 0.
@@ -87,7 +87,7 @@ pub fn tanh(x: f32) -> f32 {
     let far = 1.0 - 2.0 / (exp(if size > 10.0 { 20.0 } else { 2.0 * size }) + 1.0);
     // The sign is taken from `x`, so that -0 stays -0.
     let result = (if size < 0.625 { near } else { far }).copysign(x);
-    if x == x { result } else { f32::NAN }
+    if x.is_nan() { f32::NAN } else { result }
 }
 
 /// Up to here a product of an integer with `pi / 2` in two parts of `f64` leaves less than 2^-40 of error.
@@ -145,14 +145,14 @@ pub fn cos_all(x: &[f32], out: &mut [f32]) {
 #[inline(always)]
 fn mend(x: &[f32], out: &mut [f32], exactly: impl Fn(f64) -> f64) {
     let largest = x.iter().fold(0.0f32, |m, &x| if x.abs() > m { x.abs() } else { m });
-    let all_numbers = x.iter().fold(true, |fine, &x| fine & (x == x));
+    let all_numbers = x.iter().fold(true, |fine, &x| fine & !x.is_nan());
     if largest <= REDUCED && all_numbers {
         return;
     }
     for (to, &x) in out.iter_mut().zip(x) {
-        if !(x.abs() <= REDUCED) {
+        if x.is_nan() | (x.abs() > REDUCED) {
             let value = exactly(f64::from(x)) as f32;
-            *to = if value == value { value } else { f32::NAN };
+            *to = if value.is_nan() { f32::NAN } else { value };
         }
     }
 }

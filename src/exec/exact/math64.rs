@@ -39,7 +39,7 @@ pub fn exp(x: f64) -> f64 {
     let p = p.mul_add(r * r, r) + 1.0;
     let half = (n.mul_add(0.5, ROUND)) - ROUND;
     let result = p * power_of_two(half) * power_of_two(n - half);
-    if x == x { result } else { f64::NAN }
+    if x.is_nan() { f64::NAN } else { result }
 }
 
 /// The natural logarithm.
@@ -69,5 +69,5 @@ pub fn cos_all(x: &[f64], out: &mut [f64]) {
 /// The same number, or the one NaN.
 #[inline(always)]
 fn number(x: f64) -> f64 {
-    if x == x { x } else { f64::NAN }
+    if x.is_nan() { f64::NAN } else { x }
 }

@@ -22,7 +22,7 @@ use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use super::{ExecError, Executor, Precision, check_arguments};
+use super::{ExecError, Executor, Precision, Signature};
 use crate::ir::{Function, Tensor};
 
 pub use float::Float;
@@ -58,11 +58,10 @@ pub struct Array<T> {
     data: Arc<Vec<T>>,
 }
 
-/// A compiled program with the shapes of its inputs.
+/// A compiled program with its signature.
 #[derive(Debug)]
 pub struct Program<T> {
-    name: String,
-    inputs: Vec<Vec<usize>>,
+    signature: Signature,
     kernel: RefCell<kernel::Kernel<T>>,
 }
 
@@ -90,16 +89,14 @@ macro_rules! executor {
             }
 
             fn compile(&self, function: &Function) -> Result<Program<$t>, ExecError> {
-                function.verify().map_err(|error| ExecError::Malformed { function: function.name.clone(), error })?;
                 Ok(Program {
-                    name: function.name.clone(),
-                    inputs: function.input_dims().map(<[usize]>::to_vec).collect(),
+                    signature: Signature::of(function)?,
                     kernel: RefCell::new(kernel::Kernel::new(function, self.fuse)),
                 })
             }
 
             fn run(&self, program: &Program<$t>, args: &[&Array<$t>]) -> Result<Vec<Array<$t>>, ExecError> {
-                check_arguments(&program.name, &program.inputs, args.iter().map(|a| &a.dims[..]))?;
+                program.signature.check(args.iter().map(|a| &a.dims[..]))?;
                 Ok(program.kernel.borrow_mut().run(self.path, args))
             }
         }

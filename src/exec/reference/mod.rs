@@ -8,7 +8,7 @@ mod kernels;
 
 use std::sync::Arc;
 
-use super::{ExecError, Executor, Precision, check_arguments};
+use super::{ExecError, Executor, Precision, Signature};
 use crate::ir::{Function, NodeId, Op, Tensor};
 
 /// The executor; it holds nothing but the float type.
@@ -37,11 +37,11 @@ pub struct Array {
     data: Arc<Vec<f64>>,
 }
 
-/// A verified program, the shapes of its inputs, and when its values may be dropped.
+/// A verified program with its signature, and when its values may be dropped.
 #[derive(Debug)]
 pub struct Program {
     function: Function,
-    inputs: Vec<Vec<usize>>,
+    signature: Signature,
     releases: Vec<Vec<NodeId>>,
 }
 
@@ -68,14 +68,13 @@ impl Executor for Reference {
     }
 
     fn compile(&self, function: &Function) -> Result<Program, ExecError> {
-        function.verify().map_err(|error| ExecError::Malformed { function: function.name.clone(), error })?;
-        let inputs = function.input_dims().map(<[usize]>::to_vec).collect();
-        Ok(Program { function: function.clone(), inputs, releases: function.releases() })
+        let signature = Signature::of(function)?;
+        Ok(Program { function: function.clone(), signature, releases: function.releases() })
     }
 
     fn run(&self, kernel: &Program, args: &[&Array]) -> Result<Vec<Array>, ExecError> {
         let function = &kernel.function;
-        check_arguments(&function.name, &kernel.inputs, args.iter().map(|a| &a.dims[..]))?;
+        kernel.signature.check(args.iter().map(|a| &a.dims[..]))?;
         let mut values: Vec<Option<Array>> = vec![None; function.nodes.len()];
         for (i, node) in function.nodes.iter().enumerate() {
             let operands: Vec<&Array> =

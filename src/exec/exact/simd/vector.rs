@@ -51,9 +51,7 @@ impl<T: Float, const N: usize> Vector<T> for Lanes<T, N> {
     #[inline(always)]
     unsafe fn fma(self, a: Self, b: Self) -> Self {
         let mut sum = self.0;
-        for i in 0..N {
-            sum[i] = a.0[i].fma(b.0[i], sum[i]);
-        }
+        sum.iter_mut().zip(a.0.iter().zip(&b.0)).for_each(|(sum, (&a, &b))| *sum = a.fma(b, *sum));
         Lanes(sum)
     }
 }

@@ -86,7 +86,8 @@ impl<T: Float> Arithmetic for Contract<T> {
             for j in 0..=i {
                 let rest = less(l[i * p + j], &mut (0..j).map(|k| (l[i * p + k], l[j * p + k])));
                 l[i * p + j] = if i > j { rest.div(l[j * p + j]) } else { rest.sqrt() };
-                if i == j && !(rest > T::ZERO) {
+                let definite = rest > T::ZERO;
+                if i == j && !definite {
                     return vec![f64::NAN; p * q];
                 }
             }
