@@ -109,6 +109,11 @@ impl Fused {
         Fused { len, outputs, registers, steps, targets }
     }
 
+    /// The number of steps that compute something.
+    pub fn arithmetic(&self) -> usize {
+        self.steps.iter().filter(|s| !matches!(s.op, StepOp::Load { .. } | StepOp::Copy)).count()
+    }
+
     /// The buffers that are read.
     pub fn reads(&self) -> Vec<usize> {
         let loads = self.steps.iter().filter_map(|s| match s.op {

@@ -60,8 +60,8 @@ impl<T: Vectors> Kernel<T> {
         Kernel { schedule, slots, memory }
     }
 
-    /// Runs the program on arguments of the right shapes.
-    pub fn run(&mut self, path: Path, args: &[&Array<T>]) -> Vec<Array<T>> {
+    /// Runs the program on arguments of the right shapes; `watch` is told of every instruction once it is done.
+    pub fn run(&mut self, path: Path, args: &[&Array<T>], mut watch: impl FnMut(&Instruction)) -> Vec<Array<T>> {
         let Kernel { schedule, slots, memory } = self;
         for (number, output) in schedule.outputs.iter().enumerate() {
             if let Output::Computed(buffer) = output {
@@ -71,6 +71,7 @@ impl<T: Vectors> Kernel<T> {
         }
         for instruction in &schedule.instructions {
             memory.step(path, instruction, schedule, slots, args);
+            watch(instruction);
         }
         let mut finish = |number: usize, output: &Output| {
             let len = memory.dims[number].iter().product();
