@@ -5,8 +5,8 @@ use super::simd::{Here, Vector, Vectors, Work};
 use super::view::load;
 use crate::ir::{Binary, Compare, Unary};
 
-/// The entries that are computed at a time: 2 KiB of `f32` for every intermediate result.
-pub(super) const BLOCK: usize = 512;
+/// How many entries of all registers together stay in the nearest cache: 16 KiB of `f32`.
+const CACHED: usize = 4096;
 
 /// What a step does.
 #[derive(Debug, Clone, PartialEq)]
@@ -66,6 +66,8 @@ enum Target {
 #[derive(Debug, Clone)]
 pub(super) struct Fused {
     pub len: usize,
+    /// The entries that are computed at a time.
+    pub block: usize,
     /// The buffers that are filled.
     pub outputs: Vec<usize>,
     /// The number of registers that are in use at the same time.
@@ -106,7 +108,8 @@ impl Fused {
                 }
             }
         }
-        Fused { len, outputs, registers, steps, targets }
+        let block = (CACHED / registers.max(1)).clamp(256, 2048).min(len);
+        Fused { len, block, outputs, registers, steps, targets }
     }
 
     /// The number of steps that compute something.
@@ -153,7 +156,7 @@ impl<'a, T: Vectors, F: Fn(usize) -> &'a [T]> Work<T> for Run<'a, T, F> {
     fn run<V: Vector<T>>(self, _here: Here<V>) {
         let mut start = 0;
         while start < self.fused.len {
-            let block = start..(start + BLOCK).min(self.fused.len);
+            let block = start..(start + self.fused.block).min(self.fused.len);
             for (step, &target) in self.fused.steps.iter().zip(&self.fused.targets) {
                 // The result is taken out while it is written, so that the operands can be borrowed.
                 let mut taken = match target {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Array;
-use super::fused::{BLOCK, Run};
+use super::fused::Run;
 use super::reduce::Reduction;
 use super::schedule::{Instruction, Origin, Output, Schedule};
 use super::simd::{Path, Vectors};
@@ -43,7 +43,7 @@ impl<T: Vectors> Kernel<T> {
         let schedule = Schedule::new(function, fuse);
         let (slots, sizes) = assign(&schedule);
         let registers = schedule.instructions.iter().map(|i| match i {
-            Instruction::Fused(fused) => (fused.registers, fused.len.min(BLOCK)),
+            Instruction::Fused(fused) => (fused.registers, fused.block),
             _ => (0, 0),
         });
         let (count, size) = registers.fold((0, 0), |(c, s), (count, size)| (c.max(count), s.max(size)));

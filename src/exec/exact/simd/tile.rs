@@ -52,7 +52,7 @@ struct Place<P> {
     column: usize,
 }
 
-/// A product in tiles: strips of two vectors of columns, and in each as many rows as a tile has, then 4, 2 and 1.
+/// A product in tiles: strips of up to three vectors of columns, and in each the rows, both cut as evenly as can be.
 ///
 /// # Safety
 /// As for [`tile`], for `m` rows and `n` columns.
@@ -72,22 +72,24 @@ unsafe fn panel<T: Float, V: Vector<T>>(
         // SAFETY: all offsets stay within `m` rows and `n` columns.
         unsafe {
             let (b, c) = (Place { at: b.at.add(column), ..b }, Place { at: c.at.add(column), ..c });
-            if m == 1 && left >= 4 * V::LANES {
-                tile::<T, V, 1, 4, true>(k, a, b, c, V::LANES, resume);
-                column += 4 * V::LANES;
-            } else if left >= 2 * V::LANES {
-                strip::<T, V, 2, true>(m, k, a, b, c, V::LANES, resume);
-                column += 2 * V::LANES;
-            } else if left > V::LANES {
-                strip::<T, V, 2, false>(m, k, a, b, c, left - V::LANES, resume);
-                column = n;
-            } else if left == V::LANES {
-                strip::<T, V, 1, true>(m, k, a, b, c, left, resume);
-                column = n;
-            } else {
-                strip::<T, V, 1, false>(m, k, a, b, c, left, resume);
-                column = n;
+            if m == 1 && left >= 8 * V::LANES {
+                tile::<T, V, 1, 8, true>(k, a, b, c, V::LANES, resume);
+                column += 8 * V::LANES;
+                continue;
             }
+            let vectors = left.div_ceil(V::LANES);
+            let vectors = vectors.div_ceil(vectors.div_ceil(3));
+            let full = vectors * V::LANES <= left;
+            let tail = if full { V::LANES } else { left - (vectors - 1) * V::LANES };
+            match (vectors, full) {
+                (1, true) => strip::<T, V, 1, true>(m, k, a, b, c, tail, resume),
+                (1, false) => strip::<T, V, 1, false>(m, k, a, b, c, tail, resume),
+                (2, true) => strip::<T, V, 2, true>(m, k, a, b, c, tail, resume),
+                (2, false) => strip::<T, V, 2, false>(m, k, a, b, c, tail, resume),
+                (_, true) => strip::<T, V, 3, true>(m, k, a, b, c, tail, resume),
+                (_, false) => strip::<T, V, 3, false>(m, k, a, b, c, tail, resume),
+            }
+            column += vectors * V::LANES;
         }
     }
 }
@@ -106,16 +108,21 @@ unsafe fn strip<T: Float, V: Vector<T>, const N: usize, const FULL: bool>(
     tail: usize,
     resume: bool,
 ) {
+    let most = V::ROWS[N - 1];
     let mut row = 0;
     // SAFETY: all offsets stay within `m` rows.
     unsafe {
         while row < m {
             let (a, c) = (Place { at: a.at.add(row * a.row), ..a }, Place { at: c.at.add(row * c.row), ..c });
-            let rows = [V::ROWS, 4, 2].into_iter().find(|&rows| rows <= m - row).unwrap_or(1);
+            let rows = (m - row).div_ceil((m - row).div_ceil(most));
+            // The conditions are known when this is compiled: tiles that a vector has no registers for are left out.
             match rows {
-                8 => tile::<T, V, 8, N, FULL>(k, a, b, c, tail, resume),
-                6 => tile::<T, V, 6, N, FULL>(k, a, b, c, tail, resume),
-                4 => tile::<T, V, 4, N, FULL>(k, a, b, c, tail, resume),
+                8 if most >= 8 => tile::<T, V, 8, N, FULL>(k, a, b, c, tail, resume),
+                7 if most >= 8 => tile::<T, V, 7, N, FULL>(k, a, b, c, tail, resume),
+                6 if most >= 6 => tile::<T, V, 6, N, FULL>(k, a, b, c, tail, resume),
+                5 if most >= 6 => tile::<T, V, 5, N, FULL>(k, a, b, c, tail, resume),
+                4 if most >= 4 => tile::<T, V, 4, N, FULL>(k, a, b, c, tail, resume),
+                3 if most >= 4 => tile::<T, V, 3, N, FULL>(k, a, b, c, tail, resume),
                 2 => tile::<T, V, 2, N, FULL>(k, a, b, c, tail, resume),
                 _ => tile::<T, V, 1, N, FULL>(k, a, b, c, tail, resume),
             }

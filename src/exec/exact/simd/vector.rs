@@ -9,8 +9,8 @@ use super::super::float::Float;
 pub trait Vector<T>: Copy {
     /// The number of lanes.
     const LANES: usize;
-    /// The rows of a tile: as many as there are registers for, with two vectors each.
-    const ROWS: usize;
+    /// The most rows that a tile of one, two and three vectors has: as many as there are registers for.
+    const ROWS: [usize; 3];
     /// All lanes alike.
     unsafe fn splat(x: T) -> Self;
     /// The first `count` lanes from memory, 0 in the others.
@@ -27,7 +27,7 @@ pub struct Lanes<T, const N: usize>([T; N]);
 
 impl<T: Float, const N: usize> Vector<T> for Lanes<T, N> {
     const LANES: usize = N;
-    const ROWS: usize = 4;
+    const ROWS: [usize; 3] = [4, 4, 2];
 
     #[inline(always)]
     unsafe fn splat(x: T) -> Self {
@@ -89,7 +89,7 @@ mod x86 {
 
     impl Vector<f32> for __m512 {
         const LANES: usize = 16;
-        const ROWS: usize = 8;
+        const ROWS: [usize; 3] = [8, 8, 8];
         #[inline(always)]
         unsafe fn splat(x: f32) -> Self {
             // SAFETY: the caller has the instructions.
@@ -116,7 +116,7 @@ mod x86 {
 
     impl Vector<f64> for __m512d {
         const LANES: usize = 8;
-        const ROWS: usize = 8;
+        const ROWS: [usize; 3] = [8, 8, 8];
         #[inline(always)]
         unsafe fn splat(x: f64) -> Self {
             // SAFETY: the caller has the instructions.
@@ -157,7 +157,7 @@ mod x86 {
 
     impl Vector<f32> for __m256 {
         const LANES: usize = 8;
-        const ROWS: usize = 6;
+        const ROWS: [usize; 3] = [8, 6, 4];
         #[inline(always)]
         unsafe fn splat(x: f32) -> Self {
             // SAFETY: the caller has the instructions.
@@ -184,7 +184,7 @@ mod x86 {
 
     impl Vector<f64> for __m256d {
         const LANES: usize = 4;
-        const ROWS: usize = 6;
+        const ROWS: [usize; 3] = [8, 6, 4];
         #[inline(always)]
         unsafe fn splat(x: f64) -> Self {
             // SAFETY: the caller has the instructions.
