@@ -1,6 +1,6 @@
 //! Batched matrix products: every entry is one chain of fused multiply-adds in increasing `k`, however the work is cut.
 
-use super::simd::{Here, Matrix, Path, Vector, Vectors, Work, multiply};
+use super::simd::{Here, Matrix, Path, Vector, Vectors, Work, multiply, turn};
 
 /// How a batch of matrices lies in a buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,7 +129,7 @@ impl<T: Vectors> Work<T> for Tiles<'_, T> {
                 } else {
                     if case == 0 || b.next > 0 {
                         self.packed.resize(k * n, T::ZERO);
-                        copy(from_b, b, (k, n), self.packed);
+                        copy(here, from_b, b, (k, n), self.packed);
                     }
                     Matrix { data: self.packed, row: n, column: 1 }
                 };
@@ -174,12 +174,12 @@ impl<T: Vectors> Tiles<'_, T> {
         let turned = if a.row == 1 {
             Matrix { data: &self.a[a.offset..], row: a.column, column: 1 }
         } else {
-            copy(&self.a[a.offset..], Matrices { row: a.column, column: a.row, ..a }, (k, m), columns);
+            copy(here, &self.a[a.offset..], Matrices { row: a.column, column: a.row, ..a }, (k, m), columns);
             Matrix { data: columns, row: m, column: 1 }
         };
         let rows = Matrix { data: &self.b[b.offset..], row: b.column, column: b.row };
         multiply(here, (n, k, m), rows, turned, product, m, false);
-        copy(product, Matrices { offset: 0, next: 0, row: 1, column: m }, (m, n), &mut self.c[c..c + m * n]);
+        copy(here, product, Matrices { offset: 0, next: 0, row: 1, column: m }, (m, n), &mut self.c[c..c + m * n]);
     }
 
     /// A large product, in blocks that stay in the caches (Goto and van de Geijn, ACM TOMS 34(3), 2008).
@@ -231,14 +231,15 @@ impl<T: Vectors> Tiles<'_, T> {
 
 /// Copies a matrix `[rows, columns]`, neither of them 0, row by row.
 #[inline(always)]
-fn copy<T: Copy>(data: &[T], from: Matrices, (rows, columns): (usize, usize), to: &mut [T]) {
+fn copy<T: Vectors, V: Vector<T>>(
+    here: Here<V>,
+    data: &[T],
+    from: Matrices,
+    (rows, columns): (usize, usize),
+    to: &mut [T],
+) {
     if from.row == 1 {
-        // The source is read in order: it is the one that is larger than a line of the cache apart.
-        for j in 0..columns {
-            let column = &data[j * from.column..][..rows];
-            column.iter().enumerate().for_each(|(i, &x)| to[i * columns + j] = x);
-        }
-        return;
+        return turn(here, (rows, columns), data, from.column, to);
     }
     for (i, to) in to.chunks_exact_mut(columns).enumerate().take(rows) {
         let at = i * from.row;

@@ -1,5 +1,6 @@
 //! Watching programs at work, for `bench` and traces.
 
+use super::matmul::Matrices;
 use super::schedule::Instruction;
 
 /// Who is told what programs do, as they do it. Calls for one program come from one thread.
@@ -15,7 +16,7 @@ pub trait Watch: Send + Sync {
 pub struct Operation {
     /// What kind of work it is: `matmul`, `elementwise`, `reduce`, `pad` or `solve`.
     pub group: &'static str,
-    /// Its sizes, as in `25 x [10, 40] [40, 40]`.
+    /// Its sizes, as in `25 x [10, 40] [40, 40]'`; a matrix that is read transposed has an apostrophe.
     pub sizes: String,
     /// Floating-point operations.
     pub flops: u64,
@@ -31,7 +32,9 @@ impl Operation {
                 ("reduce", format!("[{outer}, {size}, {inner}]"), outer * size * inner)
             }
             Instruction::Product { product: p, .. } => {
-                let sizes = format!("{} x [{}, {}] [{}, {}]", p.count, p.m, p.k, p.k, p.n);
+                let turned = |m: &Matrices| if m.row == 1 && m.column != 1 { "'" } else { "" };
+                let (a, b) = (turned(&p.a), turned(&p.b));
+                let sizes = format!("{} x [{}, {}]{a} [{}, {}]{b}", p.count, p.m, p.k, p.k, p.n);
                 ("matmul", sizes, 2 * p.count * p.m * p.k * p.n)
             }
             Instruction::Pad { outer, row, before, after, .. } => {

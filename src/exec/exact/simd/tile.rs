@@ -41,6 +41,35 @@ pub fn multiply<T: Float, V: Vector<T>>(
     unsafe { panel::<T, V>(m, k, n, a, b, c, resume) };
 }
 
+/// Copies a matrix of `rows` and `columns` so that its columns lie side by side, one row after the other. Here the source has its rows
+/// side by side.
+#[inline(always)]
+pub fn turn<T: Float, V: Vector<T>>(
+    _here: Here<V>,
+    (rows, columns): (usize, usize),
+    from: &[T],
+    stride: usize,
+    to: &mut [T],
+) {
+    if rows * columns == 0 {
+        return;
+    }
+    let fits = (columns - 1) * stride + rows <= from.len() && rows * columns <= to.len();
+    assert!(fits, "every entry lies in the memory it was given");
+    let (whole_rows, whole_columns) = (rows - rows % 8, columns - columns % 8);
+    for j in (0..whole_columns).step_by(8) {
+        for i in (0..whole_rows).step_by(8) {
+            let (from, to) = (&from[j * stride + i..], &mut to[i * columns + j..]);
+            // SAFETY: eight entries of eight columns from here on lie within the bounds that were just checked.
+            unsafe { V::turn(from.as_ptr(), stride, to.as_mut_ptr(), columns) };
+        }
+    }
+    for j in 0..columns {
+        let first = if j < whole_columns { whole_rows } else { 0 };
+        (first..rows).for_each(|i| to[i * columns + j] = from[j * stride + i]);
+    }
+}
+
 /// A matrix by pointer.
 #[derive(Clone, Copy)]
 struct Place<P> {
