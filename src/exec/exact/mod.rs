@@ -104,12 +104,31 @@ macro_rules! executor {
             }
 
             fn run(&self, program: &Program<$t>, args: &[&Array<$t>]) -> Result<Vec<Array<$t>>, ExecError> {
+                let mut results = Vec::new();
+                self.run_into(program, args, &mut results)?;
+                Ok(results)
+            }
+
+            fn run_into(
+                &self,
+                program: &Program<$t>,
+                args: &[&Array<$t>],
+                results: &mut Vec<Array<$t>>,
+            ) -> Result<(), ExecError> {
                 program.signature.check(args.iter().map(|a| &a.dims[..]))?;
+                results.clear();
                 let mut kernel = program.kernel.borrow_mut();
-                let Some(watch) = &self.watch else { return Ok(kernel.run(self.path, args, |_| ())) };
-                let name = &program.signature.name;
-                watch.begun(name);
-                Ok(kernel.run(self.path, args, |instruction| watch.done(name, &Operation::of(instruction))))
+                match &self.watch {
+                    None => kernel.run(self.path, args, results, |_| ()),
+                    Some(watch) => {
+                        let name = &program.signature.name;
+                        watch.begun(name);
+                        kernel.run(self.path, args, results, |instruction| {
+                            watch.done(name, &Operation::of(instruction));
+                        });
+                    }
+                }
+                Ok(())
             }
         }
     };
