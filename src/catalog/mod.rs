@@ -14,6 +14,7 @@ mod outer;
 mod partition;
 mod reader;
 mod solver;
+mod sweep;
 mod tasks;
 
 pub use args::{Arg, Args};
@@ -37,6 +38,7 @@ pub const ENTRIES: &[&[Entry]] = &[
     partition::ENTRIES,
     reader::ENTRIES,
     solver::ENTRIES,
+    sweep::ENTRIES,
     tasks::ENTRIES,
 ];
 
