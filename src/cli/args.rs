@@ -24,14 +24,31 @@ pub enum Command {
     ///
     /// Reads the file and its data, and reports every mistake with its place, the reason and a way to mend it: names,
     /// dims, parameters out of range, claims about what nobody measures.
-    #[command(after_help = "Example:\n  metadsl check experiments/maml_anil.meta")]
+    #[command(after_help = "Example:\n  metadsl check experiments/maml_anil/representation.meta")]
     Check(Check),
+    /// Put the blanks of experiments as they should be.
+    ///
+    /// Has no options of style. Changes blanks and nothing else; a line with a mistake stays as it is, and so does a file
+    /// whose brackets or quotes do not balance. Without files: every `.meta` file of this folder.
+    #[command(after_help = "Examples:\n  metadsl fmt\n  metadsl fmt experiments/maml_anil/representation.meta --check")]
+    Fmt(Fmt),
+    /// Show the vocabulary: every name that an experiment can call, with its parameters.
+    #[command(after_help = "Examples:\n  metadsl catalog\n  metadsl catalog gradient")]
+    Catalog(Catalog),
+    /// Say what the code of a message means.
+    ///
+    /// Prints why it is a mistake, an example of it, and the example mended. Without a code: all codes. The name of an
+    /// experiment that examples are excerpts of prints that experiment.
+    #[command(
+        after_help = "Examples:\n  metadsl explain E0302\n  metadsl explain E0302 W0503\n  metadsl explain linear"
+    )]
+    Explain(Explain),
     /// Show what an experiment will do.
     ///
     /// Prints the plan: every default spelled out, arm by arm. The plan is what a run's identity is made of; comments,
     /// formatting and the order of fields leave it as it is.
     #[command(
-        after_help = "Examples:\n  metadsl plan experiments/maml_anil.meta\n  metadsl plan experiments/maml_anil.meta --programs --arm maml"
+        after_help = "Examples:\n  metadsl plan experiments/maml_anil/representation.meta\n  metadsl plan experiments/maml_anil/representation.meta --programs --arm maml"
     )]
     Plan(Plan),
     /// Run an experiment, check its claims and record it.
@@ -39,7 +56,7 @@ pub enum Command {
     /// Every arm runs under every seed, in parallel, all arms on the same tasks and random streams. Ends with the
     /// measurements, the claims and the hash of the run, by which `metadsl replay` finds it.
     #[command(
-        after_help = "Examples:\n  metadsl run experiments/maml_anil.meta\n  metadsl run experiments/maml_sine.meta --set train.steps=2000 --json"
+        after_help = "Examples:\n  metadsl run experiments/maml_anil/representation.meta\n  metadsl run experiments/maml/sine.meta --set train.steps=2000 --json"
     )]
     Run(Run),
     /// Run a recorded experiment again and compare every bit.
@@ -149,6 +166,39 @@ pub struct Check {
     #[command(flatten)]
     pub overrides: Overrides,
     /// Print the diagnostics as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `fmt`.
+#[derive(Debug, clap::Args)]
+pub struct Fmt {
+    /// The `.meta` files [default: those of this folder].
+    pub files: Vec<PathBuf>,
+    /// Change nothing; exit code 1 where a file is not formatted.
+    #[arg(long)]
+    pub check: bool,
+}
+
+/// Options of `catalog`.
+#[derive(Debug, clap::Args)]
+pub struct Catalog {
+    /// All about one name.
+    pub name: Option<String>,
+    /// Print a JSON array.
+    #[arg(long)]
+    pub json: bool,
+    /// Print the page of the documentation.
+    #[arg(long, conflicts_with_all = ["name", "json"])]
+    pub markdown: bool,
+}
+
+/// Options of `explain`.
+#[derive(Debug, clap::Args)]
+pub struct Explain {
+    /// Codes, such as `E0302` [default: a list of all].
+    pub codes: Vec<String>,
+    /// Print a JSON array.
     #[arg(long)]
     pub json: bool,
 }

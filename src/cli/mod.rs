@@ -4,12 +4,15 @@
 
 mod args;
 mod bundle;
+mod catalog;
 mod check;
 mod device;
 mod diff;
 mod execute;
+mod explain;
 mod export;
 mod failure;
+mod fmt;
 mod gc;
 mod load;
 mod log;
@@ -39,6 +42,9 @@ pub fn main() -> ExitCode {
     let args = Args::parse();
     let done = match &args.command {
         Command::Check(options) => check::check(options),
+        Command::Fmt(options) => fmt::fmt(options),
+        Command::Catalog(options) => catalog::catalog(options),
+        Command::Explain(options) => explain::explain(options),
         Command::Plan(options) => plan::plan(options),
         Command::Run(options) => run::run(options),
         Command::Replay(options) => replay::replay(options),

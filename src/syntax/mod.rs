@@ -23,6 +23,8 @@
 //! | E0114 | an unknown keyword | | |
 
 pub mod ast;
+mod format;
+mod format_line;
 mod parse;
 mod parse_char;
 mod parse_expr;
@@ -37,4 +39,5 @@ mod parse_token;
 mod print;
 
 pub use ast::File;
+pub use format::format;
 pub use parse::parse;
