@@ -50,13 +50,14 @@ fn a_point_is_what_set_makes_of_it() {
 
 #[test]
 fn arms_and_points_are_combined_and_values_need_not_be_numbers() {
-    let found = arms("arm fast { train.update.rate = 1 }\narm slow {}\nsweep train.adapt in [none, gradient(w, rate: 0.2)]");
+    let sweep = "sweep train.adapt in [none, gradient(w, rate: 0.2, steps: 1)]";
+    let found = arms(&format!("arm fast {{ train.update.rate = 1 }}\narm slow {{}}\n{sweep}"));
     let names: Vec<&str> = found.iter().map(|arm| arm.name.as_str()).collect();
-    let points = ["[adapt: none]", "[adapt: gradient(w, rate: 0.2)]"];
+    let points = ["[adapt: none]", "[adapt: gradient(w, rate: 0.2, steps: 1)]"];
     let expected: Vec<String> =
         ["fast", "slow"].iter().flat_map(|arm| points.map(|point| format!("{arm}{point}"))).collect();
     assert_eq!(names, expected);
-    assert_eq!(found[1], set(&["train.update.rate = 1", "train.adapt = gradient(w, rate: 0.2)"], names[1]));
+    assert_eq!(found[1], set(&["train.update.rate = 1", "train.adapt = gradient(w, rate: 0.2, steps: 1)"], names[1]));
 }
 
 #[test]

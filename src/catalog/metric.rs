@@ -338,11 +338,7 @@ pub(super) const ENTRIES: &[Entry] = &[
     Entry {
         name: "quantile",
         kind: Kind::SeedReduction,
-        params: &[
-            OF,
-            Param::required("q", Ty::SHARE, "the share of values below it"),
-            OVER,
-        ],
+        params: &[OF, Param::required("q", Ty::SHARE, "the share of values below it"), OVER],
         doc: "The quantile over seeds, or over what `over` names, by linear interpolation between order statistics.",
         example: "expect quantile(maml.angle[500], q: 0.9) <= 1e-3",
     },

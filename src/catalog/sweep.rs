@@ -42,7 +42,11 @@ pub(super) const ENTRIES: &[Entry] = &[
         params: &[
             Param::required("count", Ty::Count(1), "how many points are drawn"),
             Param::required("seed", Ty::Count(0), "what they are drawn from; not the seed of a run"),
-            Param::required("of", Ty::Values, "the values of the path; of several paths, a list with those of each in turn"),
+            Param::required(
+                "of",
+                Ty::Values,
+                "the values of the path; of several paths, a list with those of each in turn",
+            ),
         ],
         doc: "Points drawn independently: from `lin(low, high)` or `log(low, high)` any number between the ends, from a list or \
               a range one of its values. A point that is drawn again is taken once.",

@@ -72,12 +72,9 @@ impl Claims<'_> {
             );
             return None;
         }
-        let side = |mut of: Vec<Quantity>| match (of.pop(), of.is_empty()) {
-            (Some(only), true) => only,
-            (last, _) => {
-                of.extend(last);
-                Quantity::Each { of }
-            }
+        // A side that is the same at every point is stated once.
+        let side = |mut of: Vec<Quantity>| {
+            if of.iter().all(|q| *q == of[0]) { of.swap_remove(0) } else { Quantity::Each { of } }
         };
         Some(Claim { left: side(a), relation, right: side(b) })
     }
@@ -122,20 +119,20 @@ impl Claims<'_> {
             }
             ExprKind::Binary(operator, a, b) => {
                 let (left, right) = (self.quantity(a, place, sink), self.quantity(b, place, sink));
-                let operator = match operator {
-                    Operator::Add => Arithmetic::Add,
-                    Operator::Sub => Arithmetic::Sub,
-                    Operator::Mul => Arithmetic::Mul,
-                    Operator::Div => Arithmetic::Div,
-                    Operator::Contract | Operator::Pow => {
-                        let message = format!("`{}` has no meaning in a claim", operator.symbol());
-                        sink.push(
-                            Diagnostic::error("E0541", expr.span, message)
-                                .help("claims know + - * / on measurements, and reductions over seeds, steps and sweeps"),
-                        );
-                        return None;
-                    }
-                };
+                let operator =
+                    match operator {
+                        Operator::Add => Arithmetic::Add,
+                        Operator::Sub => Arithmetic::Sub,
+                        Operator::Mul => Arithmetic::Mul,
+                        Operator::Div => Arithmetic::Div,
+                        Operator::Contract | Operator::Pow => {
+                            let message = format!("`{}` has no meaning in a claim", operator.symbol());
+                            sink.push(Diagnostic::error("E0541", expr.span, message).help(
+                                "claims know + - * / on measurements, and reductions over seeds, steps and sweeps",
+                            ));
+                            return None;
+                        }
+                    };
                 Some(Quantity::Arithmetic { operator, left: left?.into(), right: right?.into() })
             }
             ExprKind::Call { callee, args } => {
@@ -237,7 +234,8 @@ impl Claims<'_> {
             }
             Over::Sweep(axis, path) => {
                 let places = self.points(function, argument, axis, place, sink)?;
-                let numbers = self.grid.axes[axis].numbers.iter().map(|point| point[path]).collect::<Option<Vec<f64>>>();
+                let numbers =
+                    self.grid.axes[axis].numbers.iter().map(|point| point[path]).collect::<Option<Vec<f64>>>();
                 let Some(numbers) = numbers else {
                     sink.push(
                         Diagnostic::error("E0708", name.span, format!("the values of `{}` are no numbers", name.text))
@@ -279,7 +277,14 @@ impl Claims<'_> {
     }
 
     /// The places that a reduction over a sweep goes over.
-    fn points(&self, function: &str, argument: &Expr, axis: usize, place: &Place, sink: &mut Sink) -> Option<Vec<Place>> {
+    fn points(
+        &self,
+        function: &str,
+        argument: &Expr,
+        axis: usize,
+        place: &Place,
+        sink: &mut Sink,
+    ) -> Option<Vec<Place>> {
         if !self.is_free(argument, axis) {
             sink.push(
                 nothing_to_reduce(function, argument)
@@ -305,9 +310,13 @@ impl Claims<'_> {
         };
         if let Some((other, found)) = windows.iter().find(|(_, found)| found.len() != steps.len()) {
             sink.push(
-                Diagnostic::error("E0709", *other, format!("these series have {} and {} values", steps.len(), found.len()))
-                    .related(*first, format!("{} values", steps.len()))
-                    .help("values are taken together one by one, so series within one reduction have equally many"),
+                Diagnostic::error(
+                    "E0709",
+                    *other,
+                    format!("these series have {} and {} values", steps.len(), found.len()),
+                )
+                .related(*first, format!("{} values", steps.len()))
+                .help("values are taken together one by one, so series within one reduction have equally many"),
             );
             return None;
         }

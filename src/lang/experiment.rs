@@ -62,7 +62,8 @@ pub fn compile(file: &File, set: &[Field], sink: &mut Sink) -> Option<Compiled> 
         .filter_map(|i| if let ItemKind::Measure { name, .. } = &i.kind { Some(name.text.clone()) } else { None })
         .collect();
     let declared: Vec<String> = declared.iter().map(|arm| arm.name.to_owned()).collect();
-    let scope = Claims { constants: &constants, arms: &arms.plans, declared: &declared, grid: &grid, measures: &measures };
+    let scope =
+        Claims { constants: &constants, arms: &arms.plans, declared: &declared, grid: &grid, measures: &measures };
     let claims: Vec<_> = base
         .iter()
         .filter_map(|i| match &i.kind {
@@ -209,7 +210,10 @@ impl Arms {
                     file.span,
                     format!("arms `{other}` and `{}` read `{}` differently", variant.name, file.set),
                 )
-                .related(*variant.spans.last().expect("an arm has a place"), "this arm overrides a number that stands here")
+                .related(
+                    *variant.spans.last().expect("an arm has a place"),
+                    "this arm overrides a number that stands here",
+                )
                 .help("a data set is read once for all arms; declare a second `data` item"),
             );
         }

@@ -204,8 +204,12 @@ impl Claims<'_> {
                 let all = all();
                 if count as usize > all.len() {
                     sink.push(
-                        Diagnostic::error("E0709", index.span, format!("`{}` has only {} values", series.measure, all.len()))
-                            .help(format!("it is measured every {every} steps from 0, and at the last, {last}")),
+                        Diagnostic::error(
+                            "E0709",
+                            index.span,
+                            format!("`{}` has only {} values", series.measure, all.len()),
+                        )
+                        .help(format!("it is measured every {every} steps from 0, and at the last, {last}")),
                     );
                     return None;
                 }
@@ -224,7 +228,7 @@ impl Claims<'_> {
         span: Span,
         sink: &mut Sink,
     ) -> Option<Steps> {
-        if step <= last && (step % every == 0 || step == last) {
+        if step <= last && (step.is_multiple_of(every) || step == last) {
             return Some(Steps::One(step));
         }
         let (before, after) = (step - step % every, (step - step % every + every).min(last));

@@ -66,12 +66,13 @@ impl Grid {
             } else {
                 (
                     format!("two swept paths end in `{name}`, by which claims name a sweep"),
-                    format!("name one of the values: `let my_{name} = ..`, set `{}` to it and sweep `my_{name}`", text(path)),
+                    format!(
+                        "name one of the values: `let my_{name} = ..`, set `{}` to it and sweep `my_{name}`",
+                        text(path)
+                    ),
                 )
             };
-            sink.push(
-                Diagnostic::error("E0705", span(path), message).related(span(first), "the first one").help(help),
-            );
+            sink.push(Diagnostic::error("E0705", span(path), message).related(span(first), "the first one").help(help));
             return false;
         }
         true

@@ -98,7 +98,8 @@ impl Quantity {
             Quantity::Along { reduction, of, .. } => {
                 let of: Vec<Vec<f64>> = of.iter().map(|q| q.values(at, bad)).collect();
                 let seeds = of.iter().map(Vec::len).max().unwrap_or(0);
-                let value = |v: &Vec<f64>, seed| v.get(if v.len() == 1 { 0 } else { seed }).copied().unwrap_or(f64::NAN);
+                let value =
+                    |v: &Vec<f64>, seed| v.get(if v.len() == 1 { 0 } else { seed }).copied().unwrap_or(f64::NAN);
                 let under = |seed: usize| of.iter().map(|v| value(v, seed)).collect();
                 (0..seeds).map(|seed| reduction.apply(under(seed), bad)).collect()
             }

@@ -89,7 +89,8 @@ impl Builder<'_, '_> {
         let mut paths: Vec<Vec<Name>> = Vec::new();
         if let Some(path) = path {
             let names = path.into_inner();
-            paths.push(names.map(|n| if keyword.text == "sweep" { self.name(&n) } else { self.declared(&n) }).collect());
+            paths
+                .push(names.map(|n| if keyword.text == "sweep" { self.name(&n) } else { self.declared(&n) }).collect());
         }
         if let (Some(list), "sweep") = (list, keyword.text.as_str()) {
             for value in self.values(list, "a list of paths") {
