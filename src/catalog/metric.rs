@@ -1,5 +1,7 @@
 //! Metrics: what a measurement takes from the state, from examples, over tasks.
 
+use super::args::Args;
+use super::cluster;
 use super::entry::{Entry, Initial, Kind, Param, Ty};
 use super::loss::{Loss, one_hot};
 use crate::hash::variants;
@@ -7,7 +9,7 @@ use crate::ir::{Builder, Compare, NodeId};
 
 variants! {
     /// A number for one task after adaptation.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    #[derive(Debug, Clone, PartialEq)]
     pub enum Metric {
         /// The mean of a loss over the task's query examples.
         Loss { loss: Loss },
@@ -15,28 +17,70 @@ variants! {
         Accuracy,
         /// The family's closed-form population risk.
         Risk,
+        /// The agreement of the signs of the outputs with the target's class, over all query examples of a task: normalised
+        /// mutual information.
+        Nmi { classes: u64 },
+        /// The same as purity.
+        Purity { classes: u64 },
     }
 }
 
 impl Metric {
-    /// The metric of that name.
-    pub fn find(name: &str) -> Option<Metric> {
+    /// The metric that a checked call of an entry is.
+    pub fn from_args(name: &str, args: &Args) -> Metric {
+        let classes = || args.count("classes").expect("`classes` is required");
         match name {
-            "accuracy" => Some(Metric::Accuracy),
-            "risk" => Some(Metric::Risk),
-            _ => Loss::find(name).map(|loss| Metric::Loss { loss }),
+            "accuracy" => Metric::Accuracy,
+            "risk" => Metric::Risk,
+            "nmi" => Metric::Nmi { classes: classes() },
+            "purity" => Metric::Purity { classes: classes() },
+            _ => Metric::Loss { loss: Loss::find(name).expect("every other metric of examples is a loss") },
         }
     }
 
     /// Whether a larger value is better, which decides what `worst` means.
-    pub fn higher_is_better(self) -> bool {
-        matches!(self, Metric::Accuracy)
+    pub fn higher_is_better(&self) -> bool {
+        matches!(self, Metric::Accuracy | Metric::Nmi { .. } | Metric::Purity { .. })
     }
 
-    /// The value for one example, a scalar; `None` for a metric that needs no examples.
-    pub fn lower(self, b: &mut Builder, prediction: NodeId, target: NodeId) -> Option<NodeId> {
+    /// Why a prediction and a target of these dims do not fit, if they do not.
+    pub fn refuses(&self, prediction: &[usize], target: &[usize]) -> Option<String> {
+        let class = prediction.len() == 1 && target.is_empty();
         match self {
-            Metric::Loss { loss } => Some(loss.lower(b, prediction, target)),
+            Metric::Loss { loss } => loss.refuses(prediction, target),
+            Metric::Risk => None,
+            Metric::Nmi { .. } | Metric::Purity { .. } if class && prediction[0] <= cluster::MAX_BITS => None,
+            Metric::Nmi { .. } | Metric::Purity { .. } => Some(format!(
+                "the prediction must be `[p]` with p of at most {}, whose signs are a code, and the target a class number, `[]`",
+                cluster::MAX_BITS
+            )),
+            Metric::Accuracy if class => None,
+            Metric::Accuracy => {
+                Some("the prediction must be `[classes]` and the target a class number, `[]`".to_owned())
+            }
+        }
+    }
+
+    /// The value for all examples of a task at once, a scalar: predictions `[n, p]`, targets `[n]` and 1 for every example
+    /// that is there, `[n]`. `None` for a metric that is a mean over examples, or needs none.
+    pub fn lower_together(
+        &self,
+        b: &mut Builder,
+        predictions: NodeId,
+        targets: NodeId,
+        present: NodeId,
+    ) -> Option<NodeId> {
+        match *self {
+            Metric::Nmi { classes } => Some(cluster::nmi(b, predictions, targets, present, classes as usize)),
+            Metric::Purity { classes } => Some(cluster::purity(b, predictions, targets, present, classes as usize)),
+            Metric::Loss { .. } | Metric::Accuracy | Metric::Risk => None,
+        }
+    }
+
+    /// The value for one example, a scalar; `None` for a metric that is no mean over predictions of single examples.
+    pub fn lower(&self, b: &mut Builder, prediction: NodeId, target: NodeId) -> Option<NodeId> {
+        match self {
+            Metric::Loss { loss } => loss.lower(b, prediction, target),
             Metric::Accuracy => {
                 let classes = b.dims(prediction)[0];
                 let hit = one_hot(b, target, classes);
@@ -45,7 +89,7 @@ impl Metric {
                 let top = b.reduce_max(prediction, 0);
                 Some(b.compare(Compare::Le, top, chosen))
             }
-            Metric::Risk => None,
+            Metric::Risk | Metric::Nmi { .. } | Metric::Purity { .. } => None,
         }
     }
 }
@@ -136,7 +180,21 @@ impl StateMetric {
     }
 }
 
-const OVER_SEEDS: &[Param] = &[Param::required("of", Ty::Measurement, "what is taken under every seed")];
+const CLASSES: &[Param] =
+    &[Param::required("classes", Ty::Count(2), "how many classes the target has, numbered from 0")];
+
+const OF: Param = Param::required("of", Ty::Measurement, "what is taken under every seed, at every step or point");
+
+const OVER: Param = Param::optional(
+    "over",
+    Ty::Axis,
+    Initial::Word("seeds"),
+    "`seeds`, `steps` (of a whole series, or of its last values: `acc[last(10)]`), or what a sweep varies",
+);
+
+const ALONG: Param = Param::required("over", Ty::Axis, "`steps`, or what a sweep varies, which must be numbers");
+
+const REDUCES: &[Param] = &[OF, OVER];
 
 pub(super) const ENTRIES: &[Entry] = &[
     Entry {
@@ -238,6 +296,22 @@ pub(super) const ENTRIES: &[Entry] = &[
         example: "measure loss = mean(cross_entropy) on test every 10",
     },
     Entry {
+        name: "nmi",
+        kind: Kind::ExampleMetric,
+        params: CLASSES,
+        doc: "How well the signs of the outputs, read as a code, tell the target's classes apart over all query examples of a \
+              task: normalised mutual information, 2 I(code; class) / (H(code) + H(class)). 1 where each class has a code of \
+              its own, 0 where the code says nothing.",
+        example: "measure agreement = mean(nmi(classes: 3)) on test every 10",
+    },
+    Entry {
+        name: "purity",
+        kind: Kind::ExampleMetric,
+        params: CLASSES,
+        doc: "The share of query examples that have the most frequent class among those with the same signs of the outputs.",
+        example: "measure purity = mean(purity(classes: 3)) on test every 10",
+    },
+    Entry {
         name: "risk",
         kind: Kind::ExampleMetric,
         params: &[],
@@ -292,46 +366,43 @@ pub(super) const ENTRIES: &[Entry] = &[
     Entry {
         name: "median",
         kind: Kind::SeedReduction,
-        params: OVER_SEEDS,
-        doc: "The median over seeds.",
+        params: REDUCES,
+        doc: "The median over seeds, or over what `over` names.",
         example: "expect median(maml.angle[500]) <= 1e-3",
     },
     Entry {
         name: "mean",
         kind: Kind::SeedReduction,
-        params: OVER_SEEDS,
-        doc: "The mean over seeds.",
-        example: "expect mean(maml.mse[500]) <= 1",
+        params: REDUCES,
+        doc: "The mean over seeds, or over what `over` names.",
+        example: "expect median(mean(maml.mse[last(10)], over: steps)) <= 1",
     },
     Entry {
         name: "min",
         kind: Kind::SeedReduction,
-        params: OVER_SEEDS,
-        doc: "The least over seeds.",
+        params: REDUCES,
+        doc: "The least over seeds, or over what `over` names.",
         example: "expect min(erm.angle[500]) >= 0.9",
     },
     Entry {
         name: "max",
         kind: Kind::SeedReduction,
-        params: OVER_SEEDS,
-        doc: "The most over seeds.",
-        example: "expect max(maml.angle[500]) <= 1e-3",
+        params: REDUCES,
+        doc: "The most over seeds, or over what `over` names.",
+        example: "expect max(maml.angle, over: steps) <= 1",
     },
     Entry {
         name: "std",
         kind: Kind::SeedReduction,
-        params: OVER_SEEDS,
-        doc: "The sample standard deviation over seeds (divisor n - 1).",
+        params: REDUCES,
+        doc: "The sample standard deviation over seeds (divisor n - 1), or over what `over` names.",
         example: "expect std(maml.mse[500]) <= 1",
     },
     Entry {
         name: "quantile",
         kind: Kind::SeedReduction,
-        params: &[
-            Param::required("of", Ty::Measurement, "what is taken under every seed"),
-            Param::required("q", Ty::SHARE, "the share of seeds below it"),
-        ],
-        doc: "The quantile over seeds, by linear interpolation between order statistics.",
+        params: &[OF, Param::required("q", Ty::SHARE, "the share of values below it"), OVER],
+        doc: "The quantile over seeds, or over what `over` names, by linear interpolation between order statistics.",
         example: "expect quantile(maml.angle[500], q: 0.9) <= 1e-3",
     },
     Entry {
@@ -341,5 +412,21 @@ pub(super) const ENTRIES: &[Entry] = &[
         doc: "How many seeds have no finite value there: their runs diverged at that step or before. A run that diverges is a \
               result; in every other reduction it counts against the claim.",
         example: "expect diverged(maml.angle[500]) <= 1",
+    },
+    Entry {
+        name: "slope",
+        kind: Kind::SeedReduction,
+        params: &[OF, ALONG],
+        doc: "The exponent p of the power law c x^p that fits the values best: the least-squares slope of their logarithms \
+              against the logarithms of what varies. Values and what varies must be above 0.",
+        example: "expect slope(median(maml.mse[500]), over: rate) <= 1",
+    },
+    Entry {
+        name: "rise",
+        kind: Kind::SeedReduction,
+        params: &[OF, ALONG],
+        doc: "The smallest difference from one value to the next, in increasing order of what varies: above 0 exactly where the \
+              values rise throughout.",
+        example: "expect rise(median(maml.mse[500]), over: rate) > -1",
     },
 ];

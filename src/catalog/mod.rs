@@ -5,6 +5,7 @@
 //! its lowering to tensor programs. To add an entry: its file, and one line in [`ENTRIES`].
 
 mod args;
+mod cluster;
 mod entry;
 mod function;
 mod law;
@@ -15,6 +16,7 @@ pub mod page;
 mod partition;
 mod reader;
 mod solver;
+mod sweep;
 mod tasks;
 
 pub use args::{Arg, Args};
@@ -38,6 +40,7 @@ pub const ENTRIES: &[&[Entry]] = &[
     partition::ENTRIES,
     reader::ENTRIES,
     solver::ENTRIES,
+    sweep::ENTRIES,
     tasks::ENTRIES,
 ];
 

@@ -17,13 +17,16 @@ mod experiment;
 mod family;
 mod feasible;
 mod fields;
+mod function;
 mod lints;
 mod measures;
 mod model;
 mod objective;
 mod overrides;
 mod sampler;
+mod series;
 mod source;
+mod sweep;
 mod train;
 mod writer;
 
