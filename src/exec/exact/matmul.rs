@@ -206,8 +206,9 @@ impl<T: Vectors> Tiles<'_, T> {
             }
             for top in (0..m).step_by(ROWS) {
                 let rows = ROWS.min(m - top);
-                // Rows are packed in groups of a tile, entry by entry of a group, so that a tile reads them in order.
-                for (group, to) in packed_a.chunks_mut(height * depth).enumerate().take(rows.div_ceil(height)) {
+                // Rows that do not lie side by side are packed in groups of a tile, so that a tile reads them in order.
+                let packed = if a.column == 1 { 0 } else { rows.div_ceil(height) };
+                for (group, to) in packed_a.chunks_mut(height * depth).enumerate().take(packed) {
                     let count = height.min(rows - group * height);
                     for (l, to) in to.chunks_mut(height).enumerate().take(depth) {
                         let at = a.offset + (top + group * height) * a.row + (from + l) * a.column;
@@ -217,9 +218,14 @@ impl<T: Vectors> Tiles<'_, T> {
                 for (strip, b) in packed_b.chunks_exact(width * depth).enumerate() {
                     let columns = width.min(n - strip * width);
                     let b = Matrix { data: b, row: width, column: 1 };
-                    for (group, a) in packed_a.chunks(height * depth).enumerate().take(rows.div_ceil(height)) {
+                    for group in 0..rows.div_ceil(height) {
                         let count = height.min(rows - group * height);
-                        let a = Matrix { data: a, row: 1, column: height };
+                        let a = if packed == 0 {
+                            let first = a.offset + (top + group * height) * a.row + from;
+                            Matrix { data: &self.a[first..], row: a.row, column: 1 }
+                        } else {
+                            Matrix { data: &packed_a[group * height * depth..], row: 1, column: height }
+                        };
                         let first = c + (top + group * height) * n + strip * width;
                         multiply(here, (count, depth, columns), a, b, &mut self.c[first..], n, from > 0);
                     }

@@ -59,6 +59,11 @@ fn lanes<T: Float>(terms: &[T], join: impl Fn(T, T) -> T + Copy) -> T {
         lane.iter_mut().zip(row).for_each(|(l, &x)| *l = join(*l, x));
     }
     lane.iter_mut().zip(rows.remainder()).for_each(|(l, &x)| *l = join(*l, x));
+    if filled == LANES {
+        let eight: [T; 8] = std::array::from_fn(|i| join(lane[i], lane[8 + i]));
+        let four: [T; 4] = std::array::from_fn(|i| join(eight[i], eight[4 + i]));
+        return join(join(four[0], four[2]), join(four[1], four[3]));
+    }
     let (mut width, mut filled) = (LANES, filled);
     while width > 1 {
         width /= 2;

@@ -81,7 +81,7 @@ struct Place<P> {
     column: usize,
 }
 
-/// A product in tiles: strips of up to three vectors of columns, and in each the rows, both cut as evenly as can be.
+/// A product in tiles: strips of a few vectors of columns, and in each the rows, both cut as evenly as can be.
 ///
 /// # Safety
 /// As for [`tile`], for `m` rows and `n` columns.
@@ -107,7 +107,7 @@ unsafe fn panel<T: Float, V: Vector<T>>(
                 continue;
             }
             let vectors = left.div_ceil(V::LANES);
-            let vectors = vectors.div_ceil(vectors.div_ceil(3));
+            let vectors = vectors.div_ceil(vectors.div_ceil(V::WIDTH));
             let full = vectors * V::LANES <= left;
             let tail = if full { V::LANES } else { left - (vectors - 1) * V::LANES };
             match (vectors, full) {
@@ -115,8 +115,9 @@ unsafe fn panel<T: Float, V: Vector<T>>(
                 (1, false) => strip::<T, V, 1, false>(m, k, a, b, c, tail, resume),
                 (2, true) => strip::<T, V, 2, true>(m, k, a, b, c, tail, resume),
                 (2, false) => strip::<T, V, 2, false>(m, k, a, b, c, tail, resume),
-                (_, true) => strip::<T, V, 3, true>(m, k, a, b, c, tail, resume),
-                (_, false) => strip::<T, V, 3, false>(m, k, a, b, c, tail, resume),
+                (_, true) if V::WIDTH >= 3 => strip::<T, V, 3, true>(m, k, a, b, c, tail, resume),
+                (_, false) if V::WIDTH >= 3 => strip::<T, V, 3, false>(m, k, a, b, c, tail, resume),
+                _ => unreachable!("strips are no wider than the vector says"),
             }
             column += vectors * V::LANES;
         }

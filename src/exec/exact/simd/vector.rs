@@ -9,6 +9,8 @@ use super::super::float::Float;
 pub trait Vector<T: Copy>: Copy {
     /// The number of lanes.
     const LANES: usize;
+    /// The most vectors that a row of a tile has.
+    const WIDTH: usize;
     /// The most rows that a tile of one, two and three vectors has: as many as there are registers for.
     const ROWS: [usize; 3];
     /// All lanes alike.
@@ -38,7 +40,8 @@ pub struct Lanes<T, const N: usize>([T; N]);
 
 impl<T: Float, const N: usize> Vector<T> for Lanes<T, N> {
     const LANES: usize = N;
-    const ROWS: [usize; 3] = [4, 4, 2];
+    const WIDTH: usize = 2;
+    const ROWS: [usize; 3] = [4, 4, 0];
 
     #[inline(always)]
     unsafe fn splat(x: T) -> Self {
@@ -100,6 +103,7 @@ mod x86 {
 
     impl Vector<f32> for __m512 {
         const LANES: usize = 16;
+        const WIDTH: usize = 3;
         const ROWS: [usize; 3] = [8, 8, 8];
         #[inline(always)]
         unsafe fn splat(x: f32) -> Self {
@@ -132,6 +136,7 @@ mod x86 {
 
     impl Vector<f64> for __m512d {
         const LANES: usize = 8;
+        const WIDTH: usize = 3;
         const ROWS: [usize; 3] = [8, 8, 8];
         #[inline(always)]
         unsafe fn splat(x: f64) -> Self {
@@ -196,7 +201,8 @@ mod x86 {
 
     impl Vector<f32> for __m256 {
         const LANES: usize = 8;
-        const ROWS: [usize; 3] = [8, 6, 4];
+        const WIDTH: usize = 2;
+        const ROWS: [usize; 3] = [8, 6, 0];
         #[inline(always)]
         unsafe fn splat(x: f32) -> Self {
             // SAFETY: the caller has the instructions.
@@ -228,7 +234,8 @@ mod x86 {
 
     impl Vector<f64> for __m256d {
         const LANES: usize = 4;
-        const ROWS: [usize; 3] = [8, 6, 4];
+        const WIDTH: usize = 2;
+        const ROWS: [usize; 3] = [8, 6, 0];
         #[inline(always)]
         unsafe fn splat(x: f64) -> Self {
             // SAFETY: the caller has the instructions.

@@ -1,0 +1,126 @@
+//! Times kernels of the exact executor, and matrix products of the gemm crate, turn by turn on one thread; prints one JSON object a line.
+
+use std::time::Instant;
+
+use metadsl::exec::Executor;
+use metadsl::exec::exact::{Exact, Path};
+use metadsl::ir::{Builder, NodeId, Tensor, Unary};
+
+/// How often each side is timed; the median counts.
+const TURNS: usize = 15;
+/// The entries of elementwise work.
+const MANY: usize = 1 << 20;
+
+/// A program of inputs with these dims, compiled.
+struct Ready {
+    exec: Exact<f32>,
+    kernel: <Exact<f32> as Executor>::Kernel,
+    args: Vec<<Exact<f32> as Executor>::Value>,
+}
+
+impl Ready {
+    fn new(path: Path, inputs: &[&[usize]], body: impl FnOnce(&mut Builder, &[NodeId]) -> NodeId) -> Ready {
+        let exec = Exact::<f32>::new(path);
+        let mut b = Builder::new();
+        let nodes: Vec<NodeId> = inputs.iter().enumerate().map(|(i, dims)| b.input(format!("x{i}"), dims)).collect();
+        let output = body(&mut b, &nodes);
+        let kernel = exec.compile(&b.finish("kernel", vec![("y".to_owned(), output)])).expect("the program is sound");
+        let number = |i: usize| (i * 7919 % 1009) as f64 / 504.0 - 1.0;
+        let tensor = |dims: &[usize]| Tensor::new(dims.to_vec(), (0..dims.iter().product()).map(number).collect());
+        let args = inputs.iter().map(|dims| exec.upload(&tensor(dims)).expect("there is room")).collect();
+        Ready { exec, kernel, args }
+    }
+
+    fn run(&self, results: &mut Vec<<Exact<f32> as Executor>::Value>) {
+        let args: Vec<_> = self.args.iter().collect();
+        self.exec.run_into(&self.kernel, &args, results).expect("the arguments fit");
+    }
+}
+
+/// The seconds of one call, over as many as take a few milliseconds.
+fn seconds(mut work: impl FnMut()) -> f64 {
+    work();
+    let mut count = 1;
+    loop {
+        let start = Instant::now();
+        (0..count).for_each(|_| work());
+        let elapsed = start.elapsed().as_secs_f64();
+        if elapsed > 4e-3 {
+            return elapsed / count as f64;
+        }
+        count *= 2;
+    }
+}
+
+fn median(mut times: Vec<f64>) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
+}
+
+fn products(path: Path) {
+    for n in [64, 128, 256, 512, 1024] {
+        let ours = Ready::new(path, &[&[n, n], &[n, n]], |b, x| b.matmul(x[0], x[1], false, false));
+        let (a, c) = (vec![0.5f32; n * n], vec![0.25f32; n * n]);
+        let mut out = vec![0f32; n * n];
+        let mut results = Vec::new();
+        let (mut exact, mut gemm) = (Vec::new(), Vec::new());
+        for _ in 0..TURNS {
+            exact.push(seconds(|| ours.run(&mut results)));
+            gemm.push(seconds(|| {
+                let rows = n as isize;
+                // SAFETY: the three matrices have `n * n` entries, row by row.
+                unsafe {
+                    gemm::gemm(
+                        n, n, n, out.as_mut_ptr(), 1, rows, false, a.as_ptr(), 1, rows, c.as_ptr(), 1, rows, 0.0, 1.0,
+                        false, false, false, gemm::Parallelism::None,
+                    );
+                }
+            }));
+        }
+        let rate = |times| 2.0 * (n * n * n) as f64 / median(times) / 1e9;
+        let (exact, gemm) = (rate(exact), rate(gemm));
+        println!("{{\"work\": \"matmul {n}\", \"unit\": \"GFLOP/s\", \"exact\": {exact:.1}, \"gemm\": {gemm:.1}}}");
+    }
+}
+
+fn elementwise(path: Path) {
+    let many: &[usize] = &[MANY];
+    let rows: &[usize] = &[MANY / 64, 64];
+    let relu = |b: &mut Builder, x: &[NodeId]| {
+        let zero = b.full(0.0, &[MANY]);
+        b.binary(metadsl::ir::Binary::Max, x[0], zero)
+    };
+    let softmax = |b: &mut Builder, x: &[NodeId]| {
+        let most = b.reduce_max(x[0], 1);
+        let most = b.broadcast(most, 1, 64);
+        let shifted = b.sub(x[0], most);
+        let powers = b.unary(Unary::Exp, shifted);
+        let total = b.sum(powers, 1);
+        let total = b.broadcast(total, 1, 64);
+        b.div(powers, total)
+    };
+    let work: [(&str, Ready); 6] = [
+        ("exp", Ready::new(path, &[many], |b, x| b.unary(Unary::Exp, x[0]))),
+        ("tanh", Ready::new(path, &[many], |b, x| b.unary(Unary::Tanh, x[0]))),
+        ("softmax", Ready::new(path, &[rows], softmax)),
+        ("add", Ready::new(path, &[many, many], |b, x| b.add(x[0], x[1]))),
+        ("relu", Ready::new(path, &[many], relu)),
+        ("sum", Ready::new(path, &[many], |b, x| b.sum(x[0], 0))),
+    ];
+    let mut results = Vec::new();
+    for (name, ready) in &work {
+        let times = (0..TURNS).map(|_| seconds(|| ready.run(&mut results))).collect();
+        println!("{{\"work\": \"{name} of 1 M\", \"unit\": \"us\", \"exact\": {:.1}}}", 1e6 * median(times));
+    }
+}
+
+fn main() {
+    let path = std::env::var("METADSL_CPU").ok().map_or_else(Path::detect, |name| name.parse().expect("a known path"));
+    let one = std::env::args().nth(1);
+    if one.as_deref() != Some("elementwise") {
+        products(path);
+    }
+    if one.as_deref() != Some("products") {
+        elementwise(path);
+    }
+}
