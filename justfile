@@ -20,3 +20,21 @@ bench:
     cargo build --release
     bash bench/setup.sh
     .venv/bin/python bench/run.py
+
+# single kernels against the gemm crate and PyTorch
+bench-kernels:
+    bash bench/setup.sh
+    cargo build --release --manifest-path bench/kernels/Cargo.toml
+    .venv/bin/python bench/kernels.py
+
+# plants an error of one ulp in three kernels, and fails unless the tests notice each
+plant:
+    bash tests/plant/run.sh
+
+# the exact executor's tests on emulated processors: x86-64 without AVX, and aarch64 (needs qemu-user and gcc-aarch64-linux-gnu)
+emulated:
+    cargo test --release --lib --no-run
+    qemu-x86_64 -cpu Nehalem "$(ls -t target/release/deps/metadsl-* | grep -v '\.d$' | head -1)" exec::exact
+    rustup target add aarch64-unknown-linux-gnu
+    CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc cargo test --release --target aarch64-unknown-linux-gnu --no-default-features --lib --no-run
+    qemu-aarch64 -L /usr/aarch64-linux-gnu "$(ls -t target/aarch64-unknown-linux-gnu/release/deps/metadsl-* | grep -v '\.d$' | head -1)" exec::exact

@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Plants an error of about one unit in the last place into three kernels, one at a time, in a copy of the tree, and fails unless the
+# tests of the exact executor notice each of them.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+copy=$(mktemp -d)
+trap 'rm -rf "$copy"' EXIT
+git archive HEAD | tar -x -C "$copy"
+kernels=src/exec/exact
+
+# file, what stands there, what is planted
+plants=(
+  "math32.rs|let p = 1.987_569_1e-4f32;|let p = 1.987_569_3e-4f32;"
+  "reduce.rs|return join(join(four[0], four[2]), join(four[1], four[3]));|return join(join(four[0], four[1]), join(four[2], four[3]));"
+  "simd/vector.rs|*sum = a.fma(b, *sum)|*sum = a.mul(b).add(*sum)"
+)
+for plant in "${plants[@]}"; do
+  IFS='|' read -r file old new <<<"$plant"
+  grep -qF "$old" "$copy/$kernels/$file" || { echo "$file no longer says: $old"; exit 1; }
+  python3 - "$copy/$kernels/$file" "$old" "$new" <<'PY'
+import sys
+path, old, new = sys.argv[1:]
+text = open(path).read()
+open(path, "w").write(text.replace(old, new, 1))
+PY
+  if (cd "$copy" && CARGO_TARGET_DIR=target cargo test --quiet --release --lib exec::exact) >"$copy/log" 2>&1; then
+    echo "NOT NOTICED: $file: $new"
+    exit 1
+  fi
+  grep -q "test result: FAILED" "$copy/log" || { tail -20 "$copy/log"; exit 1; }
+  echo "noticed in $file: $(grep -oE "^test [^ ]+ \.\.\. FAILED|^    exec::[^ ]+" "$copy/log" | sort -u | tr '\n' ' ')"
+  cp "$kernels/$file" "$copy/$kernels/$file"
+done
