@@ -14,6 +14,8 @@ pub mod lang;
 pub mod ledger;
 pub mod numeric;
 pub mod plan;
+pub mod query;
+pub mod report;
 pub mod rng;
 pub mod syntax;
 pub mod train;

@@ -59,6 +59,49 @@ fn maml_learns_sinusoids() {
 }
 
 #[test]
+fn softmax_attention_adapts_its_window() {
+    if let Some(report) = run("softmax_icl/window.meta", &[]) {
+        all_hold(&report);
+        let w = |arm: &str| report["measures"][arm]["w"]["0"].as_f64().expect("finite");
+        // An independent minimisation of the Monte-Carlo loss over a grid of ratio 1.26 gave 4.0, 7.9 and 15.8.
+        for (arm, reference) in [("flat", 4.0), ("gentle", 7.9), ("base", 15.8)] {
+            assert!(libm::log(w(arm) / reference).abs() < 0.26, "{arm}: {}", w(arm));
+        }
+        // Scaling a prompt's labels scales the loss: w depends on noise / L alone.
+        assert!((w("flat") / w("noisy") - 1.0).abs() < 1e-3, "{} {}", w("flat"), w("noisy"));
+    }
+}
+
+#[test]
+fn attention_needs_its_softmax_where_tasks_are_not_linear() {
+    if let Some(report) = run("softmax_icl/softmax.meta", &[]) {
+        all_hold(&report);
+    }
+}
+
+#[test]
+fn local_updates_learn_the_representation() {
+    if let Some(report) = run("fedavg/local_updates.meta", &[]) {
+        all_hold(&report);
+    }
+}
+
+#[test]
+fn maml_gains_where_hard_tasks_lie_apart() {
+    if let Some(report) = run("maml_vs_erm/landscape.meta", &[]) {
+        all_hold(&report);
+        // The minimiser of the sum of weight_i (w - optimum_i)^2: weights rho (1 - rho)^2 under MAML, rho without.
+        let median = |arm: &str| {
+            let values = report["measures"][arm]["place"].as_object().expect("per seed").values();
+            let mut values: Vec<f64> = values.map(|x| x.as_f64().expect("finite")).collect();
+            values.sort_by(f64::total_cmp);
+            values[values.len() / 2]
+        };
+        assert!((median("maml") - 0.9).abs() < 0.02 && (median("erm") - 0.1).abs() < 0.02);
+    }
+}
+
+#[test]
 fn the_adversary_turns_to_the_hard_tasks() {
     if let Some(report) = run("tr_maml.meta", &["--set", "train.steps=5000", "--set", "evaluate.test.episodes=1"]) {
         // An independent implementation reached .62 to .63 after 5,000 steps.

@@ -18,7 +18,9 @@ const LAYERS: &[(&str, u32)] = &[
     ("train", 7),
     ("data", 7),
     ("ledger", 7),
-    ("cli", 8),
+    ("report", 8),
+    ("query", 9),
+    ("cli", 10),
 ];
 
 /// Arrows within a layer.

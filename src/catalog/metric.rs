@@ -1,6 +1,6 @@
 //! Metrics: what a measurement takes from the state, from examples, over tasks.
 
-use super::entry::{Entry, Kind, Param, Ty};
+use super::entry::{Entry, Initial, Kind, Param, Ty};
 use super::loss::{Loss, one_hot};
 use crate::hash::variants;
 use crate::ir::{Builder, Compare, NodeId};
@@ -69,12 +69,70 @@ variants! {
 
 variants! {
     /// A number computed from tensors of the state (parameters, world).
-    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    #[derive(Debug, Clone, Copy, PartialEq)]
     pub enum StateMetric {
         /// The one scalar itself.
         Value,
         /// The sine of the largest principal angle between the column spaces of two matrices.
         SubspaceDistance,
+        /// The root of the sum of the squared sines of all principal angles between the column spaces of two matrices.
+        ChordalDistance,
+        /// The squared norm of one matrix within the column space of another, over its squared norm outside.
+        EnergyRatio,
+        /// The largest singular value of a matrix.
+        SpectralNorm,
+        /// The smallest singular value of a matrix over its largest.
+        InverseCondition,
+        /// The number of singular values of a matrix above `tolerance` times the largest.
+        Rank { tolerance: f64 },
+    }
+}
+
+impl StateMetric {
+    /// The words a person reads.
+    pub fn describe(self) -> String {
+        match self {
+            StateMetric::Value => "value".into(),
+            StateMetric::SubspaceDistance => "subspace distance".into(),
+            StateMetric::ChordalDistance => "chordal distance".into(),
+            StateMetric::EnergyRatio => "energy ratio".into(),
+            StateMetric::SpectralNorm => "spectral norm".into(),
+            StateMetric::InverseCondition => "inverse condition number".into(),
+            StateMetric::Rank { tolerance } => format!("rank (singular values above {tolerance} of the largest)"),
+        }
+    }
+
+    /// The tensors it is computed from, by name; a value is a scalar, all others take matrices.
+    pub fn operands(self) -> &'static [&'static str] {
+        match self {
+            StateMetric::Value => &["value"],
+            StateMetric::SubspaceDistance | StateMetric::ChordalDistance | StateMetric::EnergyRatio => &["a", "b"],
+            StateMetric::SpectralNorm | StateMetric::InverseCondition | StateMetric::Rank { .. } => &["a"],
+        }
+    }
+
+    /// Why tensors of these shapes cannot be its operands; `None` where they can.
+    pub fn refuses(self, shapes: &[&[usize]]) -> Option<&'static str> {
+        match (self, shapes) {
+            (StateMetric::Value, [[]]) => None,
+            (StateMetric::Value, _) => Some("it takes one scalar"),
+            (StateMetric::SubspaceDistance | StateMetric::ChordalDistance, [[d, k], [rows, l]])
+                if d == rows && l <= k && k <= d =>
+            {
+                None
+            }
+            (StateMetric::SubspaceDistance | StateMetric::ChordalDistance, _) => Some(
+                "it takes `[d, k]` and `[d, l]` with l <= k <= d: the same rows, no more columns than rows, and the second with no more columns than the first",
+            ),
+            (StateMetric::EnergyRatio, [[d, _], [rows, r]]) if d == rows && r < d => None,
+            (StateMetric::EnergyRatio, _) => Some(
+                "it takes `[d, m]` and `[d, r]` with r < d: the same rows, and a second that leaves directions out",
+            ),
+            (StateMetric::SpectralNorm | StateMetric::InverseCondition | StateMetric::Rank { .. }, [[_, _]]) => None,
+            (StateMetric::SpectralNorm | StateMetric::InverseCondition | StateMetric::Rank { .. }, _) => {
+                Some("it takes one matrix, `[d, k]`")
+            }
+        }
     }
 }
 
@@ -91,6 +149,58 @@ pub(super) const ENTRIES: &[Entry] = &[
         doc: "The sine of the largest principal angle between the column spaces of `a` and `b`: the spectral norm of \
               (I - QQ') P for orthonormal bases Q of `a` and P of `b`. 0 where `a` spans `b`, 1 where some direction of `b` is missed.",
         example: "measure angle = subspace_distance(B, truth) every 10",
+    },
+    Entry {
+        name: "chordal_distance",
+        kind: Kind::StateMetric,
+        params: &[
+            Param::required("a", Ty::Tensor, "a matrix [d, k]"),
+            Param::required("b", Ty::Tensor, "a matrix [d, l] with l <= k"),
+        ],
+        doc: "The root of the sum of the squared sines of all principal angles between the column spaces of `a` and `b`: the \
+              Frobenius norm of (I - QQ') P, where `subspace_distance` takes the spectral norm. From 0 to the root of l.",
+        example: "measure chord = chordal_distance(B, truth) every 10",
+    },
+    Entry {
+        name: "energy_ratio",
+        kind: Kind::StateMetric,
+        params: &[
+            Param::required("a", Ty::Tensor, "a matrix [d, m]"),
+            Param::required("b", Ty::Tensor, "a matrix [d, r] with r < d"),
+        ],
+        doc: "How much of the columns of `a` lies in the column space of `b` against how much lies outside: \
+              |P a|^2 / |a - P a|^2 in Frobenius norms. About r / (d - r) for columns of random direction.",
+        example: "measure energy = energy_ratio(B, truth) every 10",
+    },
+    Entry {
+        name: "spectral_norm",
+        kind: Kind::StateMetric,
+        params: &[Param::required("a", Ty::Tensor, "a matrix")],
+        doc: "The largest singular value. (The Frobenius norm is `sqrt(sum(a ^ 2))`.)",
+        example: "measure error = spectral_norm(B - truth) every 10",
+    },
+    Entry {
+        name: "inverse_condition",
+        kind: Kind::StateMetric,
+        params: &[Param::required("a", Ty::Tensor, "a matrix")],
+        doc: "The smallest singular value over the largest, from 0 to 1: the inverse of the condition number. 0 where a direction \
+              is missing, 1 where all are alike.",
+        example: "measure spread = inverse_condition(B) every 10",
+    },
+    Entry {
+        name: "rank",
+        kind: Kind::StateMetric,
+        params: &[
+            Param::required("a", Ty::Tensor, "a matrix"),
+            Param::optional(
+                "tolerance",
+                Ty::SHARE,
+                Initial::Real(1e-6),
+                "the share of the largest singular value above which one counts",
+            ),
+        ],
+        doc: "The numerical rank: how many singular values are above `tolerance` times the largest.",
+        example: "measure directions = rank(B, tolerance: 1e-3) every 10",
     },
     Entry {
         name: "mass",
@@ -149,6 +259,20 @@ pub(super) const ENTRIES: &[Entry] = &[
         example: "measure worst = worst(squared) on test every 1000",
     },
     Entry {
+        name: "best",
+        kind: Kind::Reduction,
+        params: &[Param::required("of", Ty::Metric, "what is taken of every task")],
+        doc: "The best task: the smallest loss, or the largest accuracy.",
+        example: "measure best = best(squared) on test every 1000",
+    },
+    Entry {
+        name: "median",
+        kind: Kind::Reduction,
+        params: &[Param::required("of", Ty::Metric, "what is taken of every task")],
+        doc: "The median over tasks.",
+        example: "measure typical = median(squared) on test every 1000",
+    },
+    Entry {
         name: "std",
         kind: Kind::Reduction,
         params: &[Param::required("of", Ty::Metric, "what is taken of every task")],
@@ -192,5 +316,30 @@ pub(super) const ENTRIES: &[Entry] = &[
         params: OVER_SEEDS,
         doc: "The most over seeds.",
         example: "expect max(maml.angle[500]) <= 1e-3",
+    },
+    Entry {
+        name: "std",
+        kind: Kind::SeedReduction,
+        params: OVER_SEEDS,
+        doc: "The sample standard deviation over seeds (divisor n - 1).",
+        example: "expect std(maml.mse[500]) <= 1",
+    },
+    Entry {
+        name: "quantile",
+        kind: Kind::SeedReduction,
+        params: &[
+            Param::required("of", Ty::Measurement, "what is taken under every seed"),
+            Param::required("q", Ty::SHARE, "the share of seeds below it"),
+        ],
+        doc: "The quantile over seeds, by linear interpolation between order statistics.",
+        example: "expect quantile(maml.angle[500], q: 0.9) <= 1e-3",
+    },
+    Entry {
+        name: "diverged",
+        kind: Kind::SeedReduction,
+        params: &[Param::required("of", Ty::Measurement, "what is taken under every seed")],
+        doc: "How many seeds have no finite value there: their runs diverged at that step or before. A run that diverges is a \
+              result; in every other reduction it counts against the claim.",
+        example: "expect diverged(maml.angle[500]) <= 1",
     },
 ];

@@ -14,7 +14,7 @@ pub struct Args {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 fine, 1 the experiment has errors, 2 wrong usage, 3 a claim did not hold, \
-4 a file, device or ledger failed. \
+4 a file, device or ledger failed, 130 interrupted. \
 `replay`: 0 identical, 10 within tolerance, 20 diverged, 30 inconclusive, 40 not comparable. `verify`: a sum of bits, see its help.";
 
 /// What to do.
@@ -48,18 +48,97 @@ pub enum Command {
     /// parameters and every weight came out the same, or names the first that did not.
     #[command(after_help = "Example:\n  metadsl replay 4f1c9a")]
     Replay(Replay),
-    /// List the runs of a ledger, oldest first.
+    /// Go on with a run that was interrupted.
+    ///
+    /// A run writes down what it measures as it goes, and saves every cell now and then. What was killed goes on from there and
+    /// ends with the very result, bit for bit, of a run that nothing interrupted; what is measured again is compared with
+    /// what was measured before. `metadsl run` of the same file does the same.
+    #[command(after_help = "Examples:\n  metadsl resume\n  metadsl resume --list\n  metadsl resume 4f1c9a")]
+    Resume(Resume),
+    /// List the runs of a ledger that answer a query.
+    ///
+    /// A query compares fields with values: `=`, `!=`, `<`, `<=`, `>`, `>=`, `~` (contains), joined by `and`, `or`, `not` and
+    /// brackets; `order by FIELD [desc]` and `limit N` may follow. Fields are facts of the run (`experiment`, `status`,
+    /// `failed`, `seconds`, `finished`, `tag`, ...), settings (`plan.train.update.rate`; parts in the middle may be left
+    /// out), and measures (`last(angle)`, `best(maml.acc)`, `min`, `max`, `first`: medians over seeds). Where arms differ a
+    /// run has several values, and one that fits suffices. `--fields` lists the fields of this ledger.
+    #[command(
+        after_help = "Examples:\n  metadsl log\n  metadsl log 'status = ok and last(angle) < 1e-2 order by seconds desc limit 5'\n  metadsl log 'plan.train.steps >= 1000 or tag = paper' --columns 'run,experiment,last(angle),course(maml.angle)'"
+    )]
     Log(Log),
+    /// Put a tag on a run, or take it off.
+    ///
+    /// Tags are words by which queries find runs: `metadsl log tag = paper`. They are no part of any hash.
+    #[command(after_help = "Examples:\n  metadsl tag 4f1c9a paper\n  metadsl tag 4f1c9a paper --remove")]
+    Tag(Tag),
+    /// Write a note to a run.
+    ///
+    /// Notes are shown by `metadsl show`. They are no part of any hash; what was noted stays.
+    #[command(after_help = "Example:\n  metadsl note 4f1c9a \"the run of figure 3\"")]
+    Note(Note),
     /// Show one run: claims, measurements, identities, environment.
     #[command(after_help = "Example:\n  metadsl show 4f1c9a --series")]
     Show(Show),
-    /// Re-hash everything a ledger holds.
+    /// Watch a run that is at work in another terminal.
     ///
-    /// Reads every object and every frame of the log, recomputes their hashes and follows every reference. Names each damaged
-    /// file and the runs it touches. The exit code is a sum: 1 a damaged object, 2 a missing object, 4 an object that is
-    /// not what its kind says, 8 a damaged log, 16 an unfinished frame at a log's end, 32 a run that no log lists, 64 a
-    /// file that cannot be read or does not belong there.
+    /// Prints every measurement as it is written down, and ends with the run. `--once` shows how far every cell has come, and
+    /// ends; it also shows runs that were interrupted.
+    #[command(after_help = "Examples:\n  metadsl watch\n  metadsl watch --once")]
+    Watch(Watch),
+    /// Show what sets two runs apart.
+    ///
+    /// Compares the plans leaf by leaf (a tensor program is one leaf), data, numerics, machine and claims, and names for every
+    /// series the first step at which its bits differ, with the bits.
+    #[command(after_help = "Example:\n  metadsl diff 4f1c9a 77aa01")]
+    Diff(Diff),
+    /// Write every measured value as rows, for other programs.
+    ///
+    /// One row for each run, arm, seed, measure and step. Numbers are written in the shortest form that reads back as the
+    /// same number. Without a hash it takes every run.
+    #[command(
+        after_help = "Examples:\n  metadsl export 4f1c9a -o run.csv\n  metadsl export --format jsonl > all.jsonl"
+    )]
+    Export(Export),
+    /// Show runs as a page with curves, as figures, as a table, or as a checklist.
+    ///
+    /// The page is one HTML file that needs no network: claims and whether they hold, curves with bands over seeds, the last
+    /// values, the plan in words, the machine, how to replay. Several runs are compared first. Without a hash it takes the
+    /// last run of every experiment. Words and reference figures of claims come from `///` lines above an `expect`:
+    /// `/// 7a: MAML recovers the representation` and `/// reference: 0.039 (NumPy)`.
+    #[command(
+        after_help = "Examples:\n  metadsl report 4f1c9a -o report.html\n  metadsl report 4f1c9a 77aa01 --figures figures\n  metadsl report --table experiments/README.md\n  metadsl report 4f1c9a --checklist"
+    )]
+    Report(Report),
+    /// Re-hash everything a ledger holds, or check a bundle.
+    ///
+    /// Reads every pack, every object and every frame of the logs, recomputes their hashes and follows every reference. Names
+    /// each damaged file and the runs it touches. The exit code is a sum: 1 a file whose bytes are not those that were
+    /// written, 2 something missing, 4 an object that is not what its kind says, 8 a log that is damaged, rolled back or
+    /// forked, 16 an unfinished frame at a log's end, 32 a pack that no log names, 64 a file that cannot be read or does
+    /// not belong there. A bundle needs no ledger; 1 says that it is damaged.
+    #[command(
+        after_help = "Examples:\n  metadsl verify\n  metadsl verify --sample 10\n  metadsl verify --since checkpoint.txt\n  metadsl verify appendix.bundle"
+    )]
     Verify(Verify),
+    /// Find what no run needs any more.
+    ///
+    /// Lists packs, objects and temporary files that nothing needs. `--apply` sets them aside in the ledger's `trash/`, where a later
+    /// `--empty-trash` deletes them. Nothing is collected while a run is at work.
+    #[command(after_help = "Examples:\n  metadsl gc\n  metadsl gc --bury 4f1c9a --apply\n  metadsl gc --empty-trash")]
+    Gc(Gc),
+    /// Write runs with all they need to one file, as for a paper's appendix.
+    ///
+    /// Whoever has the file checks it with `metadsl verify FILE` and no ledger, or with the script `ledger/verify_bundle.py` and no
+    /// metadsl. It proves which log listed the runs, too.
+    #[command(after_help = "Example:\n  metadsl bundle 4f1c9a 77aa01 -o appendix.bundle")]
+    Bundle(Bundle),
+    /// Sign how far the ledger has come.
+    ///
+    /// Prints a checkpoint of every log: its length and the root of its Merkle tree, signed with an ed25519 key. Keep it, or give it
+    /// away: evidence begins when a checkpoint leaves the machine. `metadsl verify --since FILE` tells later whether anything
+    /// before it was changed.
+    #[command(after_help = "Example:\n  metadsl sign --key me.key --new-key -o checkpoint.txt")]
+    Sign(Sign),
 }
 
 /// Options of `check`.
@@ -103,9 +182,66 @@ pub struct Run {
     pub machine: Machine,
     #[command(flatten)]
     pub ledger: LedgerChoice,
+    /// Run every cell even where the ledger holds it; the same as `--cache write`.
+    #[arg(long, conflicts_with = "cache")]
+    pub again: bool,
+    /// What the ledger may give to this run, and this run to later ones.
+    #[arg(long, value_enum, default_value_t = Cache::Rw)]
+    pub cache: Cache,
+    /// Save every cell after so many steps, besides every five seconds, for `metadsl resume`.
+    #[arg(long, value_name = "STEPS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub save_every: Option<u64>,
     /// Print one JSON object at the end, and nothing else.
     #[arg(long)]
     pub json: bool,
+}
+
+/// Options of `resume`.
+#[derive(Debug, clap::Args)]
+pub struct Resume {
+    /// The name of the unfinished run, or its first digits [default: the only one].
+    pub run: Option<String>,
+    /// List the unfinished runs, and whether a process is at work on them.
+    #[arg(long)]
+    pub list: bool,
+    #[command(flatten)]
+    pub machine: Machine,
+    #[command(flatten)]
+    pub ledger: LedgerChoice,
+    /// What the ledger may give to this run, and this run to later ones.
+    #[arg(long, value_enum, default_value_t = Cache::Rw)]
+    pub cache: Cache,
+    /// Save every cell after so many steps, besides every five seconds.
+    #[arg(long, value_name = "STEPS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub save_every: Option<u64>,
+    /// Print one JSON object at the end, and nothing else.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What the ledger may give to a run, and this run to later ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Cache {
+    /// Neither.
+    Off,
+    /// Cells that the ledger holds are not run again.
+    Read,
+    /// Every cell is run; later runs may take them.
+    Write,
+    /// Both.
+    Rw,
+}
+
+impl Cache {
+    /// Whether the ledger may give cells.
+    pub fn reads(self) -> bool {
+        matches!(self, Cache::Read | Cache::Rw)
+    }
+
+    /// Whether later runs may take this one's cells.
+    pub fn writes(self) -> bool {
+        matches!(self, Cache::Write | Cache::Rw)
+    }
 }
 
 /// Options of `replay`.
@@ -125,9 +261,48 @@ pub struct Replay {
 /// Options of `log`.
 #[derive(Debug, clap::Args)]
 pub struct Log {
+    /// The query; all runs where there is none.
+    pub query: Vec<String>,
+    /// Show these fields, separated by commas, in place of the usual ones.
+    #[arg(long, value_name = "FIELD,FIELD")]
+    pub columns: Option<String>,
+    /// List the fields that a query may name, and end.
+    #[arg(long)]
+    pub fields: bool,
     #[command(flatten)]
     pub ledger: LedgerChoice,
     /// Print a JSON array.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `tag`.
+#[derive(Debug, clap::Args)]
+pub struct Tag {
+    /// The hash of the run, or at least six of its first digits.
+    pub run: String,
+    /// The tag.
+    pub tag: String,
+    /// Take the tag off.
+    #[arg(long)]
+    pub remove: bool,
+    #[command(flatten)]
+    pub ledger: LedgerChoice,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `note`.
+#[derive(Debug, clap::Args)]
+pub struct Note {
+    /// The hash of the run, or at least six of its first digits.
+    pub run: String,
+    /// The text.
+    pub text: String,
+    #[command(flatten)]
+    pub ledger: LedgerChoice,
+    /// Print one JSON object.
     #[arg(long)]
     pub json: bool,
 }
@@ -150,14 +325,162 @@ pub struct Show {
     pub json: bool,
 }
 
-/// Options of `verify`.
+/// Options of `watch`.
 #[derive(Debug, clap::Args)]
-pub struct Verify {
+pub struct Watch {
+    /// The name of the run, or a part of it [default: the one that is at work].
+    pub name: Option<String>,
+    #[command(flatten)]
+    pub ledger: LedgerChoice,
+    /// Show how far the run has come, and end.
+    #[arg(long)]
+    pub once: bool,
+    /// Print one JSON object for each measurement.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `diff`.
+#[derive(Debug, clap::Args)]
+pub struct Diff {
+    /// The hash of a run, or at least six of its first digits.
+    pub left: String,
+    /// The hash of another run.
+    pub right: String,
     #[command(flatten)]
     pub ledger: LedgerChoice,
     /// Print one JSON object.
     #[arg(long)]
     pub json: bool,
+}
+
+/// Options of `export`.
+#[derive(Debug, clap::Args)]
+pub struct Export {
+    /// Hashes of runs, or at least six of the first digits of each [default: every run].
+    #[arg(value_name = "HASH")]
+    pub runs: Vec<String>,
+    #[command(flatten)]
+    pub ledger: LedgerChoice,
+    /// How rows are written.
+    #[arg(long, value_enum, default_value_t = Format::Csv)]
+    pub format: Format,
+    /// Write to this file and not to the standard output.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// How exported rows are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Comma-separated values with a head.
+    Csv,
+    /// One JSON object a line.
+    Jsonl,
+}
+
+/// Options of `report`.
+#[derive(Debug, clap::Args)]
+pub struct Report {
+    /// Hashes of runs, or at least six of the first digits of each [default: the last run of every experiment].
+    #[arg(value_name = "HASH")]
+    pub runs: Vec<String>,
+    #[command(flatten)]
+    pub ledger: LedgerChoice,
+    /// Write the page to this file [default: `report.html`, where nothing else is asked for].
+    #[arg(short, long, value_name = "FILE.html")]
+    pub output: Option<PathBuf>,
+    /// Write every figure as an SVG file into this folder.
+    #[arg(long, value_name = "DIR")]
+    pub figures: Option<PathBuf>,
+    /// Write the table of claims into this Markdown file: between its lines `<!-- results: begin -->` and
+    /// `<!-- results: end -->`, or as a new file. `.meta` files beside it or below it are linked.
+    #[arg(long, value_name = "FILE.md")]
+    pub table: Option<PathBuf>,
+    /// Print what the record knows of the NeurIPS paper checklist.
+    #[arg(long)]
+    pub checklist: bool,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `verify`.
+#[derive(Debug, clap::Args)]
+pub struct Verify {
+    /// A bundle to check instead of a ledger.
+    pub bundle: Option<PathBuf>,
+    #[command(flatten)]
+    pub ledger: LedgerChoice,
+    /// Read every byte, which is the default.
+    #[arg(long, conflicts_with_all = ["structure", "sample"])]
+    pub full: bool,
+    /// Of large objects, look only whether they are there.
+    #[arg(long, conflicts_with = "sample")]
+    pub structure: bool,
+    /// Read that share of the large objects, in percent.
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
+    pub sample: Option<u8>,
+    /// Set damaged files aside in `quarantine/`, and cut unfinished frames; nothing is deleted.
+    #[arg(long)]
+    pub repair: bool,
+    /// Check that the log goes on from the checkpoints in this file.
+    #[arg(long, value_name = "FILE")]
+    pub since: Option<PathBuf>,
+    /// The public key that must have signed them.
+    #[arg(long, value_name = "KEY", requires = "since")]
+    pub signer: Option<String>,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `gc`.
+#[derive(Debug, clap::Args)]
+pub struct Gc {
+    #[command(flatten)]
+    pub ledger: LedgerChoice,
+    /// First take this run off all listings; may be repeated.
+    #[arg(long, value_name = "HASH")]
+    pub bury: Vec<String>,
+    /// Set what is found aside in `trash/`.
+    #[arg(long)]
+    pub apply: bool,
+    /// Delete what earlier calls set aside.
+    #[arg(long)]
+    pub empty_trash: bool,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `bundle`.
+#[derive(Debug, clap::Args)]
+pub struct Bundle {
+    /// The hashes of the runs, or at least six of the first digits of each.
+    #[arg(required = true, value_name = "HASH")]
+    pub runs: Vec<String>,
+    /// The file to write.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    #[command(flatten)]
+    pub ledger: LedgerChoice,
+}
+
+/// Options of `sign`.
+#[derive(Debug, clap::Args)]
+pub struct Sign {
+    /// The file with the secret key: 64 hexadecimal digits.
+    #[arg(long, value_name = "FILE")]
+    pub key: PathBuf,
+    /// First make a new key in that file, which must not exist.
+    #[arg(long)]
+    pub new_key: bool,
+    /// Write the checkpoints to this file instead of the terminal.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    #[command(flatten)]
+    pub ledger: LedgerChoice,
 }
 
 /// Changes of an experiment from the command line.

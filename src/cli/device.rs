@@ -36,8 +36,8 @@ pub fn by_executor_name(name: &str) -> Option<Device> {
 }
 
 /// What decides the bits of a run on a device, besides plan, data and seed.
-pub fn numerics(device: Device, plan: &Plan) -> Numerics {
-    let mut precisions: Vec<&str> = plan.arms.iter().map(|a| a.train.precision.name()).collect();
+pub fn numerics<'a>(device: Device, arms: impl IntoIterator<Item = &'a Arm>) -> Numerics {
+    let mut precisions: Vec<&str> = arms.into_iter().map(|a| a.train.precision.name()).collect();
     precisions.sort_unstable();
     precisions.dedup();
     Numerics {
@@ -48,7 +48,12 @@ pub fn numerics(device: Device, plan: &Plan) -> Numerics {
     }
 }
 
-/// Runs a plan with progress shown: its cells in the order arms, seeds, and what became of its claims.
+/// The cells of a plan: arms in their order, and within an arm the seeds in theirs.
+pub fn cells(plan: &Plan) -> Vec<(&Arm, u64)> {
+    plan.arms.iter().flat_map(|arm| plan.seeds.iter().map(move |&seed| (arm, seed))).collect()
+}
+
+/// Runs a plan anew with progress shown: its cells, and what became of its claims.
 pub fn run_plan(
     device: Device,
     machine: &Machine,
@@ -56,27 +61,31 @@ pub fn run_plan(
     sets: &DataSets,
 ) -> Result<(Vec<Cell>, Vec<Verdict>), Failure> {
     let progress = Progress::new(plan);
-    let cells = run_cells(device, machine, plan, sets, &progress);
+    let known = cells(plan).iter().map(|_| None).collect();
+    let cells = run_cells(device, machine, plan, sets, &progress, known);
     progress.finish();
     let cells = cells?;
     let claims = plan.claims.iter().map(|c| c.evaluate(&record::at(plan, &cells))).collect();
     Ok((cells, claims))
 }
 
-/// Runs every arm under every seed, side by side.
-fn run_cells(
+/// Runs every cell that is not `known`, side by side.
+pub fn run_cells(
     device: Device,
     machine: &Machine,
     plan: &Plan,
     sets: &DataSets,
     observer: &dyn Observer,
+    known: Vec<Option<Cell>>,
 ) -> Result<Vec<Cell>, Failure> {
     let threads = machine.threads.map_or(0, usize::from);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
-    let work: Vec<(&Arm, u64)> =
-        plan.arms.iter().flat_map(|arm| plan.seeds.iter().map(move |&seed| (arm, seed))).collect();
-    let cells: Result<Vec<Cell>, TrainError> =
-        pool.install(|| work.par_iter().map(|&(arm, seed)| cell(device, arm, seed, sets, observer)).collect());
+    let work: Vec<((&Arm, u64), Option<Cell>)> = cells(plan).into_iter().zip(known).collect();
+    let run = |((arm, seed), known): ((&Arm, u64), Option<Cell>)| match known {
+        Some(cell) => Ok(cell),
+        None => cell(device, arm, seed, sets, observer),
+    };
+    let cells: Result<Vec<Cell>, TrainError> = pool.install(|| work.into_par_iter().map(run).collect());
     Ok(cells?)
 }
 

@@ -1,6 +1,6 @@
 //! `metadsl log`.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use serde_json::{Value as Json, json};
@@ -9,84 +9,158 @@ use super::args::Log as Options;
 use super::failure::Failure;
 use super::replay::existing_ledger;
 use super::table::columns;
-use crate::hash::{Id, Kind};
-use crate::ledger::{Outcome, Run, Status, Store};
+use crate::diag::{self, Diagnostic};
+use crate::query::{self, Field, Index, Query, Row, Tags};
+use crate::report::text::visible;
 
-/// Lists the runs of a ledger, oldest first.
+/// Lists the runs of a ledger that answer a query.
 pub fn log(options: &Options) -> Result<ExitCode, Failure> {
+    let text = options.query.join(" ");
+    let query = query::parse(&text).or_else(|d| refuse("query", &text, &[*d]))?;
+    let (asked, fields) = match &options.columns {
+        Some(list) => (list.clone(), parse_columns(list)?),
+        None => (String::new(), Vec::new()),
+    };
     let store = existing_ledger(&options.ledger.ledger)?;
-    let listing = store.runs()?;
-    let runs = listing.runs;
-    for problem in &listing.problems {
-        writeln!(anstream::stderr(), "warning: {}; `metadsl verify` tells more", visible(&problem.to_string()))?;
+    let seen = query::refresh(&store)?;
+    let tags = query::read_tags(&store)?;
+    let mut err = anstream::stderr();
+    for problem in &seen.problems {
+        writeln!(err, "warning: {}; `metadsl verify` tells more", visible(&problem.to_string()))?;
+    }
+    for (run, error) in &seen.unread {
+        writeln!(err, "warning: run {}: {}; `metadsl verify` tells more", run.short(), visible(&error.to_string()))?;
+    }
+    let index = &seen.index;
+    let wrong = query::check(&query, index, &[]);
+    if !wrong.is_empty() {
+        return refuse("query", &text, &wrong);
+    }
+    let wrong = query::check(&Query::default(), index, &fields);
+    if !wrong.is_empty() {
+        return refuse("columns", &asked, &wrong);
     }
     let mut out = anstream::stdout();
+    if options.fields {
+        write!(out, "{}", fields_text(index))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let rows = query::select(&query, index, &tags);
     if options.json {
-        let rows: Vec<Json> =
-            runs.iter().map(|(id, run)| row_json(&store, *id, run)).collect::<Result<_, Failure>>()?;
+        let rows: Vec<Json> = rows.iter().map(|&row| row_json(row, &fields, index, &tags)).collect();
         writeln!(out, "{}", Json::Array(rows))?;
-        return Ok(ExitCode::SUCCESS);
+    } else if rows.is_empty() {
+        let empty = index.rows().next().is_none();
+        writeln!(
+            out,
+            "{}",
+            if empty { "no runs yet; `metadsl run FILE.meta` makes one" } else { "no run answers the query" }
+        )?;
+    } else if options.columns.is_some() {
+        write!(out, "{}", columns(&chosen(&rows, &fields, index, &tags)))?;
+    } else {
+        write!(out, "{}", columns(&usual(&rows, index, &tags)))?;
     }
-    if runs.is_empty() {
-        writeln!(out, "no runs yet; `metadsl run FILE.meta` makes one")?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    let mut rows =
-        vec![["run", "finished (UTC)", "experiment", "status", "claims", "seconds"].map(str::to_owned).to_vec()];
-    for (id, run) in &runs {
-        let outcome: Outcome = store.get(Kind::Result, run.result)?;
-        rows.push(vec![
-            id.short(),
-            utc(run.finished_ms),
-            visible(&run.experiment),
-            status(&outcome),
-            claims(&outcome),
-            format!("{:.1}", seconds(run)),
-        ]);
-    }
-    write!(out, "{}", columns(&rows))?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn row_json(store: &Store, id: Id, run: &Run) -> Result<Json, Failure> {
-    let outcome: Outcome = store.get(Kind::Result, run.result)?;
-    Ok(json!({
-        "run": id.to_string(),
-        "input": run.input.to_string(),
-        "result": run.result.to_string(),
-        "experiment": run.experiment,
-        "status": status(&outcome),
-        "claims_held": outcome.claims.iter().filter(|c| c.holds).count(),
-        "claims": outcome.claims.len(),
-        "started": utc(run.started_ms),
-        "finished": utc(run.finished_ms),
-        "seconds": seconds(run),
-    }))
+/// Prints what is wrong with a text from the command line, as with an experiment.
+fn refuse<T>(name: &str, text: &str, wrong: &[Diagnostic]) -> Result<T, Failure> {
+    let colour = std::io::stderr().is_terminal();
+    write!(anstream::stderr(), "{}", diag::render(text, name, wrong, colour))?;
+    Err(Failure::Refused)
 }
 
-/// `finished`, or how many cells diverged.
-pub fn status(outcome: &Outcome) -> String {
-    let diverged = outcome.cells.iter().filter(|c| c.status != Status::Finished).count();
-    if diverged == 0 { "finished".into() } else { format!("{diverged} of {} diverged", outcome.cells.len()) }
+/// The fields between commas; spans point into the whole list.
+fn parse_columns(list: &str) -> Result<Vec<Field>, Failure> {
+    let mut at = 0;
+    let mut fields = Vec::new();
+    for part in list.split(',') {
+        let moved = |span: diag::Span| diag::Span::new(span.start + at, span.end + at);
+        match query::parse_field(part) {
+            Ok(field) => fields.push(Field { span: moved(field.span), ..field }),
+            Err(wrong) => return refuse("columns", list, &[Diagnostic { span: moved(wrong.span), ..*wrong }]),
+        }
+        at += part.len() + 1;
+    }
+    Ok(fields)
 }
 
-/// `6 of 6 hold`
-pub fn claims(outcome: &Outcome) -> String {
-    format!("{} of {} hold", outcome.claims.iter().filter(|c| c.holds).count(), outcome.claims.len())
+/// A field that is always there.
+fn plain(text: &str) -> Field {
+    Field { text: text.to_owned(), span: diag::Span::default() }
 }
 
-/// How long a run took.
-pub fn seconds(run: &Run) -> f64 {
-    run.finished_ms.saturating_sub(run.started_ms) as f64 / 1000.0
+fn shown(row: Row, field: &Field, index: &Index, tags: &Tags) -> String {
+    let text = match field.text.as_str() {
+        "run" => row.id().short(),
+        _ => query::cell(row, field, index, tags),
+    };
+    visible(&text)
 }
 
-/// A moment as `2026-11-23 21:04:05`.
-pub fn utc(ms: u64) -> String {
-    let moment = i64::try_from(ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
-    moment.map_or_else(|| format!("{ms} ms"), |t| t.strftime("%Y-%m-%d %H:%M:%S").to_string())
+fn usual(rows: &[Row], index: &Index, tags: &Tags) -> Vec<Vec<String>> {
+    let head = ["run", "finished (UTC)", "experiment", "status", "claims", "seconds", "tags"].map(str::to_owned);
+    let mut table = vec![head.to_vec()];
+    for &row in rows {
+        let cell = |name: &str| shown(row, &plain(name), index, tags);
+        table.push(vec![
+            cell("run"),
+            cell("finished"),
+            cell("experiment"),
+            cell("status"),
+            match cell("claims").as_str() {
+                "0" => "none".into(),
+                claims => format!("{} of {claims} hold", cell("held")),
+            },
+            cell("seconds"),
+            cell("tag"),
+        ]);
+    }
+    if table.iter().skip(1).all(|line| line[6].is_empty()) {
+        table.iter_mut().for_each(|line| line.truncate(6));
+    }
+    table
 }
 
-/// Text from a ledger without the control characters that could steer a terminal.
-pub fn visible(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+fn chosen(rows: &[Row], fields: &[Field], index: &Index, tags: &Tags) -> Vec<Vec<String>> {
+    let head = fields.iter().map(|f| visible(&f.text)).collect();
+    let lines = rows.iter().map(|&row| fields.iter().map(|f| shown(row, f, index, tags)).collect());
+    std::iter::once(head).chain(lines).collect()
+}
+
+fn row_json(row: Row, fields: &[Field], index: &Index, tags: &Tags) -> Json {
+    let value = |name: &str| query::cell_json(row, &plain(name), index, tags);
+    let mut object = json!({
+        "run": value("run"),
+        "input": value("input"),
+        "result": value("result"),
+        "experiment": value("experiment"),
+        "status": value("status"),
+        "claims_held": value("held"),
+        "claims": value("claims"),
+        "started": value("started"),
+        "finished": value("finished"),
+        "seconds": value("seconds"),
+        "tags": tags.get(&row.id()).cloned().unwrap_or_default(),
+    });
+    if !fields.is_empty() {
+        let chosen = fields.iter().map(|f| (f.text.clone(), query::cell_json(row, f, index, tags)));
+        object["columns"] = Json::Object(chosen.collect());
+    }
+    object
+}
+
+/// Every field that a query may name here.
+fn fields_text(index: &Index) -> String {
+    let mut rows: Vec<Vec<String>> =
+        query::FIXED.iter().map(|(name, what)| vec![(*name).to_owned(), (*what).to_owned()]).collect();
+    let measured = |key: &&str| key.starts_with("last(");
+    for key in index.keys().into_iter().filter(measured) {
+        rows.push(vec![visible(key), "also first, min, max, best, course; medians over seeds".into()]);
+    }
+    for key in index.keys().into_iter().filter(|key| key.starts_with("plan.")) {
+        rows.push(vec![visible(key), String::new()]);
+    }
+    columns(&rows)
 }

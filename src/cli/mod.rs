@@ -3,19 +3,29 @@
 #![allow(clippy::disallowed_methods, reason = "clock and environment are read here and nowhere else")]
 
 mod args;
+mod bundle;
 mod check;
 mod device;
+mod diff;
+mod execute;
+mod export;
 mod failure;
+mod gc;
 mod load;
 mod log;
+mod note;
 mod plan;
 mod progress;
 mod record;
 mod replay;
+mod report;
+mod resume;
 mod run;
 mod show;
+mod sign;
 mod table;
 mod verify;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -32,9 +42,19 @@ pub fn main() -> ExitCode {
         Command::Plan(options) => plan::plan(options),
         Command::Run(options) => run::run(options),
         Command::Replay(options) => replay::replay(options),
+        Command::Resume(options) => resume::resume(options),
         Command::Log(options) => log::log(options),
+        Command::Tag(options) => note::tag(options),
+        Command::Note(options) => note::note(options),
         Command::Show(options) => show::show(options),
+        Command::Diff(options) => diff::diff(options),
+        Command::Export(options) => export::export(options),
+        Command::Report(options) => report::report(options),
+        Command::Watch(options) => watch::watch(options),
         Command::Verify(options) => verify::verify(options),
+        Command::Gc(options) => gc::gc(options),
+        Command::Bundle(options) => bundle::bundle(options),
+        Command::Sign(options) => sign::sign(options),
     };
     match done {
         Ok(code) => code,

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
-use super::table::number;
 use crate::plan::Plan;
+use crate::report::text::number;
 use crate::train::Observer;
 
 /// A bar over the steps of all cells, with the latest measurements.

@@ -6,15 +6,16 @@ use super::args::{Device, Machine};
 use super::device;
 use super::failure::Failure;
 use crate::hash::{Id, Kind};
+use crate::ir::Tensor;
 use crate::ledger::{
-    self, CellSeries, ClaimVerdict, Env, FileHint, Input, Manifest, ManifestFile, Outcome, Run, Store, Trace, Weight,
-    Weights,
+    self, CellInput, CellSeries, ClaimVerdict, Env, FileHint, Input, Manifest, ManifestFile, Outcome, Run, Store,
+    Trace, Weight, Weights,
 };
-use crate::plan::{Plan, Verdict};
-use crate::train::{Cell, Status};
+use crate::plan::{Arm, DataSource, Plan, Verdict};
+use crate::train::{Cell, Series, Status};
 
 /// The largest data file that the ledger keeps itself, so that a replay needs no other.
-const KEPT_DATA: usize = 16 << 20;
+pub const KEPT_DATA: usize = 16 << 20;
 
 /// A data file as a record sees it.
 pub struct DataFile<'a> {
@@ -40,18 +41,56 @@ pub fn put_input(store: &Store, plan: &Plan, files: &[DataFile], device: Device)
     Ok(Input {
         plan: store.put(Kind::Plan, plan)?,
         manifest: store.put(Kind::Manifest, &Manifest { files: listed })?,
-        numerics: store.put(Kind::Numerics, &device::numerics(device, plan))?,
+        numerics: store.put(Kind::Numerics, &device::numerics(device, &plan.arms))?,
     })
 }
 
+/// What decides each cell of a plan: arm, seed, data, numerics.
+pub struct CellKeys<'a> {
+    plan: &'a Plan,
+    manifest: Manifest,
+    device: Device,
+}
+
+impl<'a> CellKeys<'a> {
+    /// Of a plan that runs on the data of an input that was put.
+    pub fn new(store: &Store, plan: &'a Plan, input: &Input, device: Device) -> Result<CellKeys<'a>, Failure> {
+        Ok(CellKeys { plan, manifest: store.get(Kind::Manifest, input.manifest)?, device })
+    }
+
+    /// The key of the cell of an arm under a seed.
+    pub fn key(&self, arm: &Arm, seed: u64) -> Id {
+        let names: Vec<String> = arm.data.iter().flat_map(DataSource::file_names).collect();
+        let files = self.manifest.files.iter().filter(|f| names.contains(&f.name)).cloned().collect();
+        let numerics = device::numerics(self.device, [arm]);
+        let input = CellInput {
+            arm: Id::of(Kind::Arm, &Arm { name: String::new(), ..arm.clone() }),
+            seed,
+            manifest: Id::of(Kind::Manifest, &Manifest { files }),
+            numerics: Id::of(Kind::Numerics, &numerics),
+        };
+        input.key()
+    }
+}
+
 /// Stores everything that cells and claims gave; the outcome itself is stored by the caller.
-pub fn put_outcome(store: &Store, input: Id, cells: &[Cell], claims: &[Verdict]) -> Result<Outcome, Failure> {
-    let cells = cells.iter().map(|c| put_cell(store, c)).collect::<Result<_, _>>()?;
+pub fn put_outcome(
+    store: &Store,
+    keys: &CellKeys,
+    input: Id,
+    cells: &[Cell],
+    claims: &[Verdict],
+) -> Result<Outcome, Failure> {
+    let put = |cell: &Cell| {
+        let arm = keys.plan.arms.iter().find(|arm| arm.name == cell.arm).expect("a cell belongs to an arm of its plan");
+        put_cell(store, keys.key(arm, cell.seed), cell)
+    };
+    let cells = cells.iter().map(put).collect::<Result<_, _>>()?;
     let claims = claims.iter().map(|v| ClaimVerdict { holds: v.holds, left: v.left, right: v.right }).collect();
     Ok(Outcome { input, cells, claims })
 }
 
-fn put_cell(store: &Store, cell: &Cell) -> Result<ledger::Cell, Failure> {
+fn put_cell(store: &Store, key: Id, cell: &Cell) -> Result<ledger::Cell, Failure> {
     let mut series = Vec::new();
     for s in &cell.series {
         let object = ledger::Series::new(s.steps.clone(), &s.values)
@@ -62,6 +101,7 @@ fn put_cell(store: &Store, cell: &Cell) -> Result<ledger::Cell, Failure> {
         tensors: cell.weights.iter().map(|(name, tensor)| Weight::new(name, tensor, cell.precision)).collect(),
     };
     Ok(ledger::Cell {
+        key,
         arm: cell.arm.clone(),
         seed: cell.seed,
         status: match cell.status {
@@ -75,7 +115,7 @@ fn put_cell(store: &Store, cell: &Cell) -> Result<ledger::Cell, Failure> {
 }
 
 /// Stores the machine and seals the run: from then on it is listed.
-pub fn seal(store: &Store, facts: Facts, machine: &Machine) -> Result<Id, Failure> {
+pub fn seal(store: &Store, facts: Facts, machine: &Machine, cached: bool) -> Result<Id, Failure> {
     let env = store.put(Kind::Env, &environment(facts.device, machine))?;
     let run = Run {
         experiment: facts.plan.experiment.clone(),
@@ -83,11 +123,11 @@ pub fn seal(store: &Store, facts: Facts, machine: &Machine) -> Result<Id, Failur
         result: facts.result,
         env,
         source: facts.source,
-        files: facts.files.iter().map(|f| FileHint { name: f.name.to_owned(), path: f.path.to_owned() }).collect(),
+        files: facts.files.to_vec(),
         started_ms: facts.started_ms,
         finished_ms: now_ms(),
     };
-    Ok(store.seal(&run)?.run)
+    Ok(if cached { store.seal(&run)? } else { store.seal_apart(&run)? }.run)
 }
 
 /// What a run's record is made from.
@@ -102,10 +142,34 @@ pub struct Facts<'a> {
     pub result: Id,
     /// The id of the `.meta` text.
     pub source: Option<Id>,
-    /// The data files.
-    pub files: &'a [DataFile<'a>],
+    /// Where the data lay.
+    pub files: &'a [FileHint],
     /// When it began.
     pub started_ms: u64,
+}
+
+/// A cell that the ledger holds, as one of this arm.
+pub fn recall(store: &Store, arm: &Arm, held: &ledger::Cell) -> Result<Cell, Failure> {
+    let mut series = Vec::new();
+    for named in &held.series {
+        let points: ledger::Series = store.get(Kind::Series, named.id)?;
+        series.push(Series { measure: named.measure.clone(), values: points.values(), steps: points.steps });
+    }
+    let trace: Trace = store.get(Kind::Trace, held.trace)?;
+    let weights: Weights = store.get(Kind::Weights, held.weights)?;
+    let tensor = |w: &Weight| (w.name.clone(), Tensor::new(w.dims.clone(), w.values()));
+    Ok(Cell {
+        arm: arm.name.clone(),
+        seed: held.seed,
+        status: match held.status {
+            ledger::Status::Finished => Status::Finished,
+            ledger::Status::Diverged { step } => Status::Diverged { step },
+        },
+        series,
+        trace: trace.steps.into_iter().zip(trace.digests).collect(),
+        weights: weights.tensors.iter().map(tensor).collect(),
+        precision: arm.train.precision,
+    })
 }
 
 /// Milliseconds since 1970-01-01 UTC; 0 for a clock that stands before.

@@ -7,14 +7,14 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::args::{Device, Replay as Options};
+use super::args::{Device, Machine, Replay as Options};
 use super::device;
 use super::failure::Failure;
 use super::load::{read_path, read_sets};
 use super::record;
 use crate::exec::Numerics;
 use crate::hash::{Id, Kind};
-use crate::ledger::{self, Comparison, Input, Manifest, Outcome, Run, Store, Tolerance, Verdict};
+use crate::ledger::{self, Comparison, FileHint, Input, Manifest, Outcome, Run, Store, Tolerance, Verdict};
 use crate::plan::Plan;
 
 /// Runs a recorded experiment again and compares every bit.
@@ -29,8 +29,8 @@ pub fn replay(options: &Options) -> Result<ExitCode, Failure> {
     let numerics: Numerics = store.get(Kind::Numerics, input.numerics)?;
     let old: Outcome = store.get(Kind::Result, run.result)?;
 
-    let device = choose_device(options, &numerics)?;
-    let done = match contents(&store, &manifest, &run) {
+    let device = choose_device(&options.machine, &numerics)?;
+    let done = match contents(&store, &manifest, &run.files) {
         Ok(contents) => again(&store, options, device, &plan, &contents, &input, &old)?,
         Err(reason) => Done { verdict: Verdict::Inconclusive { reason }, record: None },
     };
@@ -73,8 +73,8 @@ pub fn existing_ledger(explicit: &Option<std::path::PathBuf>) -> Result<Store, F
 }
 
 /// The device that was asked for, else the one of the run.
-fn choose_device(options: &Options, numerics: &Numerics) -> Result<Device, Failure> {
-    options.machine.device.or_else(|| device::by_executor_name(&numerics.executor)).ok_or_else(|| {
+pub fn choose_device(machine: &Machine, numerics: &Numerics) -> Result<Device, Failure> {
+    machine.device.or_else(|| device::by_executor_name(&numerics.executor)).ok_or_else(|| {
         Failure::Usage(format!(
             "the run was made by `{}`, which this version does not know; choose a device with `--device`",
             numerics.executor
@@ -83,13 +83,13 @@ fn choose_device(options: &Options, numerics: &Numerics) -> Result<Device, Failu
 }
 
 /// The contents of the data files, by name: from the ledger, or from where they lay if they are unchanged.
-fn contents(store: &Store, manifest: &Manifest, run: &Run) -> Result<BTreeMap<String, Vec<u8>>, String> {
+pub fn contents(store: &Store, manifest: &Manifest, hints: &[FileHint]) -> Result<BTreeMap<String, Vec<u8>>, String> {
     let mut contents = BTreeMap::new();
     for file in &manifest.files {
         let bytes = match store.get_blob(file.blob) {
             Ok(bytes) => bytes,
             Err(_) => {
-                let hint = run.files.iter().find(|h| h.name == file.name).map(|h| h.path.as_str()).unwrap_or_default();
+                let hint = hints.iter().find(|h| h.name == file.name).map(|h| h.path.as_str()).unwrap_or_default();
                 let bytes = read_path(Path::new(hint)).map_err(|e| {
                     format!("data `{}` is not in the ledger, and `{hint}` cannot be read: {e}", file.name)
                 })?;
@@ -120,9 +120,10 @@ fn again(
     };
     let (cells, claims) = device::run_plan(device, &options.machine, plan, &sets)?;
     // Plan and data are the very same objects; only the executor may be another one.
-    let input = Input { numerics: store.put(Kind::Numerics, &device::numerics(device, plan))?, ..input.clone() };
+    let input = Input { numerics: store.put(Kind::Numerics, &device::numerics(device, &plan.arms))?, ..input.clone() };
+    let keys = record::CellKeys::new(store, plan, &input, device)?;
     let input = store.put(Kind::Input, &input)?;
-    let new = record::put_outcome(store, input, &cells, &claims)?;
+    let new = record::put_outcome(store, &keys, input, &cells, &claims)?;
     let verdict = ledger::compare(store, old, &new, &ACROSS_EXECUTORS);
     let (old, new) = (store.put(Kind::Result, old)?, store.put(Kind::Result, &new)?);
     let record = store.put_verdict(&Comparison { old, new, verdict: verdict.clone() })?;

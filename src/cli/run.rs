@@ -5,16 +5,18 @@ use std::process::ExitCode;
 
 use serde_json::{Value as Json, json};
 
-use super::args::Run as Options;
+use super::args::{Cache, Run as Options};
 use super::device;
+use super::execute::{Done, How, Job, execute};
 use super::failure::Failure;
 use super::load::load;
-use super::record::{self, DataFile, Facts};
-use super::table::{claim_line, columns, number};
-use crate::hash::{Canonical, Id, Kind, to_json};
-use crate::ledger::Store;
+use super::record::{self, DataFile};
+use super::table::{claim_line, columns};
+use crate::hash::{Canonical, Kind, to_json};
+use crate::ledger::{FileHint, Store};
 use crate::numeric;
-use crate::plan::{Plan, Verdict};
+use crate::plan::Plan;
+use crate::report::text::number;
 use crate::train::{Cell, Status};
 
 /// Runs an experiment, checks its claims and records it.
@@ -25,25 +27,27 @@ pub fn run(options: &Options) -> Result<ExitCode, Failure> {
     let device = device::choose(&options.machine);
     let store = open_ledger(&options.ledger.ledger)?;
 
-    let (cells, claims) = device::run_plan(device, &options.machine, plan, &experiment.sets)?;
     let files: Vec<DataFile> =
         experiment.files.iter().map(|f| DataFile { name: &f.name, path: &f.path, bytes: &f.bytes }).collect();
     let input = record::put_input(&store, plan, &files, device)?;
-    let input = store.put(Kind::Input, &input)?;
-    let result = store.put(Kind::Result, &record::put_outcome(&store, input, &cells, &claims)?)?;
     let source = Some(store.put(Kind::Source, &source)?);
-    let facts = Facts { plan, device, input, result, source, files: &files, started_ms };
-    let run = record::seal(&store, facts, &options.machine)?;
+    let files = files.iter().map(|f| FileHint { name: f.name.to_owned(), path: f.path.to_owned() }).collect();
+    let job = Job { plan, sets: &experiment.sets, input, device, source, files, started_ms };
+    let cache = if options.again { Cache::Write } else { options.cache };
+    let how = How { machine: &options.machine, cache, save_every: options.save_every };
+    let done = execute(&store, &job, &how, None)?;
+    report(plan, &done, options.json)
+}
 
-    let held = claims.iter().all(|v| v.holds);
-    let ids = Ids { run, input, result };
+/// Prints what came of a run.
+pub fn report(plan: &Plan, done: &Done, as_json: bool) -> Result<ExitCode, Failure> {
     let mut out = anstream::stdout();
-    if options.json {
-        writeln!(out, "{}", report_json(plan, &cells, &claims, &ids))?;
+    if as_json {
+        writeln!(out, "{}", report_json(plan, done))?;
     } else {
-        write!(out, "{}", report_text(plan, &cells, &claims, &ids))?;
+        write!(out, "{}", report_text(plan, done))?;
     }
-    Ok(if held { ExitCode::SUCCESS } else { ExitCode::from(3) })
+    Ok(if done.claims.iter().all(|v| v.holds) { ExitCode::SUCCESS } else { ExitCode::from(3) })
 }
 
 /// The ledger of a command that writes.
@@ -52,23 +56,14 @@ pub fn open_ledger(explicit: &Option<std::path::PathBuf>) -> Result<Store, Failu
     Ok(Store::open_or_create(crate::ledger::discover(&here, explicit.as_deref()))?)
 }
 
-/// The identities of a run.
-pub struct Ids {
-    /// The execution.
-    pub run: Id,
-    /// What decided the result.
-    pub input: Id,
-    /// The result.
-    pub result: Id,
-}
-
 /// `finished`, or how many cells diverged.
 fn status(cells: &[Cell]) -> String {
     let diverged = cells.iter().filter(|c| c.status != Status::Finished).count();
     if diverged == 0 { "finished".into() } else { format!("diverged in {diverged} of {} cells", cells.len()) }
 }
 
-fn report_json(plan: &Plan, cells: &[Cell], claims: &[Verdict], ids: &Ids) -> Json {
+fn report_json(plan: &Plan, done: &Done) -> Json {
+    let Done { cells, claims, run, input, result, held } = done;
     let claims: Vec<Json> = plan
         .claims
         .iter()
@@ -87,9 +82,10 @@ fn report_json(plan: &Plan, cells: &[Cell], claims: &[Verdict], ids: &Ids) -> Js
         }
     }
     json!({
-        "run": ids.run.to_string(),
-        "input": ids.input.to_string(),
-        "result": ids.result.to_string(),
+        "run": run.to_string(),
+        "input": input.to_string(),
+        "result": result.to_string(),
+        "held": held,
         "status": if statuses.is_empty() { "finished" } else { "diverged" },
         "diverged": statuses,
         "claims": claims,
@@ -97,7 +93,8 @@ fn report_json(plan: &Plan, cells: &[Cell], claims: &[Verdict], ids: &Ids) -> Js
     })
 }
 
-fn report_text(plan: &Plan, cells: &[Cell], claims: &[Verdict], ids: &Ids) -> String {
+fn report_text(plan: &Plan, done: &Done) -> String {
+    let Done { cells, claims, run, held, .. } = done;
     let mut text = String::new();
     let mut rows = vec![vec![
         "arm".to_owned(),
@@ -150,6 +147,9 @@ fn report_text(plan: &Plan, cells: &[Cell], claims: &[Verdict], ids: &Ids) -> St
     for (claim, verdict) in plan.claims.iter().zip(claims) {
         text.push_str(&claim_line(claim, verdict.holds, verdict.left, verdict.right));
     }
-    text.push_str(&format!("\n{}; run {}\n", status(cells), ids.run));
+    if *held > 0 {
+        text.push_str(&format!("\n{held} of {} cells were in the ledger", cells.len()));
+    }
+    text.push_str(&format!("\n{}; run {run}\n", status(cells)));
     text
 }

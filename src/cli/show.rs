@@ -1,5 +1,6 @@
 //! `metadsl show`.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -7,135 +8,159 @@ use serde_json::{Value as Json, json};
 
 use super::args::Show as Options;
 use super::failure::Failure;
-use super::log::{seconds, status, utc, visible};
 use super::replay::existing_ledger;
-use super::table::{claim_line, columns, number};
-use crate::hash::{Canonical, Id, Kind, to_json, to_ron};
-use crate::ledger::{Cell, Env, Input, Outcome, Run, Series, Status, Store};
-use crate::plan::Plan;
-
-/// A run with everything that is shown of it.
-struct Record {
-    id: Id,
-    run: Run,
-    input: Input,
-    plan: Plan,
-    env: Env,
-    outcome: Outcome,
-}
+use super::table::{claim_line, columns};
+use crate::hash::{Canonical, to_json, to_ron};
+use crate::ledger::Status;
+use crate::query;
+use crate::report::text::{duration, number, sparkline, utc, visible};
+use crate::report::{CellRecord, Citation, Record};
 
 /// Shows one run.
 pub fn show(options: &Options) -> Result<ExitCode, Failure> {
     let store = existing_ledger(&options.ledger.ledger)?;
-    let record = read(&store, &options.run)?;
+    let record = Record::read(&store, store.resolve(&options.run)?)?;
+    let tags = query::read_tags(&store)?.remove(&record.id).unwrap_or_default();
     let mut out = anstream::stdout();
     if options.plan {
         writeln!(out, "{}", to_ron(&record.plan.to_value()))?;
     } else if options.json {
-        writeln!(out, "{}", as_json(&store, &record)?)?;
+        writeln!(out, "{}", as_json(&record, &tags))?;
     } else {
-        write!(out, "{}", as_text(&store, &record, options.series)?)?;
+        write!(out, "{}", as_text(&record, &tags, options.series))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn read(store: &Store, prefix: &str) -> Result<Record, Failure> {
-    let id = store.resolve(prefix)?;
-    let run: Run = store.get(Kind::Run, id)?;
-    let input: Input = store.get(Kind::Input, run.input)?;
-    Ok(Record {
-        id,
-        plan: store.get(Kind::Plan, input.plan)?,
-        env: store.get(Kind::Env, run.env)?,
-        outcome: store.get(Kind::Result, run.result)?,
-        input,
-        run,
-    })
-}
-
-fn series(store: &Store, cell: &Cell) -> Result<Vec<(String, Series)>, Failure> {
-    cell.series.iter().map(|s| Ok((s.measure.clone(), store.get(Kind::Series, s.id)?))).collect()
-}
-
-fn as_text(store: &Store, record: &Record, all: bool) -> Result<String, Failure> {
-    let Record { id, run, input, plan, env, outcome } = record;
+fn as_text(record: &Record, tags: &BTreeSet<String>, all: bool) -> String {
+    let Record { id, run, input, plan, env, numerics, manifest, outcome, .. } = record;
     let mut text = format!(
-        "run        {id}\nexperiment {}\nstatus     {}\nfinished   {} UTC, {:.1} s\ninput      {}\nresult     {}\nplan       {}\nmachine    metadsl {}, {}, {} threads, {} on {}/{}\n",
+        "run        {id}\nexperiment {}\nstatus     {}\nfinished   {} UTC, {}\ninput      {}\nresult     {}\nplan       {}\n",
         visible(&run.experiment),
-        status(outcome),
+        record.status(),
         utc(run.finished_ms),
-        seconds(run),
+        duration(record.seconds()),
         run.input,
         run.result,
         input.plan,
-        visible(&env.version),
-        visible(&env.device),
-        env.threads,
-        visible(&env.cpu),
-        visible(&env.os),
-        visible(&env.arch),
     );
+    for file in &manifest.files {
+        text.push_str(&format!("data       {}, {} bytes, {}\n", visible(&file.name), file.bytes, file.blob));
+    }
+    text.push_str(&visible_line(
+        "numerics",
+        &format!("{}, {}, epoch {}, {}", numerics.executor, numerics.precision, numerics.epoch, numerics.random),
+    ));
+    text.push_str(&visible_line(
+        "machine",
+        &format!(
+            "metadsl {}, {}, {} threads, {} on {}/{}",
+            env.version, env.device, env.threads, env.cpu, env.os, env.arch
+        ),
+    ));
+    for verdict in &record.replays {
+        text.push_str(&visible_line("replayed", &verdict.to_string()));
+    }
+    if !tags.is_empty() {
+        text.push_str(&visible_line("tags", &tags.iter().map(String::as_str).collect::<Vec<_>>().join(" ")));
+    }
+    for note in &record.notes {
+        text.push_str(&visible_line("note", note));
+    }
     if !plan.claims.is_empty() {
         text.push_str("\nclaims\n");
     }
-    for (claim, verdict) in plan.claims.iter().zip(&outcome.claims) {
+    let citations = Citation::of(record.source.as_deref(), plan.claims.len());
+    for ((claim, verdict), citation) in plan.claims.iter().zip(&outcome.claims).zip(citations) {
         text.push_str("  ");
         text.push_str(&claim_line(claim, verdict.holds, verdict.left, verdict.right));
-    }
-    let mut rows = vec![["  arm", "seed", "measure", "step", "value"].map(str::to_owned).to_vec()];
-    for cell in &outcome.cells {
-        for (measure, series) in series(store, cell)? {
-            let points: Vec<(u64, f64)> = series.steps.iter().copied().zip(series.values()).collect();
-            let shown = if all { &points[..] } else { &points[points.len().saturating_sub(1)..] };
-            rows.extend(shown.iter().map(|&(step, value)| {
-                let arm = format!("  {}", visible(&cell.arm));
-                vec![arm, cell.seed.to_string(), visible(&measure), step.to_string(), number(value)]
-            }));
-        }
-        if let Status::Diverged { step } = cell.status {
-            rows.push(vec![
-                format!("  {}", visible(&cell.arm)),
-                cell.seed.to_string(),
-                "diverged".into(),
-                step.to_string(),
-            ]);
+        for line in citation.text.into_iter().chain(citation.reference.map(|r| format!("reference: {r}"))) {
+            text.push_str(&format!("         {}\n", visible(&line)));
         }
     }
     text.push_str("\nmeasurements\n");
-    text.push_str(&columns(&rows));
-    text.push_str(&format!("\nreplay it with `metadsl replay {}`\n", id.short()));
-    Ok(text)
+    text.push_str(&columns(&if all { every_point(&record.cells) } else { last_points(&record.cells) }));
+    text.push_str(&format!(
+        "\nreplay it with `metadsl replay {0}`; see its curves with `metadsl report {0}`\n",
+        id.short()
+    ));
+    text
 }
 
-fn as_json(store: &Store, record: &Record) -> Result<Json, Failure> {
-    let Record { id, run, input, plan, env, outcome } = record;
+fn visible_line(key: &str, value: &str) -> String {
+    format!("{key:<10} {}\n", visible(value))
+}
+
+fn every_point(cells: &[CellRecord]) -> Vec<Vec<String>> {
+    let mut rows = vec![["  arm", "seed", "measure", "step", "value"].map(str::to_owned).to_vec()];
+    for cell in cells {
+        let head = || vec![format!("  {}", visible(&cell.arm)), cell.seed.to_string()];
+        for (measure, points) in &cell.series {
+            for (step, value) in points {
+                rows.push([head(), vec![visible(measure), step.to_string(), number(*value)]].concat());
+            }
+        }
+        if let Status::Diverged { step } = cell.status {
+            rows.push([head(), vec!["diverged".into(), step.to_string()]].concat());
+        }
+    }
+    rows
+}
+
+fn last_points(cells: &[CellRecord]) -> Vec<Vec<String>> {
+    let mut rows = vec![["  arm", "seed", "measure", "step", "value", "course"].map(str::to_owned).to_vec()];
+    for cell in cells {
+        let head = || vec![format!("  {}", visible(&cell.arm)), cell.seed.to_string()];
+        for (measure, points) in &cell.series {
+            if let Some((step, value)) = points.last() {
+                let course = sparkline(&points.iter().map(|p| p.1).collect::<Vec<f64>>());
+                rows.push([head(), vec![visible(measure), step.to_string(), number(*value), course]].concat());
+            }
+        }
+        if let Status::Diverged { step } = cell.status {
+            rows.push([head(), vec!["diverged".into(), step.to_string()]].concat());
+        }
+    }
+    rows
+}
+
+fn as_json(record: &Record, tags: &BTreeSet<String>) -> Json {
+    let Record { id, run, input, plan, env, outcome, .. } = record;
     let mut cells = Vec::new();
-    for cell in &outcome.cells {
+    for cell in &record.cells {
         let mut measures = serde_json::Map::new();
-        for (measure, series) in series(store, cell)? {
-            let values: Vec<Json> = series.values().iter().map(|&x| to_json(&x.to_value())).collect();
-            measures.insert(measure, json!({ "steps": series.steps, "values": values }));
+        for (measure, points) in &cell.series {
+            let values: Vec<Json> = points.iter().map(|p| to_json(&p.1.to_value())).collect();
+            let steps: Vec<u64> = points.iter().map(|p| p.0).collect();
+            measures.insert(measure.clone(), json!({ "steps": steps, "values": values }));
         }
         let diverged = if let Status::Diverged { step } = cell.status { json!(step) } else { Json::Null };
         cells.push(json!({ "arm": cell.arm, "seed": cell.seed, "diverged": diverged, "series": measures }));
     }
+    let citations = Citation::of(record.source.as_deref(), plan.claims.len());
     let claims: Vec<Json> = plan
         .claims
         .iter()
         .zip(&outcome.claims)
-        .map(|(c, v)| json!({ "text": c.to_string(), "holds": v.holds, "left": to_json(&v.left.to_value()), "right": to_json(&v.right.to_value()) }))
+        .zip(citations)
+        .map(|((c, v), cited)| json!({ "text": c.to_string(), "holds": v.holds, "left": to_json(&v.left.to_value()), "right": to_json(&v.right.to_value()), "words": cited.text, "reference": cited.reference }))
         .collect();
-    Ok(json!({
+    json!({
         "run": id.to_string(),
         "experiment": run.experiment,
-        "status": status(outcome),
+        "status": record.status(),
         "started": utc(run.started_ms),
         "finished": utc(run.finished_ms),
         "input": run.input.to_string(),
         "result": run.result.to_string(),
         "plan": input.plan.to_string(),
+        "numerics": to_json(&record.numerics.to_value()),
+        "data": to_json(&record.manifest.to_value()),
         "env": to_json(&env.to_value()),
+        "replays": record.replays.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "tags": tags,
+        "notes": record.notes,
         "claims": claims,
         "cells": cells,
-    }))
+    })
 }

@@ -1,24 +1,18 @@
-//! Numbers, claims and tables as people read them.
+//! Claims, tables and sparklines as people read them.
 
 use crate::plan::Claim;
-
-/// A number with three or four significant digits.
-pub fn number(x: f64) -> String {
-    let size = x.abs();
-    if x == 0.0 || !x.is_finite() {
-        format!("{x}")
-    } else if !(1e-3..1e6).contains(&size) {
-        format!("{x:.2e}")
-    } else {
-        let digits = (3 - libm::log10(size).floor() as i32).clamp(0, 6) as usize;
-        format!("{x:.digits$}")
-    }
-}
+use crate::report::text::{number, visible};
 
 /// A claim, whether it holds, and the two sides that decide.
 pub fn claim_line(claim: &Claim, holds: bool, left: f64, right: f64) -> String {
     let mark = if holds { "holds" } else { "FAILS" };
-    format!("{mark}  {claim}   ({} {} {})\n", number(left), claim.relation.symbol(), number(right))
+    format!(
+        "{mark}  {}   ({} {} {})\n",
+        visible(&claim.to_string()),
+        number(left),
+        claim.relation.symbol(),
+        number(right)
+    )
 }
 
 /// Rows in columns of equal width; the first row is the head. No trailing blanks.

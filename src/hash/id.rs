@@ -36,11 +36,17 @@ pub enum Kind {
     Verdict,
     /// Raw bytes, hashed by plain BLAKE3 so that `b3sum` agrees.
     Blob,
+    /// What somebody said of a run: a tag, a remark.
+    Note,
+    /// One arm of a plan without its name; only its id is used.
+    Arm,
+    /// What decides one cell: arm, seed, data, numerics; only its id is used.
+    Cell,
 }
 
 impl Kind {
     /// Every kind, in the order of the format description.
-    pub const ALL: [Kind; 13] = [
+    pub const ALL: [Kind; 16] = [
         Kind::Source,
         Kind::Plan,
         Kind::Manifest,
@@ -54,6 +60,9 @@ impl Kind {
         Kind::Run,
         Kind::Verdict,
         Kind::Blob,
+        Kind::Note,
+        Kind::Arm,
+        Kind::Cell,
     ];
 
     /// The lower-case name used in the format and in messages.
@@ -72,7 +81,20 @@ impl Kind {
             Kind::Run => "run",
             Kind::Verdict => "verdict",
             Kind::Blob => "blob",
+            Kind::Note => "note",
+            Kind::Arm => "arm",
+            Kind::Cell => "cell",
         }
+    }
+
+    /// The number of the kind in binary formats: its place in [`Kind::ALL`].
+    pub fn code(self) -> u8 {
+        self as u8
+    }
+
+    /// The kind of that number.
+    pub fn from_code(code: u8) -> Option<Kind> {
+        Kind::ALL.get(usize::from(code)).copied()
     }
 
     /// The kind of that name.
@@ -93,9 +115,14 @@ pub struct IdError(pub String);
 impl Id {
     /// The id of raw bytes of the given kind: `BLAKE3-derive-key("metadsl 2026 <kind>")`, plain BLAKE3 for blobs.
     pub fn of_bytes(kind: Kind, bytes: &[u8]) -> Id {
+        Id(*Id::hasher(kind).update(bytes).finalize().as_bytes())
+    }
+
+    /// Hashes bytes of that kind piece by piece; finalised, it is what [`Id::of_bytes`] gives for all of them.
+    pub fn hasher(kind: Kind) -> blake3::Hasher {
         match kind {
-            Kind::Blob => Id(*blake3::hash(bytes).as_bytes()),
-            _ => Id(blake3::derive_key(&format!("metadsl 2026 {}", kind.name()), bytes)),
+            Kind::Blob => blake3::Hasher::new(),
+            _ => blake3::Hasher::new_derive_key(&format!("metadsl 2026 {}", kind.name())),
         }
     }
 
@@ -182,6 +209,9 @@ mod tests {
             "1b55c631a8462b934a3b5dede70e22b814235455b37858b9b4bc887bba37ff4a",
             "7fff754cc78e8121fc9e6b33a62148959d454d9e56ead4889388e53f146b66ff",
             "6437b3ac38465133ffb63b75273a8db548c558465d79db03fd359c6cd5bd9d85",
+            "f2f3521082c77cf164b0ba01192f2e9260b9efc80a2025e049593751c15ca9bc",
+            "ab34250c44da8b4b079a199e55d82a5dfdea1cbd31f28ea06e76184b1628cbd5",
+            "226f430d5adca5fd04278c4747f818863bcc435c10978c3e675d9279efa4e46f",
         ];
         let found = Kind::ALL.map(|kind| Id::of_bytes(kind, b"abc").to_string());
         assert_eq!(found, golden);
@@ -205,6 +235,7 @@ mod tests {
     fn kinds_and_ids_read_what_they_print() {
         for kind in Kind::ALL {
             assert_eq!(Kind::from_name(kind.name()), Some(kind));
+            assert_eq!(Kind::from_code(kind.code()), Some(kind));
         }
         assert_eq!(Kind::from_name("Plan"), None);
         let id = Id::of_bytes(Kind::Blob, b"abc");

@@ -203,22 +203,7 @@ impl Names<'_> {
 
     /// The number within its range that a real parameter gets.
     pub fn real(&self, entry: &Entry, param: &Param, expr: &Expr, sink: &mut Sink) -> Option<f64> {
-        let x = self.constants.number(expr, sink)?;
-        let Ty::Real { above, closed, most } = param.ty else { return Some(x) };
-        let low = if closed { x >= above } else { x > above };
-        if low && x <= most {
-            return Some(x);
-        }
-        let range = param.ty.describe();
-        sink.push(
-            Diagnostic::error(
-                "E0408",
-                expr.span,
-                format!("`{}` of `{}` must be {range}, not {x}", param.name, entry.name),
-            )
-            .help(format!("`{}` is {}", param.name, param.doc)),
-        );
-        None
+        real(self.constants, entry, param, expr, sink)
     }
 
     fn family(&self, name: &Name, sink: &mut Sink) -> Option<String> {
@@ -241,6 +226,22 @@ impl Names<'_> {
         }
         Some(Value::Range(lo, hi))
     }
+}
+
+/// The number within its range that a real parameter gets.
+pub(super) fn real(constants: &Constants, entry: &Entry, param: &Param, expr: &Expr, sink: &mut Sink) -> Option<f64> {
+    let x = constants.number(expr, sink)?;
+    let Ty::Real { above, closed, most } = param.ty else { return Some(x) };
+    let low = if closed { x >= above } else { x > above };
+    if low && x <= most {
+        return Some(x);
+    }
+    let range = param.ty.describe();
+    sink.push(
+        Diagnostic::error("E0408", expr.span, format!("`{}` of `{}` must be {range}, not {x}", param.name, entry.name))
+            .help(format!("`{}` is {}", param.name, param.doc)),
+    );
+    None
 }
 
 /// The error about a range that holds nothing.

@@ -1,6 +1,6 @@
 //! `expect`: inequalities over measurements, arms and seeds.
 
-use super::calls::{assign, unknown_entry};
+use super::calls::{assign, real, unknown_entry};
 use super::chosen::single;
 use super::constant::Constants;
 use crate::catalog::{self, Kind};
@@ -70,18 +70,25 @@ impl Claims<'_> {
                 Some(Quantity::Arithmetic { operator, left: left?.into(), right: right?.into() })
             }
             ExprKind::Call { callee, args } => {
-                let reduction = match callee.text.as_str() {
+                let Some(entry) = catalog::find(Kind::SeedReduction, &callee.text) else {
+                    sink.push(unknown_entry(Kind::SeedReduction, callee));
+                    return None;
+                };
+                let assigned = assign(entry, args, expr.span, sink)?;
+                let reduction = match entry.name {
                     "median" => SeedReduction::Median,
                     "mean" => SeedReduction::Mean,
                     "min" => SeedReduction::Min,
                     "max" => SeedReduction::Max,
-                    _ => {
-                        sink.push(unknown_entry(Kind::SeedReduction, callee));
-                        return None;
+                    "std" => SeedReduction::Std,
+                    "quantile" => {
+                        let q = real(self.constants, entry, &entry.params[1], assigned[1]?, sink)?;
+                        SeedReduction::Quantile { q }
                     }
+                    "diverged" => SeedReduction::Diverged,
+                    other => unreachable!("`{other}` is not in the table of reductions over seeds"),
                 };
-                let entry = catalog::find(Kind::SeedReduction, &callee.text)?;
-                let argument = assign(entry, args, expr.span, sink)?.into_iter().flatten().next()?;
+                let argument = assigned[0]?;
                 let of = self.quantity(argument, sink)?;
                 if !varies(&of) {
                     sink.push(

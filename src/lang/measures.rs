@@ -6,10 +6,10 @@ use super::chosen::single;
 use super::dims::{Types, describe, describe_sizes, same, sizes};
 use super::evaluate::CheckedEvaluation;
 use super::writer::Writer;
-use crate::catalog::{self, Kind, Metric, Outer, Reduction, StateMetric};
-use crate::diag::{Diagnostic, Sink};
+use crate::catalog::{self, Entry, Initial, Kind, Metric, Outer, Reduction, StateMetric};
+use crate::diag::{Diagnostic, Sink, Span};
 use crate::plan::{Evaluation, Measure, Objective, TaskSource, Train, What};
-use crate::syntax::ast::{Expr, ExprKind, Item, ItemKind, Name};
+use crate::syntax::ast::{Arg, Expr, ExprKind, Item, ItemKind, Name};
 
 const NO_DRAWS: &str = "a measurement that draws would change with every look";
 
@@ -69,6 +69,9 @@ impl Measures<'_> {
             "mean" => Reduction::Mean,
             "worst" if metric.higher_is_better() => Reduction::Min,
             "worst" => Reduction::Max,
+            "best" if metric.higher_is_better() => Reduction::Max,
+            "best" => Reduction::Min,
+            "median" => Reduction::Quantile { q: 0.5 },
             "std" => Reduction::Std,
             _ => Reduction::Quantile { q: self.names.real(entry, &entry.params[1], assigned[1]?, sink)? },
         };
@@ -127,12 +130,11 @@ impl Measures<'_> {
             }
             match callee.text.as_str() {
                 "mass" => return self.mass(value, callee, sink),
-                "subspace_distance" => {
-                    let entry = catalog::find(Kind::StateMetric, "subspace_distance")?;
-                    let assigned = assign(entry, args, value.span, sink)?;
-                    return self.subspace_distance(assigned[0]?, assigned[1]?, sink);
+                name => {
+                    if let Some(entry) = catalog::find(Kind::StateMetric, name) {
+                        return self.of_matrices(entry, args, value.span, sink);
+                    }
                 }
-                _ => {}
             }
         }
         let known = self.state();
@@ -157,26 +159,49 @@ impl Measures<'_> {
         self.checked.world.iter().chain(shared).map(|(n, d)| (n.clone(), d.clone())).collect()
     }
 
-    fn subspace_distance(&self, a: &Expr, b: &Expr, sink: &mut Sink) -> Option<What> {
+    /// A metric of matrices, which come first among its parameters.
+    fn of_matrices(&self, entry: &'static Entry, args: &[Arg], span: Span, sink: &mut Sink) -> Option<What> {
+        let assigned = assign(entry, args, span, sink)?;
+        let metric = match entry.name {
+            "subspace_distance" => StateMetric::SubspaceDistance,
+            "chordal_distance" => StateMetric::ChordalDistance,
+            "energy_ratio" => StateMetric::EnergyRatio,
+            "spectral_norm" => StateMetric::SpectralNorm,
+            "inverse_condition" => StateMetric::InverseCondition,
+            "rank" => {
+                let param = &entry.params[1];
+                let tolerance = match (assigned[1], param.initial) {
+                    (Some(given), _) => self.names.real(entry, param, given, sink)?,
+                    (None, Initial::Real(x)) => x,
+                    (None, other) => unreachable!("a tolerance starts as a number, not as {other:?}"),
+                };
+                StateMetric::Rank { tolerance }
+            }
+            other => unreachable!("`{other}` is not in the table of metrics of the state"),
+        };
+        let operands: Vec<&Expr> = assigned.into_iter().take(metric.operands().len()).flatten().collect();
         let known = self.state();
         let mut writer = Writer::new(self.names.constants, &known, Some(NO_DRAWS));
-        let (left, right) = (writer.expr(a, sink), writer.expr(b, sink));
-        let (left, right) = (left?, right?);
-        let matrices = left.dims.len() == 2 && right.dims.len() == 2;
-        let fits = matrices
-            && same(&left.dims[..1], &right.dims[..1])
-            && right.dims[1].size <= left.dims[1].size
-            && left.dims[1].size <= left.dims[0].size;
-        if !fits {
+        let tensors: Vec<_> = operands.iter().map(|e| writer.expr(e, sink)).collect();
+        let tensors: Vec<_> = tensors.into_iter().collect::<Option<_>>()?;
+        let shapes: Vec<Vec<usize>> = tensors.iter().map(|t| sizes(&t.dims)).collect();
+        let shapes: Vec<&[usize]> = shapes.iter().map(Vec::as_slice).collect();
+        let reason = metric.refuses(&shapes).or_else(|| match tensors.as_slice() {
+            [a, b] if !same(&a.dims[..1], &b.dims[..1]) => Some("dims agree by name: both need the same rows"),
+            _ => None,
+        });
+        if let Some(reason) = reason {
+            let found: Vec<String> = tensors.iter().map(|t| describe_sizes(&t.dims)).collect();
+            let at = operands.first()?.span.to(operands.last()?.span);
             sink.push(
-                Diagnostic::error("E0317", a.span.to(b.span), "`subspace_distance` cannot compare these column spaces")
-                    .label(format!("{} and {}", describe_sizes(&left.dims), describe_sizes(&right.dims)))
-                    .help("it takes `[d, k]` and `[d, l]` with l <= k <= d: the same rows, no more columns than rows, and the second with no more columns than the first"),
+                Diagnostic::error("E0317", at, format!("`{}` cannot be taken of this", entry.name))
+                    .label(found.join(" and "))
+                    .help(reason),
             );
             return None;
         }
-        let function = writer.into_function("measure", vec![("a".into(), left.node), ("b".into(), right.node)]);
-        Some(What::State { metric: StateMetric::SubspaceDistance, function })
+        let outputs = metric.operands().iter().zip(tensors).map(|(name, t)| ((*name).to_owned(), t.node)).collect();
+        Some(What::State { metric, function: writer.into_function("measure", outputs) })
     }
 
     fn mass(&self, value: &Expr, callee: &Name, sink: &mut Sink) -> Option<What> {

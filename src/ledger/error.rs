@@ -57,6 +57,29 @@ pub enum LedgerError {
         /// Where it should be.
         path: PathBuf,
     },
+    /// A pack that the log names is not there.
+    #[error("{}: the pack is missing; restore the file from a copy of the ledger, or run the experiment again", .0.display())]
+    MissingPack(PathBuf),
+    /// The log is shorter than, or other than, it has been.
+    #[error(
+        "the log stream `{stream}` was changed behind the ledger's back: {what}; restore `log/{stream}` from a copy, \
+         or remove `heads/{stream}` to go on from what is left"
+    )]
+    RolledBack {
+        /// The stream.
+        stream: String,
+        /// What it says now, and what it said.
+        what: String,
+    },
+    /// Another process is at work on the run.
+    #[error("another process is at work on {0}; wait for it, or end it")]
+    Busy(String),
+    /// No unfinished run has this name.
+    #[error("{0} is no unfinished run; `metadsl resume --list` lists them")]
+    NotUnfinished(String),
+    /// The system gives no random numbers.
+    #[error("the system gives no random numbers for the name of a file: {0}")]
+    Random(String),
     /// The bytes of an object are not those that were written.
     #[error("{}: {what}; restore the file from a copy of the ledger, or delete it and run the experiment again", path.display())]
     Damaged {

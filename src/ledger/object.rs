@@ -1,145 +1,230 @@
-//! One object in one file: its header, its place, and the care with which it is written.
+//! An object in a file of its own: what is too large for a pack.
+//!
+//! The file is the line `metadsl object 1 KIND CODEC`, the stored bytes, and 32 bytes that hash all before them. The
+//! codec is `raw`, `zstd`, or `chunks`: then the stored bytes list blobs that, one after the other, are the payload.
+//! Chunks are cut where their content says (FastCDC), so two checkpoints that share most bytes share most chunks.
 
-use std::fs::{self, File, Metadata};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
+use fastcdc::v2020::StreamCDC;
+
 use super::error::{LedgerError, io_error};
-use crate::hash::{Id, Kind};
+use super::place::Place;
+use super::refs;
+use crate::hash::{Canonical, Id, Kind, cbor, record};
 
-/// The first words of every object file, with the version of the object format.
-const MAGIC: &str = "metadsl 1 ";
+const MAGIC: &str = "metadsl object 1 ";
+const FILE_KEY: &str = "metadsl 2026 file";
+const CHECK: usize = 32;
+/// Payloads beyond this are cut into chunks. Part of the format: FastCDC (2020) with chunks of these sizes.
+const CHUNKED: usize = 4 << 20;
+const MIN_CHUNK: usize = 256 << 10;
+const MEAN_CHUNK: usize = 1 << 20;
+const MAX_CHUNK: usize = 4 << 20;
 
-/// The line every object of this kind begins with.
-pub(super) fn header(kind: Kind) -> String {
-    format!("{MAGIC}{}\n", kind.name())
-}
-
-/// The kind and payload of an object file, or what is wrong with its header.
-pub(super) fn split(bytes: &[u8]) -> Result<(Kind, &[u8]), String> {
-    let wrong = || "its first line is not that of an object, such as `metadsl 1 series`".to_owned();
-    let end = bytes.iter().take(64).position(|&b| b == b'\n').ok_or_else(wrong)?;
-    let line = std::str::from_utf8(&bytes[..end]).map_err(|_| wrong())?;
-    let name = line.strip_prefix(MAGIC).ok_or_else(wrong)?;
-    let kind = Kind::from_name(name).ok_or_else(|| format!("`{name}` is no kind of object"))?;
-    Ok((kind, &bytes[end + 1..]))
-}
-
-/// The kind and payload of the file that should hold the object `id`, or what is wrong with it.
-pub(super) fn check(id: Id, bytes: &[u8]) -> Result<(Kind, &[u8]), String> {
-    let (kind, payload) = split(bytes)?;
-    let found = Id::of_bytes(kind, payload);
-    if found == id {
-        return Ok((kind, payload));
+record! {
+    /// A piece of a large payload.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct Chunk {
+        /// The blob with its bytes.
+        pub blob: Id,
+        /// Its length.
+        pub bytes: u64,
     }
-    let meant = Kind::ALL.into_iter().find(|&other| Id::of_bytes(other, payload) == id);
-    Err(match meant {
-        Some(meant) => format!("it is a {} object that calls itself {}", meant.name(), kind.name()),
-        None => format!("its {} payload hashes to {found}", kind.name()),
-    })
 }
 
-/// `objects/ab/cd..` under the ledger's root.
-pub(super) fn path(root: &Path, id: Id) -> PathBuf {
+/// How the payload lies in the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Codec {
+    Raw,
+    Zstd,
+    Chunks,
+}
+
+impl Codec {
+    fn name(self) -> &'static str {
+        match self {
+            Codec::Raw => "raw",
+            Codec::Zstd => "zstd",
+            Codec::Chunks => "chunks",
+        }
+    }
+}
+
+/// An object file whose own bytes are sound.
+struct Stored {
+    kind: Kind,
+    codec: Codec,
+    bytes: Vec<u8>,
+}
+
+/// What an object file is, without what a chunked one refers to.
+pub(super) struct Loose {
+    /// Its kind.
+    pub kind: Kind,
+    /// The payload, but for a chunked object.
+    pub payload: Option<Vec<u8>>,
+    /// Its chunks, in their order.
+    pub chunks: Vec<Chunk>,
+}
+
+/// `objects/ab/cd..`, relative to the ledger.
+pub(super) fn file(id: Id) -> PathBuf {
     let hex = id.to_string();
-    root.join("objects").join(&hex[..2]).join(&hex[2..])
+    Path::new("objects").join(&hex[..2]).join(&hex[2..])
 }
 
-/// Whether a plain file is there; a link, a pipe or a directory in its place is an error.
-pub(super) fn is_plain_file(path: &Path) -> Result<bool, LedgerError> {
-    is_plain(path, "file", |meta| meta.is_file())
+/// Stores a payload that comes piece by piece, in constant memory; gives its id. A file that is there already is
+/// left alone.
+pub(super) fn write(place: &Place, kind: Kind, payload: impl Read) -> Result<Id, LedgerError> {
+    let mut hasher = Id::hasher(kind);
+    let mut chunks = Vec::new();
+    let mut small = Vec::new();
+    let mut payload = payload;
+    payload.by_ref().take(CHUNKED as u64 + 1).read_to_end(&mut small).map_err(reading)?;
+    if small.len() <= CHUNKED {
+        let id = Id::of_bytes(kind, &small);
+        write_whole(place, kind, id, &small)?;
+        return Ok(id);
+    }
+    let whole = io::Cursor::new(small).chain(payload);
+    for piece in StreamCDC::new(whole, MIN_CHUNK, MEAN_CHUNK, MAX_CHUNK) {
+        let piece = piece.map_err(|e| reading(e.into()))?.data;
+        hasher.update(&piece);
+        let blob = Id::of_bytes(Kind::Blob, &piece);
+        write_whole(place, Kind::Blob, blob, &piece)?;
+        chunks.push(Chunk { blob, bytes: piece.len() as u64 });
+    }
+    let id = Id::from_bytes(*hasher.finalize().as_bytes());
+    write_file(place, kind, Codec::Chunks, id, &cbor::encode(&chunks.to_value()))?;
+    Ok(id)
 }
 
-/// Whether a directory is there; something else in its place is an error.
-pub(super) fn is_plain_dir(path: &Path) -> Result<bool, LedgerError> {
-    is_plain(path, "directory", |meta| meta.is_dir())
+fn reading(source: io::Error) -> LedgerError {
+    LedgerError::Io { path: PathBuf::from("the object"), doing: "read it", source }
 }
 
-fn is_plain(path: &Path, wanted: &'static str, fits: impl Fn(&Metadata) -> bool) -> Result<bool, LedgerError> {
-    match fs::symlink_metadata(path) {
-        Ok(meta) if fits(&meta) => Ok(true),
-        Ok(_) => Err(LedgerError::NotPlain { path: path.to_owned(), wanted }),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(e) => Err(io_error(path, "look it up")(e)),
+fn write_whole(place: &Place, kind: Kind, id: Id, payload: &[u8]) -> Result<(), LedgerError> {
+    let packed = zstd::bulk::compress(payload, 3).map_err(reading)?;
+    // Weights hardly shrink; what does not is kept as it is, which reads faster.
+    if packed.len() < payload.len() / 10 * 9 {
+        write_file(place, kind, Codec::Zstd, id, &packed)
+    } else {
+        write_file(place, kind, Codec::Raw, id, payload)
     }
 }
 
-/// The bytes of a plain file; `None` where nothing is there.
-pub(super) fn read_plain(path: &Path) -> Result<Option<Vec<u8>>, LedgerError> {
-    if !is_plain_file(path)? {
+fn write_file(place: &Place, kind: Kind, codec: Codec, id: Id, stored: &[u8]) -> Result<(), LedgerError> {
+    let path = place.root.join(file(id));
+    if place.is_file(&path)? {
+        // What is there is never replaced, and nothing damaged is built upon.
+        return read_loose(place, id).map(|_| ());
+    }
+    let header = format!("{MAGIC}{} {}\n", kind.name(), codec.name());
+    let mut check = blake3::Hasher::new_derive_key(FILE_KEY);
+    check.update(header.as_bytes()).update(stored);
+    place.write(&path, &[header.as_bytes(), stored, check.finalize().as_bytes()])
+}
+
+/// Reads an object file and checks it, but for the contents of chunks; none where there is no such file.
+pub(super) fn read_loose(place: &Place, id: Id) -> Result<Option<Loose>, LedgerError> {
+    let path = place.root.join(file(id));
+    let Some(bytes) = place.read(&path)? else { return Ok(None) };
+    let damaged = |what| LedgerError::Damaged { path: path.clone(), what };
+    let Stored { kind, codec, bytes } = open(bytes).map_err(damaged)?;
+    if codec == Codec::Chunks {
+        let chunks = refs::read(&bytes).map_err(|error| LedgerError::Malformed { path, error })?;
+        return Ok(Some(Loose { kind, payload: None, chunks }));
+    }
+    let payload = match codec {
+        Codec::Zstd => inflate(&bytes).map_err(damaged)?,
+        _ => bytes,
+    };
+    let found = Id::of_bytes(kind, &payload);
+    if found != id {
+        let meant = Kind::ALL.into_iter().find(|&other| Id::of_bytes(other, &payload) == id);
+        return Err(damaged(match meant {
+            Some(meant) => format!("it is a {} object that calls itself {}", meant.name(), kind.name()),
+            None => format!("its {} payload hashes to {found}", kind.name()),
+        }));
+    }
+    Ok(Some(Loose { kind, payload: Some(payload), chunks: Vec::new() }))
+}
+
+/// What an object file is, from its first line; read whole only where it has chunks or references.
+pub(super) fn peek(place: &Place, id: Id) -> Result<Option<Loose>, LedgerError> {
+    let path = place.root.join(file(id));
+    if !place.is_file(&path)? {
         return Ok(None);
     }
-    fs::read(path).map(Some).map_err(io_error(path, "read the file"))
+    let mut line = Vec::new();
+    let read = place.fs.open(&path).and_then(|file| file.take(64).read_to_end(&mut line));
+    read.map_err(io_error(&path, "read the object"))?;
+    let damaged = |what| LedgerError::Damaged { path: path.clone(), what };
+    let (kind, codec, _) = first_line(&line).map_err(damaged)?;
+    if codec == Codec::Chunks || refs::has_references(kind) {
+        return read_loose(place, id);
+    }
+    Ok(Some(Loose { kind, payload: None, chunks: Vec::new() }))
 }
 
-/// Makes a directory unless it is there.
-pub(super) fn make_dir(path: &Path) -> Result<(), LedgerError> {
-    if is_plain_dir(path)? {
-        return Ok(());
+/// Decompresses a payload of at most [`CHUNKED`] bytes.
+fn inflate(packed: &[u8]) -> Result<Vec<u8>, String> {
+    let decoder = zstd::stream::read::Decoder::with_buffer(packed).map_err(|e| e.to_string())?;
+    let mut payload = Vec::new();
+    decoder.take(CHUNKED as u64 + 1).read_to_end(&mut payload).map_err(|e| format!("it does not decompress: {e}"))?;
+    if payload.len() > CHUNKED {
+        return Err(format!("it decompresses to more than {CHUNKED} bytes"));
     }
-    match fs::create_dir(path) {
-        // Another writer was faster.
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => is_plain_dir(path).map(|_| ()),
-        done => done.map_err(io_error(path, "make the directory")),
-    }
+    Ok(payload)
 }
 
-/// Makes the names in a directory durable.
-pub(super) fn sync_dir(path: &Path) -> Result<(), LedgerError> {
-    // Only unix opens directories as files; elsewhere the system orders directory writes itself.
-    if cfg!(unix) {
-        File::open(path).and_then(|dir| dir.sync_all()).map_err(io_error(path, "sync the directory"))?;
-    }
-    Ok(())
+/// Kind and codec of an object file, and where its first line ends.
+fn first_line(bytes: &[u8]) -> Result<(Kind, Codec, usize), String> {
+    let wrong = || "its first line is not that of an object, such as `metadsl object 1 weights raw`".to_owned();
+    let end = bytes.iter().take(64).position(|&b| b == b'\n').ok_or_else(wrong)?;
+    let line = std::str::from_utf8(&bytes[..end]).map_err(|_| wrong())?;
+    let (kind, codec) = line.strip_prefix(MAGIC).and_then(|rest| rest.split_once(' ')).ok_or_else(wrong)?;
+    let kind = Kind::from_name(kind).ok_or_else(wrong)?;
+    let codecs = [Codec::Raw, Codec::Zstd, Codec::Chunks];
+    let codec = codecs.into_iter().find(|c| c.name() == codec).ok_or_else(wrong)?;
+    Ok((kind, codec, end + 1))
 }
 
-/// Writes a new file whole: temporary file, sync, rename. False where `path` exists already, which is left alone.
-/// The new name is durable once its directory is synced.
-pub(super) fn write_new(tmp: &Path, path: &Path, parts: &[&[u8]]) -> Result<bool, LedgerError> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix("put-");
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        // Readable as the umask allows, where temporary files are private by default.
-        builder.permissions(fs::Permissions::from_mode(0o666));
+fn open(mut bytes: Vec<u8>) -> Result<Stored, String> {
+    let (kind, codec, start) = first_line(&bytes)?;
+    let whole = bytes.len().checked_sub(CHECK).filter(|&whole| whole >= start).ok_or("it ends early")?;
+    if blake3::derive_key(FILE_KEY, &bytes[..whole]) != bytes[whole..] {
+        return Err("its last 32 bytes are not the hash of the others".to_owned());
     }
-    let mut file = builder.tempfile_in(tmp).map_err(io_error(tmp, "make a temporary file"))?;
-    for part in parts {
-        file.write_all(part).map_err(io_error(file.path(), "write the file"))?;
-    }
-    file.as_file().sync_all().map_err(io_error(file.path(), "sync the file"))?;
-    match file.persist_noclobber(path) {
-        Ok(_) => Ok(true),
-        Err(e) if e.error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
-        Err(e) => Err(io_error(path, "name the file")(e.error)),
-    }
+    bytes.truncate(whole);
+    bytes.drain(..start);
+    Ok(Stored { kind, codec, bytes })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn headers_are_read_as_written() {
-        for kind in Kind::ALL {
-            let bytes = [header(kind).as_bytes(), b"payload\n"].concat();
-            assert_eq!(split(&bytes), Ok((kind, &b"payload\n"[..])));
-        }
-        for wrong in
-            ["", "metadsl 1 run", "metadsl 2 run\n", "metadsl 1 Run\n", "metadsl 1 run \n", "\n", "metadsl 1 \n"]
-        {
-            assert!(split(wrong.as_bytes()).is_err(), "{wrong:?}");
-        }
-        assert!(split(&[b'a'; 1000]).is_err());
+/// Writes an object's payload out, chunk by chunk, and checks its id at the end: what was written must not be used
+/// where this fails. None where there is no such object file.
+pub(super) fn copy(place: &Place, id: Id, out: &mut impl Write) -> Result<Option<Kind>, LedgerError> {
+    let path = place.root.join(file(id));
+    let Some(loose) = read_loose(place, id)? else { return Ok(None) };
+    let mut put = |bytes: &[u8]| out.write_all(bytes).map_err(io_error(&path, "copy the object"));
+    if let Some(payload) = loose.payload {
+        put(&payload)?;
+        return Ok(Some(loose.kind));
     }
-
-    #[test]
-    fn a_kind_swap_is_named() {
-        let id = Id::of_bytes(Kind::Trace, b"payload");
-        let bytes = [header(Kind::Series).as_bytes(), b"payload"].concat();
-        assert_eq!(check(id, &bytes), Err("it is a trace object that calls itself series".to_owned()));
-        assert!(check(id, &[header(Kind::Trace).as_bytes(), b"payloae"].concat()).is_err());
-        assert!(check(id, &[header(Kind::Trace).as_bytes(), b"payload"].concat()).is_ok());
+    let mut hasher = Id::hasher(loose.kind);
+    for chunk in loose.chunks {
+        let missing =
+            || LedgerError::Missing { kind: Kind::Blob, id: chunk.blob, path: place.root.join(file(chunk.blob)) };
+        let piece = read_loose(place, chunk.blob)?.and_then(|loose| loose.payload).ok_or_else(missing)?;
+        hasher.update(&piece);
+        put(&piece)?;
     }
+    let found = Id::from_bytes(*hasher.finalize().as_bytes());
+    if found != id {
+        let what = format!("its chunks hash to {found}");
+        return Err(LedgerError::Damaged { path, what });
+    }
+    Ok(Some(loose.kind))
 }

@@ -148,6 +148,8 @@ record! {
     /// One arm under one seed.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct Cell {
+        /// What decides the cell: the id of its [`CellInput`](super::CellInput). Cells of one key are equal, but for their arm's name.
+        pub key: Id,
         /// The arm.
         pub arm: String,
         /// The seed.

@@ -1,6 +1,6 @@
 //! The small records: what a run was asked to do, on what, where and when.
 
-use crate::hash::{Id, record};
+use crate::hash::{Id, Kind, record};
 
 record! {
     /// What decides a result. It leaves out text, paths, host, hardware, time and thread count.
@@ -12,6 +12,43 @@ record! {
         pub manifest: Id,
         /// Executor class, float type, numerics epoch, random generator.
         pub numerics: Id,
+    }
+}
+
+record! {
+    /// What decides one cell. Its id is the cell's key: a cell that the ledger holds under that key need not be run again.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct CellInput {
+        /// The arm's plan with an empty name, as an id of kind `arm`: two arms that do the same share their cells.
+        pub arm: Id,
+        /// The seed.
+        pub seed: u64,
+        /// The [`Manifest`] of the data that the arm reads.
+        pub manifest: Id,
+        /// The numerics of the arm.
+        pub numerics: Id,
+    }
+}
+
+impl CellInput {
+    /// The cell's key.
+    pub fn key(&self) -> Id {
+        Id::of(Kind::Cell, self)
+    }
+}
+
+record! {
+    /// What somebody said of a run. Notes are outside every id but their own.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Note {
+        /// The run.
+        pub about: Id,
+        /// What kind of note: `tag`, `untag`, `note`.
+        pub key: String,
+        /// The tag or the text.
+        pub text: String,
+        /// When it was made, in milliseconds since 1970-01-01 UTC.
+        pub at_ms: u64,
     }
 }
 

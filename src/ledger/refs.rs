@@ -1,7 +1,7 @@
 //! What a stored object refers to, by kind: the edges that sealing and verifying follow.
 
 use super::outcome::{Outcome, Series, Trace, Weights};
-use super::record::{Env, Input, Manifest, Run};
+use super::record::{Env, Input, Manifest, Note, Run};
 use super::verdict::Comparison;
 use crate::exec::Numerics;
 use crate::hash::{Canonical, DecodeError, Id, Kind, Value, cbor};
@@ -27,6 +27,9 @@ pub(super) fn references(kind: Kind, payload: &[u8]) -> Result<Vec<(Kind, Id)>, 
             let input: Input = read(payload)?;
             Ok(vec![(Kind::Plan, input.plan), (Kind::Manifest, input.manifest), (Kind::Numerics, input.numerics)])
         }
+        Kind::Note => leaf::<Note>(payload),
+        // Only their ids are used.
+        Kind::Arm | Kind::Cell => leaf::<Value>(payload),
         Kind::Result => read(payload).map(of_outcome),
         Kind::Run => read(payload).map(|run| of_run(&run)),
         Kind::Verdict => {

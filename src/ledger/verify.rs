@@ -1,14 +1,15 @@
 //! Verifying a ledger: every byte of every object and log is checked, and no problem hides another.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsStr;
 use std::fmt;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use super::error::{LedgerError, io_error};
-use super::store::{self, Store};
-use super::{log, object, refs};
+use super::error::LedgerError;
+use super::frame::{self, Entry};
+use super::store::Store;
+use super::stream::{self, Stream};
+use super::vfs::{self, Lock};
+use super::{object, pack, refs};
 use crate::hash::{Id, Kind};
 
 /// The kinds of problem; the exit code of `metadsl verify` is the sum of the bits of those that were found.
@@ -24,7 +25,7 @@ pub enum Fault {
     Log,
     /// Bit 16: a log ends with an unfinished frame; the next run cuts it off.
     TornTail,
-    /// Bit 32: a run or verdict is stored that no log lists: the log was cut, or its writer died before the end.
+    /// Bit 32: a pack is stored that no log names: the log was cut, or its writer died before the end.
     Unlisted,
     /// Bit 64: something cannot be read, or does not belong there.
     Stray,
@@ -69,11 +70,35 @@ impl fmt::Display for Problem {
     }
 }
 
+/// How much is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// Logs, heads and packs whole; of large objects, that they are there and what they refer to.
+    Structure,
+    /// Also the bytes of that share of the large objects, in percent.
+    Sample(u8),
+    /// Every byte.
+    Full,
+}
+
+impl Depth {
+    /// Whether the bytes of this object are to be read. A sample is the same for every call.
+    fn reads(self, id: Id) -> bool {
+        match self {
+            Depth::Structure => false,
+            Depth::Sample(percent) => u32::from(id.as_bytes()[31]) * 100 < u32::from(percent) * 256,
+            Depth::Full => true,
+        }
+    }
+}
+
 /// What was checked and what was found.
 #[derive(Debug, Default)]
 pub struct VerifyReport {
-    /// The object files read.
+    /// The objects checked, in packs and in files of their own.
     pub objects: usize,
+    /// The bytes of the files read.
+    pub bytes: u64,
     /// The sound log frames read.
     pub frames: usize,
     /// The runs the logs list.
@@ -93,128 +118,311 @@ impl Store {
     /// Hashes and decodes every object, follows every reference, checks every frame of every log. Goes on past every
     /// problem. Other writers may work on.
     pub fn verify(&self) -> VerifyReport {
+        self.verify_to(Depth::Full)
+    }
+
+    /// The same to some depth.
+    pub fn verify_to(&self, depth: Depth) -> VerifyReport {
+        let report = VerifyReport::default();
         let mut check =
-            Check { store: self, report: VerifyReport::default(), nodes: BTreeMap::new(), found: Vec::new() };
-        check.attempt("FORMAT", None, Store::check_format);
+            Check { store: self, depth, report, nodes: BTreeMap::new(), packs: BTreeMap::new(), found: Vec::new() };
+        check.attempt("FORMAT", &[], Store::check_format);
+        // Packs and objects first: what is sealed meanwhile is then looked up when the logs name it.
+        check.packs();
         check.objects();
-        // Objects first: a run that is sealed meanwhile is then listed, and what it refers to is looked up below.
         let listed = check.logs();
         check.references(&listed);
         check.finish(&listed)
+    }
+
+    /// Sets aside, in `quarantine/`, every file that a report calls damaged or out of place, and cuts torn tails. Logs
+    /// are otherwise left as they are: their other frames still count. Gives where the files are now.
+    pub fn repair(&self, report: &VerifyReport) -> Result<Vec<PathBuf>, LedgerError> {
+        let mut moved = Vec::new();
+        let mut done = BTreeSet::new();
+        for problem in &report.problems {
+            let in_log = problem.file.starts_with("log") || problem.file == Path::new("FORMAT");
+            let damaged = matches!(problem.fault, Fault::Object | Fault::Malformed | Fault::Stray);
+            let there = self.place.fs.look(&self.root().join(&problem.file)).is_ok_and(|entry| entry.is_some());
+            if damaged && there && !in_log && done.insert(problem.file.clone()) {
+                moved.push(self.place.set_aside(&problem.file, "quarantine")?);
+            }
+            if problem.fault == Fault::TornTail
+                && let Some(name) = problem.file.parent().and_then(Path::file_name).and_then(|name| name.to_str())
+            {
+                stream::Appender::lock(&self.place, name, self.segment_frames)?.cut_torn_tail()?;
+            }
+        }
+        Ok(moved)
     }
 }
 
 /// What is known of an object.
 enum Node {
-    /// Its bytes are sound; these are its kind and references.
-    Sound(Kind, Vec<(Kind, Id)>),
+    /// Its bytes are sound; these are its kind, its references and the file it lies in.
+    Sound(Kind, Vec<(Kind, Id)>, PathBuf),
     /// It is there and a problem has been noted.
     Bad,
     /// It is not there.
     Missing,
 }
 
+/// A frame that lists something.
+struct Frame {
+    file: PathBuf,
+    entry: Entry,
+}
+
 struct Check<'a> {
     store: &'a Store,
+    depth: Depth,
     report: VerifyReport,
     nodes: BTreeMap<Id, Node>,
-    /// Problems with the object they are about, until the runs are known.
-    found: Vec<(Option<Id>, Problem)>,
+    /// The packs read, and whether they are sound.
+    packs: BTreeMap<Id, bool>,
+    /// Problems with the objects they are about, until the runs are known.
+    found: Vec<(Vec<Id>, Problem)>,
 }
 
 impl Check<'_> {
-    fn note(&mut self, file: impl Into<PathBuf>, fault: Fault, what: impl Into<String>, about: Option<Id>) {
+    fn note(&mut self, file: impl Into<PathBuf>, fault: Fault, what: impl Into<String>, about: &[Id]) {
         let problem = Problem { file: file.into(), fault, what: what.into(), runs: Vec::new() };
-        self.found.push((about, problem));
+        self.found.push((about.to_vec(), problem));
     }
 
     /// The result of a step, or a note of why it failed.
     fn attempt<T>(
         &mut self,
         file: impl Into<PathBuf>,
-        about: Option<Id>,
+        about: &[Id],
         step: impl FnOnce(&Store) -> Result<T, LedgerError>,
     ) -> Option<T> {
         match step(self.store) {
             Ok(value) => Some(value),
             Err(e) => {
-                self.note(file, Fault::Stray, e.to_string(), about);
+                let fault = match &e {
+                    LedgerError::Damaged { .. } => Fault::Object,
+                    LedgerError::Missing { .. } => Fault::Missing,
+                    LedgerError::Malformed { .. } => Fault::Malformed,
+                    _ => Fault::Stray,
+                };
+                let what = match e {
+                    LedgerError::Damaged { what, .. } => what,
+                    e => e.to_string(),
+                };
+                self.note(file, fault, what, about);
                 None
             }
         }
     }
 
+    /// The names in a directory of the ledger.
+    fn names(&mut self, dir: &Path) -> Vec<(String, vfs::Entry)> {
+        let names = self.attempt(dir, &[], |s| s.place.list(&s.root().join(dir))).unwrap_or_default();
+        names.into_iter().map(|(name, entry)| (name.to_string_lossy().into_owned(), entry)).collect()
+    }
+
+    fn packs(&mut self) {
+        let dir = Path::new("packs");
+        for (name, _) in self.names(dir) {
+            match name.parse() {
+                Ok(id) => self.pack(id, &[]),
+                Err(_) => self.note(dir.join(name), Fault::Stray, "no pack has this name", &[]),
+            }
+        }
+    }
+
+    /// Checks one pack and keeps what its objects refer to.
+    fn pack(&mut self, name: Id, about: &[Id]) {
+        let file = pack::path(Path::new(""), name);
+        let read = self.attempt(&file, about, |s| match s.read_pack(name) {
+            Err(LedgerError::MissingPack(_)) => Ok(None),
+            read => read.map(Some),
+        });
+        let Some(read) = read else {
+            self.packs.insert(name, false);
+            return;
+        };
+        let Some(objects) = read else { return };
+        self.packs.insert(name, true);
+        for (id, (kind, payload)) in objects {
+            self.report.objects += 1;
+            self.report.bytes += payload.len() as u64;
+            self.object(id, kind, &payload, &file);
+        }
+    }
+
+    /// Keeps what an object with sound bytes refers to.
+    fn object(&mut self, id: Id, kind: Kind, payload: &[u8], file: &Path) {
+        let node = match refs::references(kind, payload) {
+            Ok(refs) => Node::Sound(kind, refs, file.to_owned()),
+            Err(e) => {
+                let what = format!("the {} object {} cannot be read: {e}", kind.name(), id.short());
+                self.note(file, Fault::Malformed, what, &[id]);
+                Node::Bad
+            }
+        };
+        // The same object may lie in several packs; a sound one is enough.
+        if !matches!(self.nodes.get(&id), Some(Node::Sound(..))) {
+            self.nodes.insert(id, node);
+        }
+    }
+
     fn objects(&mut self) {
         let top = Path::new("objects");
-        let Some(shards) = self.attempt(top, None, |s| store::names(&s.root().join(top))) else { return };
-        for (shard, is_dir) in shards {
+        for (shard, entry) in self.names(top) {
             let dir = top.join(&shard);
-            if !is_dir || !is_hex(&shard, 2) {
-                self.note(dir, Fault::Stray, "no object directory has this name", None);
+            if entry != vfs::Entry::Dir || !is_hex(&shard, 2) {
+                self.note(dir, Fault::Stray, "no object directory has this name", &[]);
                 continue;
             }
-            let Some(files) = self.attempt(&dir, None, |s| store::names(&s.root().join(&dir))) else { continue };
-            for name in files.into_keys() {
-                let id = format!("{}{}", shard.display(), name.display());
-                match id.parse() {
-                    Ok(id) => self.object(id),
-                    Err(_) => self.note(dir.join(name), Fault::Stray, "no object has this name", None),
+            for (name, _) in self.names(&dir) {
+                match format!("{shard}{name}").parse() {
+                    Ok(id) => self.file(id),
+                    Err(_) => self.note(dir.join(name), Fault::Stray, "no object has this name", &[]),
                 }
             }
         }
     }
 
-    /// Checks one object file and keeps what it refers to.
-    fn object(&mut self, id: Id) {
-        let file = object::path(Path::new(""), id);
-        let read = self.attempt(&file, Some(id), |s| object::read_plain(&s.root().join(&file)));
-        let node = match read {
-            None => Node::Bad,
-            Some(None) => Node::Missing,
-            Some(Some(bytes)) => {
-                self.report.objects += 1;
-                let checked = object::check(id, &bytes).map_err(|what| (Fault::Object, what));
-                let refs = checked.and_then(|(kind, payload)| match refs::references(kind, payload) {
-                    Ok(refs) => Ok(Node::Sound(kind, refs)),
-                    Err(e) => Err((Fault::Malformed, format!("the {} object cannot be read: {e}", kind.name()))),
-                });
-                refs.unwrap_or_else(|(fault, what)| {
-                    self.note(file, fault, what, Some(id));
-                    Node::Bad
-                })
+    /// Checks one object file.
+    fn file(&mut self, id: Id) {
+        let file = object::file(id);
+        let depth = self.depth;
+        let read = self.attempt(&file, &[id], |s| {
+            if depth.reads(id) { object::read_loose(&s.place, id) } else { object::peek(&s.place, id) }
+        });
+        let loose = match read {
+            None => {
+                self.nodes.entry(id).or_insert(Node::Bad);
+                return;
             }
+            Some(None) => {
+                self.nodes.entry(id).or_insert(Node::Missing);
+                return;
+            }
+            Some(Some(loose)) => loose,
         };
-        self.nodes.insert(id, node);
+        self.report.objects += 1;
+        self.report.bytes += loose.payload.as_ref().map_or(0, |payload| payload.len() as u64);
+        match &loose.payload {
+            Some(payload) => self.object(id, loose.kind, payload, &file),
+            // The chunks are objects that are checked like any other; that together they are this one is checked here.
+            None if !loose.chunks.is_empty() => {
+                let whole = depth.reads(id)
+                    && self.attempt(&file, &[id], |s| object::copy(&s.place, id, &mut std::io::sink())).is_none();
+                let refs = loose.chunks.iter().map(|chunk| (Kind::Blob, chunk.blob)).collect();
+                let node = if whole { Node::Bad } else { Node::Sound(loose.kind, refs, file) };
+                self.nodes.insert(id, node);
+            }
+            None => {
+                self.nodes.insert(id, Node::Sound(loose.kind, Vec::new(), file));
+            }
+        }
     }
 
-    /// Checks the logs; gives what they list, in order.
-    fn logs(&mut self) -> Vec<(Kind, Id)> {
+    /// Checks logs and heads; gives what they list, in order.
+    fn logs(&mut self) -> Vec<Frame> {
         let mut listed = Vec::new();
-        let dir = Path::new("log");
-        for name in self.attempt(dir, None, |s| store::names(&s.root().join(dir))).unwrap_or_default().into_keys() {
-            let file = dir.join(&name);
-            let Some(stream) = name.to_str().filter(|name| log::is_stream_name(name)) else {
-                self.note(file, Fault::Stray, "no log stream has this name", None);
+        let top = Path::new("log");
+        let mut streams = BTreeSet::new();
+        for (name, entry) in self.names(top) {
+            let dir = top.join(&name);
+            if entry != vfs::Entry::Dir || !frame::is_stream_name(&name) {
+                self.note(dir, Fault::Stray, "no log stream has this name", &[]);
                 continue;
-            };
-            let Some(Some(bytes)) = self.attempt(&file, None, |s| read_log(&s.root().join(&file))) else { continue };
-            let scan = log::scan(stream, &bytes);
-            self.found.extend(self.store.damage(stream, &scan).into_iter().map(|problem| (None, problem)));
-            if let Some(at) = scan.torn {
-                let what = format!("byte {at}: the last frame was never finished; the next run cuts it off");
-                self.note(file, Fault::TornTail, what, None);
             }
-            self.report.frames += scan.entries.len();
-            listed.extend(scan.entries.iter().map(|entry| entry.object()));
+            for (file, entry) in self.names(&dir) {
+                if stream::segment_number(&file).is_none() || !matches!(entry, vfs::Entry::File(_)) {
+                    self.note(dir.join(file), Fault::Stray, "no segment of a log has this name", &[]);
+                }
+            }
+            streams.insert(name.clone());
+            self.log(&name, &mut listed);
         }
+        for (name, _) in self.names(Path::new("heads")) {
+            let file = stream::head_file(&name);
+            if !frame::is_stream_name(&name) {
+                self.note(file, Fault::Stray, "no log stream has this name", &[]);
+            } else if !streams.contains(&name) {
+                self.log(&name, &mut listed);
+            }
+        }
+        self.report.frames = listed.len();
         listed
     }
 
+    fn log(&mut self, name: &str, listed: &mut Vec<Frame>) {
+        // The head is read first: a frame is there before the head that counts it. An unfinished frame may be a writer's,
+        // so it is looked at once no writer is at work; where the file system has no locks, it is reported.
+        let head = self.attempt(stream::head_file(name), &[], |s| stream::read_head(&s.place, name)).flatten();
+        let dir = Path::new("log").join(name);
+        let Some(mut log) = self.attempt(&dir, &[], |s| Stream::read(&s.place, name)) else { return };
+        if log.segments.iter().any(|segment| segment.torn.is_some()) {
+            let lock = format!("stream-{name}.lock");
+            let _guard = self.store.place.lock(&lock, Lock::Shared);
+            log = self.attempt(&dir, &[], |s| Stream::read(&s.place, name)).unwrap_or(log);
+        }
+        let damage = self.store.damage(&log);
+        self.found.extend(damage.into_iter().map(|problem| (Vec::new(), problem)));
+        for segment in &log.segments {
+            if let Some(at) = segment.torn {
+                let what = format!("byte {at}: the last frame was never finished; the next run cuts it off");
+                self.note(&segment.file, Fault::TornTail, what, &[]);
+            }
+        }
+        if let Some(head) = head.filter(|_| log.is_sound())
+            && let Some(what) = log.contradiction(&head)
+        {
+            self.note(dir, Fault::Log, what, &[]);
+        }
+        for (segment, frame) in log.frames() {
+            match frame.entry() {
+                Ok(entry) => listed.push(Frame { file: segment.file.clone(), entry }),
+                Err(e) => {
+                    let what = format!("byte {}: the frame says nothing this version knows: {e}", frame.at);
+                    self.note(&segment.file, Fault::Log, what, &[]);
+                }
+            }
+        }
+    }
+
     /// Follows every reference, those of objects that no run needs included.
-    fn references(&mut self, listed: &[(Kind, Id)]) {
-        let mut open = listed.to_vec();
+    fn references(&mut self, listed: &[Frame]) {
+        let mut open = Vec::new();
+        let buried: BTreeSet<Id> = listed.iter().filter_map(|frame| frame.entry.buries()).collect();
+        for frame in listed {
+            // What a buried run needed may have been collected.
+            if frame.entry.run().is_some_and(|run| buried.contains(&run)) {
+                continue;
+            }
+            let (Some((kind, id)), Some(name)) = (frame.entry.object(), frame.entry.pack()) else { continue };
+            if !self.packs.contains_key(&name) {
+                self.pack(name, &[id]);
+            }
+            match self.packs.get(&name) {
+                None => {
+                    let file = pack::path(Path::new(""), name);
+                    let what = format!("the pack is missing that {} names", frame.file.display());
+                    self.note(file, Fault::Missing, what, &[id]);
+                }
+                Some(true) if !self.nodes.contains_key(&id) => {
+                    let file = pack::path(Path::new(""), name);
+                    let what =
+                        format!("the {} object {} is not in the pack that should hold it", kind.name(), id.short());
+                    self.note(file, Fault::Malformed, what, &[id]);
+                }
+                Some(true) => open.push((kind, id)),
+                Some(false) => {
+                    let file = pack::path(Path::new(""), name);
+                    if let Some((about, _)) = self.found.iter_mut().find(|(_, problem)| problem.file == file) {
+                        about.push(id);
+                    }
+                }
+            }
+        }
         for node in self.nodes.values() {
-            if let Node::Sound(_, refs) = node {
+            if let Node::Sound(_, refs, _) = node {
                 open.extend(refs);
             }
         }
@@ -224,55 +432,74 @@ impl Check<'_> {
                 continue;
             }
             if !self.nodes.contains_key(&id) {
-                self.object(id);
+                self.file(id);
             }
-            let file = object::path(Path::new(""), id);
             match &self.nodes[&id] {
                 // Data need not be kept.
-                Node::Missing if wanted == Kind::Blob => {}
+                Node::Missing if wanted == Kind::Blob && !self.is_chunk(id) => {}
                 Node::Missing => {
+                    // Where it was in a damaged pack, that has been noted.
                     let what = format!("the {} object is referred to and missing", wanted.name());
-                    self.note(file, Fault::Missing, what, Some(id));
+                    self.note(object::file(id), Fault::Missing, what, &[id]);
                 }
-                Node::Sound(kind, _) if *kind != wanted => {
+                Node::Sound(kind, _, file) if *kind != wanted => {
                     let what = format!("the {} object is referred to as a {}", kind.name(), wanted.name());
-                    self.note(file, Fault::Malformed, what, Some(id));
+                    self.note(file.clone(), Fault::Malformed, what, &[id]);
                 }
-                Node::Sound(_, refs) => open.extend(refs),
+                Node::Sound(_, refs, _) => open.extend(refs),
                 Node::Bad => {}
             }
         }
     }
 
-    /// Finds the runs that each problem touches, and the runs that no log lists.
-    fn finish(mut self, listed: &[(Kind, Id)]) -> VerifyReport {
-        let listed: BTreeSet<(Kind, Id)> = listed.iter().copied().collect();
-        let mut mismatched = Vec::new();
-        let mut unlisted = Vec::new();
-        for (&id, node) in &self.nodes {
-            let Node::Sound(kind @ (Kind::Run | Kind::Verdict), refs) = node else { continue };
-            if !listed.contains(&(*kind, id)) {
-                unlisted.push((*kind, id));
+    /// Whether a large object is made of this blob, among others.
+    fn is_chunk(&self, blob: Id) -> bool {
+        self.nodes.values().any(|node| match node {
+            Node::Sound(kind, refs, _) => !refs::has_references(*kind) && refs.contains(&(Kind::Blob, blob)),
+            _ => false,
+        })
+    }
+
+    /// Finds the runs that each problem touches, and the packs that no log names.
+    fn finish(mut self, listed: &[Frame]) -> VerifyReport {
+        let mut named: BTreeSet<Id> = listed.iter().filter_map(|frame| frame.entry.pack()).collect();
+        let mut unnamed: Vec<Id> = self.packs.keys().filter(|name| !named.contains(name)).copied().collect();
+        if !unnamed.is_empty() {
+            // A writer between its pack and its frame holds this lock.
+            match self.store.place.lock("writers.lock", Lock::Try) {
+                Ok(None) => unnamed.clear(),
+                Ok(Some(_)) | Err(_) => {
+                    let frames = self.store.frames().unwrap_or_default();
+                    named.extend(frames.iter().filter_map(|listed| listed.entry.pack()));
+                    unnamed.retain(|name| !named.contains(name));
+                }
             }
-            if *kind == Kind::Run && !self.answers_its_input(refs) {
-                mismatched.push(id);
-            }
         }
-        for (kind, id) in unlisted {
-            let what = format!("no log lists this {}: the log was cut, or the writer died before the end", kind.name());
-            self.note(object::path(Path::new(""), id), Fault::Unlisted, what, Some(id));
+        for name in unnamed {
+            let what = "no log names this pack: the log was cut, or the writer died before the end";
+            self.note(pack::path(Path::new(""), name), Fault::Unlisted, what, &[]);
         }
-        for id in mismatched {
-            let what = "the run's result belongs to another input";
-            self.note(object::path(Path::new(""), id), Fault::Malformed, what, Some(id));
+        let mismatched: Vec<(Id, PathBuf)> = self
+            .nodes
+            .iter()
+            .filter_map(|(&id, node)| match node {
+                Node::Sound(Kind::Run, refs, file) if !self.answers_its_input(refs) => Some((id, file.clone())),
+                _ => None,
+            })
+            .collect();
+        for (id, file) in mismatched {
+            self.note(file, Fault::Malformed, "the run's result belongs to another input", &[id]);
         }
-        let touched = self.touched(&listed);
+        let runs: BTreeSet<Id> = listed.iter().filter_map(|frame| frame.entry.run()).collect();
+        let touched = self.touched(&runs);
         for (about, mut problem) in self.found {
-            problem.runs.extend(about.and_then(|id| touched.get(&id)).into_iter().flatten());
+            let named = about.iter().filter_map(|id| touched.get(id)).flatten().copied();
+            let known: BTreeSet<Id> = named.chain(std::mem::take(&mut problem.runs)).collect();
+            problem.runs = known.into_iter().collect();
             self.report.problems.push(problem);
         }
         self.report.problems.sort_by(|a, b| (&a.file, a.fault, &a.what).cmp(&(&b.file, b.fault, &b.what)));
-        self.report.runs = listed.iter().filter(|(kind, _)| *kind == Kind::Run).count();
+        self.report.runs = runs.len();
         self.report
     }
 
@@ -281,22 +508,22 @@ impl Check<'_> {
         let find = |refs: &[(Kind, Id)], kind| refs.iter().find(|(k, _)| *k == kind).map(|(_, id)| *id);
         let result = find(refs, Kind::Result).and_then(|id| self.nodes.get(&id));
         match result {
-            Some(Node::Sound(Kind::Result, inner)) => find(inner, Kind::Input) == find(refs, Kind::Input),
+            Some(Node::Sound(Kind::Result, inner, _)) => find(inner, Kind::Input) == find(refs, Kind::Input),
             _ => true,
         }
     }
 
     /// The runs, listed or not, that need each object.
-    fn touched(&self, listed: &BTreeSet<(Kind, Id)>) -> BTreeMap<Id, BTreeSet<Id>> {
-        let stored = self.nodes.iter().filter(|(_, node)| matches!(node, Node::Sound(Kind::Run, _))).map(|(id, _)| *id);
-        let named = listed.iter().filter(|(kind, _)| *kind == Kind::Run).map(|(_, id)| *id);
-        let runs: BTreeSet<Id> = stored.chain(named).collect();
+    fn touched(&self, listed: &BTreeSet<Id>) -> BTreeMap<Id, BTreeSet<Id>> {
+        let is_run = |(_, node): &(&Id, &Node)| matches!(node, Node::Sound(Kind::Run, ..));
+        let stored = self.nodes.iter().filter(is_run).map(|(id, _)| *id);
+        let runs: BTreeSet<Id> = stored.chain(listed.iter().copied()).collect();
         let mut touched: BTreeMap<Id, BTreeSet<Id>> = BTreeMap::new();
         for run in runs {
             let mut open = vec![run];
             while let Some(id) = open.pop() {
                 if touched.entry(id).or_default().insert(run)
-                    && let Some(Node::Sound(_, refs)) = self.nodes.get(&id)
+                    && let Some(Node::Sound(_, refs, _)) = self.nodes.get(&id)
                 {
                     open.extend(refs.iter().map(|(_, id)| *id));
                 }
@@ -306,18 +533,6 @@ impl Check<'_> {
     }
 }
 
-/// The bytes of a log once no writer is at work on it.
-fn read_log(path: &Path) -> Result<Option<Vec<u8>>, LedgerError> {
-    if !object::is_plain_file(path)? {
-        return Ok(None);
-    }
-    let file = File::open(path).map_err(io_error(path, "open the log"))?;
-    // Where the file system knows no locks, an unfinished frame may be a writer's; the report says how it ends.
-    let _locked = file.lock_shared();
-    object::read_plain(path)
-}
-
-fn is_hex(name: &OsStr, digits: usize) -> bool {
-    let bytes = name.as_encoded_bytes();
-    bytes.len() == digits && bytes.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+fn is_hex(name: &str, digits: usize) -> bool {
+    name.len() == digits && name.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }

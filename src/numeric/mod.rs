@@ -5,13 +5,16 @@
 
 mod eigen;
 mod simplex;
+mod singular;
 mod stats;
 mod subspace;
 
 pub use eigen::symmetric_eigenvalues;
 pub use simplex::simplex_projection;
+pub use singular::{energy_ratio, inverse_condition, numerical_rank, singular_values, spectral_norm};
 pub use stats::{mean, median, population_std, quantile, sample_std};
-pub use subspace::{orthonormal_basis, subspace_distance};
+use subspace::remove_components;
+pub use subspace::{chordal_distance, orthonormal_basis, subspace_distance};
 
 /// A view of a row-major matrix `[rows, cols]`.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -46,25 +46,50 @@ pub fn orthonormal_basis(matrix: Matrix) -> Vec<Vec<f64>> {
 /// columns of `b` are dependent the distance is 1: a direction that collapsed is not one that was found. NaN where a
 /// matrix holds a non-finite value. The measure of Collins et al., ICML 2021 (FedRep), definition 1.
 pub fn subspace_distance(a: Matrix, b: Matrix) -> f64 {
+    match missed(a, b) {
+        Some(residuals) => {
+            let l = residuals.len();
+            let gram: Vec<f64> = (0..l * l).map(|at| dot(&residuals[at / l], &residuals[at % l])).collect();
+            let largest = symmetric_eigenvalues(Matrix::new(l, l, &gram)).last().copied().unwrap_or(0.0);
+            largest.clamp(0.0, 1.0).sqrt()
+        }
+        None => collapsed(a, b, 1.0),
+    }
+}
+
+/// The chordal distance of two column spaces: the root of the sum of the squared sines of all principal angles,
+/// `|| (I - Qa Qa^T) Qb ||_F`, from 0 to the root of `l`. Else as [`subspace_distance`], which is its spectral
+/// counterpart; dependent columns of `b` give the largest distance.
+pub fn chordal_distance(a: Matrix, b: Matrix) -> f64 {
+    match missed(a, b) {
+        Some(residuals) => residuals.iter().map(|r| dot(r, r)).sum::<f64>().sqrt(),
+        None => collapsed(a, b, (b.cols as f64).sqrt()),
+    }
+}
+
+/// What an orthonormal basis of `b` has outside of the column space of `a`; `None` where `b` has no such basis.
+fn missed(a: Matrix, b: Matrix) -> Option<Vec<Vec<f64>>> {
     assert_eq!(a.rows, b.rows, "two subspaces of one space");
     if !a.is_finite() || !b.is_finite() {
-        return f64::NAN;
+        return None;
     }
     let span = orthonormal_basis(a);
     let mut residuals = orthonormal_basis(b);
     if residuals.len() < b.cols {
-        return 1.0;
+        return None;
     }
     // The residual itself, not 1 - cos^2: the latter cannot see a sine below 1e-8.
     residuals.iter_mut().for_each(|r| remove_components(r, &span));
-    let l = residuals.len();
-    let gram: Vec<f64> = (0..l * l).map(|at| dot(&residuals[at / l], &residuals[at % l])).collect();
-    let largest = symmetric_eigenvalues(Matrix::new(l, l, &gram)).last().copied().unwrap_or(0.0);
-    largest.clamp(0.0, 1.0).sqrt()
+    Some(residuals)
+}
+
+/// The distance where there is no basis to compare: the farthest for dependent columns, NaN after a divergence.
+fn collapsed(a: Matrix, b: Matrix, farthest: f64) -> f64 {
+    if a.is_finite() && b.is_finite() { farthest } else { f64::NAN }
 }
 
 /// Subtracts from `vector` its component along each vector of an orthonormal basis, one after the other.
-fn remove_components(vector: &mut [f64], basis: &[Vec<f64>]) {
+pub(super) fn remove_components(vector: &mut [f64], basis: &[Vec<f64>]) {
     for q in basis {
         let along = dot(vector, q);
         vector.iter_mut().zip(q).for_each(|(v, x)| *v -= along * x);
@@ -133,6 +158,8 @@ mod tests {
         let b = [s.cos(), 0.0, 0.0, t.cos(), s.sin(), 0.0, 0.0, t.sin()];
         let distance = subspace_distance(Matrix::new(4, 2, &a), Matrix::new(4, 2, &b));
         assert!((distance - t.sin()).abs() < 1e-15);
+        let chordal = chordal_distance(Matrix::new(4, 2, &a), Matrix::new(4, 2, &b));
+        assert!((chordal - (s.sin() * s.sin() + t.sin() * t.sin()).sqrt()).abs() < 1e-15);
     }
 
     #[test]
@@ -142,9 +169,11 @@ mod tests {
         let (truth, zero) = (Matrix::new(5, 2, &truth), Matrix::new(5, 2, &zero));
         assert_eq!(subspace_distance(zero, truth), 1.0);
         assert_eq!(subspace_distance(truth, zero), 1.0);
+        assert_eq!(chordal_distance(truth, zero), 2f64.sqrt());
         let broken = [f64::NAN; 10];
         assert!(subspace_distance(Matrix::new(5, 2, &broken), truth).is_nan());
         assert!(subspace_distance(truth, Matrix::new(5, 2, &broken)).is_nan());
+        assert!(chordal_distance(truth, Matrix::new(5, 2, &broken)).is_nan());
     }
 
     proptest! {

@@ -76,22 +76,31 @@ impl Quantity {
         match self {
             Quantity::Number { value } => vec![*value],
             Quantity::At { arm, measure, step } => at(arm, measure, *step),
-            Quantity::OverSeeds { reduction, of } => {
-                let values: Vec<f64> =
-                    of.values(at, bad).into_iter().map(|x| if x.is_nan() { bad } else { x }).collect();
-                vec![match reduction {
-                    SeedReduction::Median => numeric::median(&values),
-                    SeedReduction::Mean => numeric::mean(&values),
-                    SeedReduction::Min => numeric::quantile(&values, 0.0),
-                    SeedReduction::Max => numeric::quantile(&values, 1.0),
-                }]
-            }
+            Quantity::OverSeeds { reduction, of } => vec![reduction.apply(&of.values(at, bad), bad)],
             Quantity::Arithmetic { operator, left, right } => {
                 let turned = matches!(operator, Arithmetic::Sub | Arithmetic::Div);
                 let (left, right) = (left.values(at, bad), right.values(at, if turned { -bad } else { bad }));
                 let pick = |side: &[f64], i: usize| side[if side.len() == 1 { 0 } else { i }];
                 (0..left.len().max(right.len())).map(|i| operator.apply(pick(&left, i), pick(&right, i))).collect()
             }
+        }
+    }
+}
+
+impl SeedReduction {
+    /// One number for one value per seed, NaN for a diverged run, for which `bad` stands unless runs are counted.
+    fn apply(self, values: &[f64], bad: f64) -> f64 {
+        let known: Vec<f64> = values.iter().map(|&x| if x.is_nan() { bad } else { x }).collect();
+        match self {
+            SeedReduction::Median => numeric::median(&known),
+            SeedReduction::Mean => numeric::mean(&known),
+            SeedReduction::Min => numeric::quantile(&known, 0.0),
+            SeedReduction::Max => numeric::quantile(&known, 1.0),
+            // The spread of values of which one is infinite is no number; the diverged run still has to count.
+            SeedReduction::Std if known.iter().any(|x| x.is_infinite()) => bad,
+            SeedReduction::Std => numeric::sample_std(&known),
+            SeedReduction::Quantile { q } => numeric::quantile(&known, q),
+            SeedReduction::Diverged => values.iter().filter(|x| !x.is_finite()).count() as f64,
         }
     }
 }
@@ -134,6 +143,9 @@ impl fmt::Display for Quantity {
                     SeedReduction::Mean => "mean",
                     SeedReduction::Min => "min",
                     SeedReduction::Max => "max",
+                    SeedReduction::Std => "std",
+                    SeedReduction::Quantile { q } => return write!(f, "quantile({of}, q: {q})"),
+                    SeedReduction::Diverged => "diverged",
                 };
                 write!(f, "{name}({of})")
             }
@@ -147,5 +159,41 @@ impl fmt::Display for Quantity {
                 side(f, right)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claim(reduction: SeedReduction, relation: Relation, value: f64) -> Claim {
+        let of = Quantity::At { arm: "a".into(), measure: "m".into(), step: 9 };
+        let left = Quantity::OverSeeds { reduction, of: of.into() };
+        Claim { left, relation, right: Quantity::Number { value } }
+    }
+
+    #[test]
+    fn reductions_over_seeds() {
+        let at = |_: &str, _: &str, _: u64| vec![4.0, 1.0, 3.0, 2.0];
+        for (reduction, exact) in [
+            (SeedReduction::Quantile { q: 0.4 }, 2.2), // numpy.quantile
+            (SeedReduction::Std, (5.0f64 / 3.0).sqrt()),
+            (SeedReduction::Diverged, 0.0),
+        ] {
+            let verdict = claim(reduction, Relation::AtMost, 9.0).evaluate(&at);
+            assert!(verdict.holds && (verdict.left - exact).abs() < 1e-15, "{reduction:?}: {verdict:?}");
+        }
+    }
+
+    #[test]
+    fn diverged_runs_are_counted_and_never_help_a_claim() {
+        let at = |_: &str, _: &str, _: u64| vec![1.0, f64::NAN, 2.0, f64::INFINITY];
+        assert!(claim(SeedReduction::Diverged, Relation::AtMost, 2.0).evaluate(&at).holds);
+        assert!(!claim(SeedReduction::Diverged, Relation::AtMost, 1.0).evaluate(&at).holds);
+        let broken = |_: &str, _: &str, _: u64| vec![1.0, f64::NAN, 2.0];
+        for reduction in [SeedReduction::Std, SeedReduction::Quantile { q: 0.9 }, SeedReduction::Mean] {
+            assert!(!claim(reduction, Relation::AtMost, 1e9).evaluate(&broken).holds, "{reduction:?}");
+        }
+        assert!(!claim(SeedReduction::Std, Relation::AtLeast, 0.0).evaluate(&broken).holds);
     }
 }

@@ -69,22 +69,23 @@ fn write_arm(out: &mut String, arm: &Arm) -> fmt::Result {
     }
     for m in &arm.measures {
         writeln!(out, "  measure {} every {}", m.name, count(m.every, "step"))?;
-        match &m.what {
-            What::State { metric, function } => {
-                let name = match metric {
-                    crate::catalog::StateMetric::Value => "value",
-                    crate::catalog::StateMetric::SubspaceDistance => "subspace distance",
-                };
-                writeln!(out, "    {name} of the state")?;
-                write_function(out, function)?;
-            }
-            What::Evaluation { name, metric, reduction } => {
-                writeln!(out, "    {} over tasks of {} under {name}", reduction_name(reduction), metric_name(*metric))?;
-            }
-            What::Mass { strata } => writeln!(out, "    weight of the tasks in {}", list(strata))?,
+        writeln!(out, "    {}", measured(&m.what))?;
+        if let What::State { function, .. } = &m.what {
+            write_function(out, function)?;
         }
     }
     Ok(())
+}
+
+/// What a measure takes, in one line.
+pub fn measured(what: &What) -> String {
+    match what {
+        What::State { metric, .. } => format!("{} of the state", metric.describe()),
+        What::Evaluation { name, metric, reduction } => {
+            format!("{} over tasks of {} under {name}", reduction_name(reduction), metric_name(*metric))
+        }
+        What::Mass { strata } => format!("weight of the tasks in {}", list(strata)),
+    }
 }
 
 fn reader_name(reader: &Reader) -> String {

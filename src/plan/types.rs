@@ -336,7 +336,7 @@ variants! {
 
 variants! {
     /// How per-seed values become one number.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    #[derive(Debug, Clone, Copy, PartialEq)]
     pub enum SeedReduction {
         /// The median.
         Median,
@@ -346,6 +346,12 @@ variants! {
         Min,
         /// The most.
         Max,
+        /// The sample standard deviation.
+        Std,
+        /// The quantile, by linear interpolation.
+        Quantile { q: f64 },
+        /// The number of seeds without a finite value.
+        Diverged,
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use thiserror::Error;
 
 use super::types::*;
-use crate::catalog::{Metric, Outer, Solver, StateMetric, Through};
+use crate::catalog::{Metric, Outer, Solver, Through};
 use crate::ir::Function;
 
 /// What is wrong with a plan.
@@ -209,9 +209,10 @@ impl Checker<'_> {
                     .map(|(n, d)| (n.clone(), d.clone()))
                     .collect();
                 function(f, &joined(world, &shared), &measure.name)?;
-                let shapes: Vec<usize> = f.output_dims().map(<[usize]>::len).collect();
-                let wanted: &[usize] = if *metric == StateMetric::Value { &[0] } else { &[2, 2] };
-                ensure(shapes == wanted, || format!("`{}` measures something else than it says", measure.name))
+                let shapes: Vec<&[usize]> = f.output_dims().collect();
+                ensure(metric.refuses(&shapes).is_none(), || {
+                    format!("`{}` measures something else than it says", measure.name)
+                })
             }
             What::Evaluation { name, metric, .. } => {
                 let evaluation = self.arm.evaluation(name).ok_or_else(|| format!("`{name}` is not there"))?;

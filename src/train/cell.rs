@@ -4,6 +4,7 @@ use super::bind::Kernel;
 use super::clients;
 use super::evaluate::{Measures, is_due};
 use super::outer::{State, Trainer};
+use super::snapshot::{self, Points, Snapshot};
 use super::tasks::{Setting, TRAIN, TaskMaker};
 use super::{DataSets, Observer, TrainError, draw};
 use crate::exec::Executor;
@@ -78,39 +79,92 @@ pub fn run_cell<E: Executor>(
     let maker = TaskMaker::new(&setting, &arm.train.tasks, &arm.train.objective, &programs.tasks, TRAIN)?;
     let trainer = Trainer::new(exec, arm, &programs.train)?;
     let measures = Measures::new(&setting, &programs)?;
-    let mut state = State::new(exec, arm, init, maker.pool_size())?;
-
-    let mut series: Vec<Series> =
-        arm.measures.iter().map(|m| Series { measure: m.name.clone(), steps: vec![], values: vec![] }).collect();
-    let (mut trace, mut status) = (Vec::new(), Status::Finished);
-    for step in 0..=arm.train.steps {
+    let mut way = match observer.resume(&arm.name, seed) {
+        Some(snapshot) => Way::back(exec, arm, &snapshot)?,
+        None => Way::start(arm, State::new(exec, arm, init, maker.pool_size())?),
+    };
+    while way.goes_on(arm) {
         if observer.cancelled() {
+            if way.next > 0 {
+                observer.save(&arm.name, seed, way.snapshot(exec)?);
+            }
             return Err(TrainError::Cancelled);
         }
+        let step = way.next;
         if step > 0 {
-            trainer.step(exec, arm, &maker, &world, &mut state, step)?;
+            trainer.step(exec, arm, &maker, &world, &mut way.state, step)?;
             observer.stepped(&arm.name, seed, step);
         }
         let last = step == arm.train.steps;
-        if !last && !arm.measures.iter().any(|m| is_due(m, step, arm.train.steps)) {
-            continue;
+        if last || arm.measures.iter().any(|m| is_due(m, step, arm.train.steps)) {
+            let weights = weights(exec, arm, &way.state)?;
+            way.trace.push((step, digest(&weights, exec.precision())));
+            let mut finite = weights.iter().all(|(_, t)| t.data().iter().all(|x| x.is_finite()));
+            for (i, value) in measures.take(exec, arm, &world, &way.state, step)? {
+                finite &= value.is_finite();
+                way.series[i].steps.push(step);
+                way.series[i].values.push(value);
+                observer.measured(&arm.name, seed, &arm.measures[i].name, step, value);
+            }
+            if !finite {
+                way.status = Status::Diverged { step };
+            }
         }
-        let weights = weights(exec, arm, &state)?;
-        trace.push((step, digest(&weights, exec.precision())));
-        let mut finite = weights.iter().all(|(_, t)| t.data().iter().all(|x| x.is_finite()));
-        for (i, value) in measures.take(exec, arm, &world, &state, step)? {
-            finite &= value.is_finite();
-            series[i].steps.push(step);
-            series[i].values.push(value);
-            observer.measured(&arm.name, seed, &arm.measures[i].name, step, value);
-        }
-        if !finite {
-            status = Status::Diverged { step };
-            break;
+        way.next = step + 1;
+        if observer.wants_snapshot(&arm.name, seed, step, !way.goes_on(arm)) {
+            observer.save(&arm.name, seed, way.snapshot(exec)?);
         }
     }
-    let weights = weights(exec, arm, &state)?;
+    let weights = weights(exec, arm, &way.state)?;
+    let Way { status, series, trace, .. } = way;
     Ok(Cell { arm: arm.name.clone(), seed, status, series, trace, weights, precision: exec.precision() })
+}
+
+/// How far a cell has come.
+struct Way<E: Executor> {
+    state: State<E>,
+    series: Vec<Series>,
+    trace: Vec<(u64, Id)>,
+    status: Status,
+    /// The step to be made next; step 0 only measures.
+    next: u64,
+}
+
+impl<E: Executor> Way<E> {
+    fn start(arm: &Arm, state: State<E>) -> Way<E> {
+        let series = arm.measures.iter().map(|m| Series { measure: m.name.clone(), steps: vec![], values: vec![] });
+        Way { state, series: series.collect(), trace: Vec::new(), status: Status::Finished, next: 0 }
+    }
+
+    fn goes_on(&self, arm: &Arm) -> bool {
+        self.status == Status::Finished && self.next <= arm.train.steps
+    }
+
+    fn snapshot(&self, exec: &E) -> Result<Snapshot, TrainError> {
+        let points = |s: &Series| Points { steps: s.steps.clone(), bits: snapshot::bits(&s.values) };
+        let (traced, digests) = self.trace.iter().copied().unzip();
+        Ok(Snapshot {
+            step: self.next - 1,
+            diverged: self.status != Status::Finished,
+            series: self.series.iter().map(points).collect(),
+            traced,
+            digests,
+            ..Snapshot::of_state(exec, &self.state)?
+        })
+    }
+
+    fn back(exec: &E, arm: &Arm, snapshot: &Snapshot) -> Result<Way<E>, TrainError> {
+        let mut way = Way::start(arm, snapshot.state(exec)?);
+        for (series, points) in way.series.iter_mut().zip(&snapshot.series) {
+            (series.steps, series.values) = (points.steps.clone(), snapshot::values(&points.bits));
+        }
+        way.trace = snapshot.traced.iter().copied().zip(snapshot.digests.iter().copied()).collect();
+        if snapshot.diverged {
+            way.status = Status::Diverged { step: snapshot.step };
+        }
+        way.next = snapshot.step + 1;
+        Ok(way)
+    }
 }
 
 /// Runs a sampler that is drawn once per seed.

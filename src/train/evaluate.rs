@@ -110,6 +110,11 @@ impl<'a, E: Executor> Measures<'a, E> {
         Ok(match metric {
             StateMetric::Value => results[0].data()[0],
             StateMetric::SubspaceDistance => numeric::subspace_distance(matrix(&results[0]), matrix(&results[1])),
+            StateMetric::ChordalDistance => numeric::chordal_distance(matrix(&results[0]), matrix(&results[1])),
+            StateMetric::EnergyRatio => numeric::energy_ratio(matrix(&results[0]), matrix(&results[1])),
+            StateMetric::SpectralNorm => numeric::spectral_norm(matrix(&results[0])),
+            StateMetric::InverseCondition => numeric::inverse_condition(matrix(&results[0])),
+            StateMetric::Rank { tolerance } => numeric::numerical_rank(matrix(&results[0]), tolerance),
         })
     }
 

@@ -11,9 +11,11 @@ mod clients;
 mod draw;
 mod evaluate;
 mod outer;
+mod snapshot;
 mod tasks;
 
 pub use cell::{Cell, Series, Status, run_cell};
+pub use snapshot::{Points, Saved, Snapshot};
 
 use std::collections::BTreeMap;
 
@@ -42,6 +44,16 @@ pub trait Observer: Sync {
     fn cancelled(&self) -> bool {
         false
     }
+    /// Where a cell was left, if it is to go on from there.
+    fn resume(&self, _arm: &str, _seed: u64) -> Option<Snapshot> {
+        None
+    }
+    /// Whether the cell is to be saved after this step, which may be its last.
+    fn wants_snapshot(&self, _arm: &str, _seed: u64, _step: u64, _last: bool) -> bool {
+        false
+    }
+    /// Saves a cell, because that was wanted or because the run is to end.
+    fn save(&self, _arm: &str, _seed: u64, _snapshot: Snapshot) {}
 }
 
 /// Why a cell could not be run. Divergence is not among them: it is a result.

@@ -16,7 +16,7 @@ pub(super) struct State<E: Executor> {
     /// The shared parameters, by position in the model; none where tasks keep their own.
     pub shared: Vec<Option<E::Value>>,
     /// What the update remembers, `[param][slot]`.
-    memory: Vec<Vec<E::Value>>,
+    pub memory: Vec<Vec<E::Value>>,
     /// The kept parameters of every task of the pool, `[pool, ..]`, by position; none where shared.
     pub kept: Vec<Option<Tensor>>,
     /// The adversary's weights over the simplex; empty without one.

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 /// Their names.
+#[allow(dead_code, reason = "every test binary uses a part of it")]
 pub const NAMES: [&str; 4] = ["maml_anil", "maml_sine", "fedrep_digits", "tr_maml"];
 
 /// The text of one of them.

@@ -19,7 +19,7 @@ pub struct Fixture {
 impl Fixture {
     pub fn empty() -> Fixture {
         let dir = TempDir::new().unwrap();
-        let store = Store::open_or_create(dir.path().join("ledger")).unwrap();
+        let store = Store::open_or_create(dir.path().join("ledger")).unwrap().with_stream("main").unwrap();
         Fixture { dir, store }
     }
 
@@ -41,23 +41,40 @@ impl Fixture {
         files(self.root())
     }
 
+    /// The first segment of the log.
     pub fn log(&self) -> PathBuf {
-        self.root().join("log/main")
+        self.root().join("log/main/000000000000")
     }
 
+    /// The pack that holds a run.
+    pub fn pack(&self, run: Id) -> PathBuf {
+        let frames = self.fresh().frames().unwrap();
+        let listed = frames.iter().find(|listed| listed.entry.run() == Some(run)).expect("the run is listed");
+        self.root().join("packs").join(listed.entry.pack().unwrap().to_string())
+    }
+
+    /// The file of a large object.
     pub fn object(&self, id: Id) -> PathBuf {
         let hex = id.to_string();
         self.root().join("objects").join(&hex[..2]).join(&hex[2..])
     }
+
+    /// The same ledger as another process sees it.
+    pub fn fresh(&self) -> Store {
+        Store::open(self.root()).unwrap().with_stream("main").unwrap()
+    }
 }
 
+/// Every file below a directory but for what belongs to this machine alone, relative to it, sorted.
 pub fn files(root: &Path) -> Vec<PathBuf> {
     let (mut found, mut open) = (Vec::new(), vec![root.to_owned()]);
     while let Some(dir) = open.pop() {
         for entry in fs::read_dir(dir).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
-                open.push(path);
+                if !path.ends_with("ledger/active") {
+                    open.push(path);
+                }
             } else {
                 found.push(path.strip_prefix(root).unwrap().to_owned());
             }
@@ -93,8 +110,12 @@ pub fn env() -> Env {
 
 /// Puts the input of an experiment under a numerics epoch.
 pub fn put_input(store: &Store, name: &str, epoch: u32) -> Id {
+    put_input_on(store, name, epoch, manifest())
+}
+
+fn put_input_on(store: &Store, name: &str, epoch: u32, data: Manifest) -> Id {
     let plan = store.put(Kind::Plan, &plan(name)).unwrap();
-    let manifest = store.put(Kind::Manifest, &manifest()).unwrap();
+    let manifest = store.put(Kind::Manifest, &data).unwrap();
     let numerics = store.put(Kind::Numerics, &numerics(epoch)).unwrap();
     store.put(Kind::Input, &Input { plan, manifest, numerics }).unwrap()
 }
@@ -133,7 +154,9 @@ pub fn put_cell(store: &Store, numbers: &Numbers) -> Cell {
     let tensors = numbers.weights.iter().map(|(name, precision, values)| {
         Weight::new(*name, &Tensor::new(vec![values.len()], values.clone()), *precision)
     });
+    let key = Id::of(Kind::Cell, &format!("{} {}", numbers.arm, numbers.seed));
     Cell {
+        key,
         arm: numbers.arm.into(),
         seed: numbers.seed,
         status: numbers.status,
@@ -143,9 +166,21 @@ pub fn put_cell(store: &Store, numbers: &Numbers) -> Cell {
     }
 }
 
+/// Bytes that no compressor shortens, the same every time.
+pub fn noise(length: usize) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    blake3::Hasher::new().finalize_xof().fill(&mut bytes);
+    bytes
+}
+
 /// A run that is put whole but for its own record.
 pub fn put_run(store: &Store, n: u64) -> Run {
-    let input = put_input(store, "maml_anil", n as u32);
+    put_run_on(store, n, manifest())
+}
+
+/// The same on other data.
+pub fn put_run_on(store: &Store, n: u64, data: Manifest) -> Run {
+    let input = put_input_on(store, "maml_anil", n as u32, data);
     let cells = vec![put_cell(store, &Numbers { seed: n, ..Numbers::default() })];
     let claims = vec![ClaimVerdict { holds: true, left: 0.25, right: f64::NAN }];
     Run {

@@ -6,7 +6,12 @@
 
 mod compare;
 mod damage;
+mod evidence;
+mod figures;
 mod fixture;
 mod golden;
+mod kept;
+mod memory;
+mod power;
 mod store;
 mod writers;

@@ -32,12 +32,13 @@ fn what_is_no_ledger_of_this_format_does_not_open() {
     assert!(!root.exists(), "opening makes nothing");
     Store::open_or_create(&root).unwrap();
     Store::open(&root).unwrap();
-    fs::write(root.join("FORMAT"), "metadsl ledger 2\n").unwrap();
+    fs::write(root.join("FORMAT"), "metadsl ledger 3\n").unwrap();
     let error = Store::open_or_create(&root).unwrap_err();
-    assert!(matches!(&error, LedgerError::Format { found, .. } if found == "metadsl ledger 2"), "{error}");
+    assert!(matches!(&error, LedgerError::Format { found, .. } if found == "metadsl ledger 3"), "{error}");
     fs::write(root.join("FORMAT"), b"\x1b[2J\xff".repeat(1000)).unwrap();
     assert!(!Store::open(&root).unwrap_err().to_string().contains('\x1b'), "its text cannot drive a terminal");
     fs::remove_file(root.join("FORMAT")).unwrap();
+    fs::create_dir(root.join("packs")).unwrap();
     assert!(matches!(Store::open_or_create(&root), Err(LedgerError::FormatLost(_))));
 }
 
@@ -66,31 +67,45 @@ fn putting_twice_is_putting_once() {
 }
 
 #[test]
-fn a_damaged_object_is_neither_trusted_nor_overwritten() {
+fn objects_come_back_as_they_were_put() {
     let fixture = Fixture::empty();
-    let id = fixture.store.put(Kind::Plan, &fixture::plan("a")).unwrap();
-    fs::write(fixture.object(id), b"metadsl 1 plan\nx").unwrap();
-    assert!(matches!(fixture.store.put(Kind::Plan, &fixture::plan("a")), Err(LedgerError::Damaged { .. })));
-    assert_eq!(fs::read(fixture.object(id)).unwrap(), b"metadsl 1 plan\nx");
-    fs::remove_file(fixture.object(id)).unwrap();
-    assert_eq!(fixture.store.put(Kind::Plan, &fixture::plan("a")).unwrap(), id, "as the message advises");
+    for blob in [b"raw\0bytes".to_vec(), vec![7; 1 << 17], fixture::noise(1 << 17)] {
+        let id = fixture.store.put_blob(&blob).unwrap();
+        assert_eq!(fixture.store.get_blob(id).unwrap(), blob);
+        assert_eq!(blake3::hash(&blob).to_string(), id.to_string(), "b3sum of the bytes is the id");
+    }
+    let run = fixture::put_run(&fixture.store, 1);
+    let sealed = fixture.store.seal(&run).unwrap();
+    for store in [&fixture.store, &fixture.fresh()] {
+        assert_eq!(store.get::<Run>(Kind::Run, sealed.run).unwrap(), run);
+        assert_eq!(store.runs().unwrap().runs, [(sealed.run, run.clone())]);
+    }
+    let absent = Id::from_bytes([1; 32]);
+    assert!(matches!(fixture.store.get::<Run>(Kind::Run, absent), Err(LedgerError::Missing { .. })));
+    assert!(matches!(fixture.store.get::<Env>(Kind::Env, sealed.run), Err(LedgerError::Damaged { .. })));
 }
 
 #[test]
-fn objects_come_back_as_they_were_put() {
+fn large_blobs_are_cut_where_their_content_says() {
     let fixture = Fixture::empty();
-    let blob = b"raw\0bytes".to_vec();
-    let id = fixture.store.put_blob(&blob).unwrap();
-    assert_eq!(fixture.store.get_blob(id).unwrap(), blob);
-    let bytes = fs::read(fixture.object(id)).unwrap();
-    let payload = bytes.strip_prefix(b"metadsl 1 blob\n").unwrap();
-    assert_eq!(blake3::hash(payload).to_string(), id.to_string(), "b3sum of what follows the first line is the id");
-    let run = fixture::put_run(&fixture.store, 1);
-    let sealed = fixture.store.seal(&run).unwrap();
-    assert_eq!(fixture.store.get::<Run>(Kind::Run, sealed.run).unwrap(), run);
-    assert_eq!(fixture.store.runs().unwrap().runs, [(sealed.run, run)]);
-    let absent = Id::from_bytes([1; 32]);
-    assert!(matches!(fixture.store.get::<Run>(Kind::Run, absent), Err(LedgerError::Missing { .. })));
+    let first = fixture::noise(24 << 20);
+    // The same with some bytes put in near the beginning: all chunks but the first ones are the same.
+    let second = [&first[..1000], b"in between", &first[1000..]].concat();
+    let ids = [&first, &second].map(|bytes| fixture.store.put_stream(&bytes[..]).unwrap());
+    let stored = fixture.files().iter().map(|f| fs::metadata(fixture.root().join(f)).unwrap().len()).sum::<u64>();
+    assert!(stored < (24 << 20) + (9 << 20), "two blobs of 24 MiB that share most take {stored} bytes");
+    for (id, bytes) in ids.into_iter().zip([first, second]) {
+        assert_eq!(id, Id::of_bytes(Kind::Blob, &bytes));
+        let mut copy = Vec::new();
+        fixture.fresh().copy_blob(id, &mut copy).unwrap();
+        assert!(copy == bytes);
+    }
+    assert_eq!(fixture.store.verify().exit_code(), 0);
+    let chunk = fixture.files().into_iter().filter(|f| f.starts_with("objects"));
+    let largest = chunk.max_by_key(|f| fs::metadata(fixture.root().join(f)).unwrap().len()).unwrap();
+    fs::remove_file(fixture.root().join(largest)).unwrap();
+    assert_eq!(fixture.store.verify().exit_code(), Fault::Missing.bit());
+    assert!(fixture.fresh().get_blob(ids[0]).is_err() || fixture.fresh().get_blob(ids[1]).is_err());
 }
 
 #[test]
@@ -104,35 +119,87 @@ fn too_deep_an_object_is_refused() {
 
 #[test]
 fn a_run_is_not_listed_before_all_of_it_is_there() {
-    let fixture = Fixture::empty();
-    let run = fixture::put_run(&fixture.store, 1);
-    let outcome: Outcome = fixture.store.get(Kind::Result, run.result).unwrap();
-    let input: Input = fixture.store.get(Kind::Input, run.input).unwrap();
+    let whole = Fixture::empty();
+    let run = fixture::put_run(&whole.store, 1);
+    let outcome: Outcome = whole.store.get(Kind::Result, run.result).unwrap();
     let cell = &outcome.cells[0];
-    let parts = [run.input, run.result, run.env, run.source.unwrap(), cell.series[0].id, cell.trace, cell.weights];
-    for part in parts.into_iter().chain([input.plan, input.manifest, input.numerics]) {
-        let bytes = fs::read(fixture.object(part)).unwrap();
-        fs::remove_file(fixture.object(part)).unwrap();
-        let error = fixture.store.seal(&run).unwrap_err();
-        assert!(matches!(error, LedgerError::Missing { id, .. } if id == part), "{error}");
-        assert_eq!(fixture::ids(&fixture.store), []);
-        fs::write(fixture.object(part), bytes).unwrap();
-    }
-    let other = fixture::put_input(&fixture.store, "another", 1);
-    let error = fixture.store.seal(&Run { input: other, ..run.clone() }).unwrap_err();
+    let series: Series = whole.store.get(Kind::Series, cell.series[0].id).unwrap();
+    // All of it but one object, in turn.
+    let fixture = Fixture::empty();
+    assert!(matches!(fixture.store.seal(&run), Err(LedgerError::Missing { id, .. }) if id == run.result));
+    fixture.store.put(Kind::Result, &outcome).unwrap();
+    assert!(matches!(fixture.store.seal(&run), Err(LedgerError::Missing { .. })));
+    fixture.store.put(Kind::Series, &series).unwrap();
+    assert!(matches!(fixture.store.seal(&run), Err(LedgerError::Missing { .. })));
+    assert_eq!(fixture::ids(&fixture.store), []);
+    assert_eq!(fixture.fresh().verify().exit_code(), 0);
+    let other = fixture::put_input(&whole.store, "another", 1);
+    let error = whole.store.seal(&Run { input: other, ..run.clone() }).unwrap_err();
     assert!(matches!(error, LedgerError::InputMismatch { .. }));
-    fixture.store.seal(&run).unwrap();
+    whole.store.seal(&run).unwrap();
 }
 
 #[test]
-fn a_writer_that_died_before_the_log_leaves_an_unlisted_run() {
+fn a_writer_that_died_before_the_log_leaves_an_unlisted_pack() {
     let fixture = Fixture::empty();
     let run = fixture::put_run(&fixture.store, 1);
-    let id = fixture.store.put(Kind::Run, &run).unwrap();
-    assert_eq!(fixture::ids(&fixture.store), []);
-    assert_eq!(fixture.store.verify().exit_code(), Fault::Unlisted.bit());
-    assert_eq!(fixture.store.seal(&run).unwrap().run, id);
-    assert_eq!(fixture.store.verify().exit_code(), 0);
+    let id = fixture.store.seal(&run).unwrap().run;
+    for gone in [fixture.log(), fixture.root().join("heads/main")] {
+        fs::remove_file(gone).unwrap();
+    }
+    let store = fixture.fresh();
+    assert_eq!(fixture::ids(&store), []);
+    assert_eq!(store.verify().exit_code(), Fault::Unlisted.bit());
+    assert_eq!(store.seal(&fixture::put_run(&store, 1)).unwrap().run, id);
+    assert_eq!(store.verify().exit_code(), 0);
+}
+
+#[test]
+fn a_buried_run_is_not_listed_and_notes_are() {
+    let (fixture, [first, second]) = Fixture::with_two_runs();
+    let note = Note { about: second, key: "tag".into(), text: "baseline".into(), at_ms: 5 };
+    let id = fixture.store.annotate(&note).unwrap();
+    assert_eq!(fixture.fresh().notes().unwrap(), [(id, note)]);
+    fixture.store.bury(first).unwrap();
+    assert_eq!(fixture::ids(&fixture.fresh()), [second]);
+    assert_eq!(fixture.fresh().verify().exit_code(), 0);
+    assert!(matches!(fixture.fresh().resolve(&first.to_string()), Err(LedgerError::UnknownRun { .. })));
+}
+
+#[test]
+fn a_cell_is_found_by_its_key() {
+    let (fixture, [first, second]) = Fixture::with_two_runs();
+    let cell_of = |run| {
+        let run: Run = fixture.store.get(Kind::Run, run).unwrap();
+        fixture.store.get::<Outcome>(Kind::Result, run.result).unwrap().cells.remove(0)
+    };
+    for run in [first, second] {
+        let cell = cell_of(run);
+        assert_eq!(fixture.fresh().cell(cell.key).unwrap(), Some((run, cell)));
+    }
+    assert_eq!(fixture.store.cell(Id::from_bytes([3; 32])).unwrap(), None);
+    fixture.store.bury(first).unwrap();
+    assert_eq!(fixture.fresh().cell(cell_of(first).key).unwrap(), None);
+}
+
+#[test]
+fn a_copy_of_a_ledger_writes_a_stream_of_its_own() {
+    let dir = TempDir::new().unwrap();
+    let open = |name: &str| Store::open_or_create(dir.path().join(name)).unwrap();
+    let store = open("a/ledger");
+    let first = fixture::seal(&store, 1);
+    assert_eq!(store.stream().unwrap(), open("a/ledger").stream().unwrap(), "the same as long as it lies there");
+    for file in files(&dir.path().join("a")) {
+        let target = dir.path().join("b").join(&file);
+        fs::create_dir_all(target.parent().unwrap()).unwrap();
+        fs::copy(dir.path().join("a").join(&file), target).unwrap();
+    }
+    let copy = open("b/ledger");
+    assert_ne!(store.stream().unwrap(), copy.stream().unwrap());
+    let second = fixture::seal(&copy, 2);
+    let listed: std::collections::BTreeSet<Id> = fixture::ids(&copy).into_iter().collect();
+    assert_eq!(listed, [first, second].into());
+    assert_eq!(copy.verify().exit_code(), 0);
 }
 
 #[test]
@@ -203,7 +270,7 @@ fn a_read_only_ledger_is_readable() {
     let (fixture, runs) = Fixture::with_two_runs();
     let before = files(fixture.dir.path());
     let mode = |mode| {
-        for dir in ["", "objects", "log", "tmp"] {
+        for dir in ["", "packs", "log", "log/main", "heads", "tmp"] {
             fs::set_permissions(fixture.root().join(dir), fs::Permissions::from_mode(mode)).unwrap();
         }
     };

@@ -21,14 +21,15 @@ fn write(root: &Path, writer: u64, runs: u64) -> BTreeSet<Id> {
     (0..runs).map(|n| fixture::seal(&store, 1000 * writer + n)).collect()
 }
 
-fn check(root: &Path) {
+fn check(root: &Path, writers: u64, runs: u64) {
     let store = Store::open(root).unwrap();
     let listed = fixture::ids(&store);
-    assert_eq!(listed.len() as u64, WRITERS * RUNS);
+    assert_eq!(listed.len() as u64, writers * runs);
     assert_eq!(listed.iter().collect::<BTreeSet<_>>().len(), listed.len());
     let report = store.verify();
-    assert_eq!((&report.problems[..], report.runs as u64), (&[][..], WRITERS * RUNS));
+    assert_eq!((&report.problems[..], report.runs as u64), (&[][..], writers * runs));
     assert_eq!(fixture::files(&root.join("tmp")), Vec::<PathBuf>::new());
+    println!("{writers} writers of {runs} runs each on a ledger that none had made: runs lost 0, errors 0");
 }
 
 #[test]
@@ -55,24 +56,33 @@ fn eight_threads_lose_nothing() {
         }
         writers.into_iter().flat_map(|writer| writer.join().unwrap()).collect()
     });
-    check(&root);
+    check(&root, WRITERS, RUNS);
     assert_eq!(sealed, fixture::ids(&Store::open(&root).unwrap()).into_iter().collect());
 }
 
 #[test]
 fn eight_processes_lose_nothing() {
+    processes(WRITERS, RUNS);
+}
+
+#[test]
+fn sixty_four_processes_lose_nothing() {
+    processes(64, 1);
+}
+
+fn processes(writers: u64, runs: u64) {
     let dir = TempDir::new().unwrap();
     let root = dir.path().join("ledger");
     let program = std::env::current_exe().unwrap();
-    let start = |writer: u64| role(&mut Command::new(&program), &root, writer, RUNS).output();
+    let start = |writer: u64| role(&mut Command::new(&program), &root, writer, runs).output();
     std::thread::scope(|scope| {
-        let writers: Vec<_> = (0..WRITERS).map(|writer| scope.spawn(move || start(writer))).collect();
-        for writer in writers {
+        let started: Vec<_> = (0..writers).map(|writer| scope.spawn(move || start(writer))).collect();
+        for writer in started {
             let output = writer.join().unwrap().unwrap();
             assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
         }
     });
-    check(&root);
+    check(&root, writers, runs);
 }
 
 /// Makes the command play a writer.
@@ -101,7 +111,7 @@ fn a_killed_writer_loses_nothing_it_was_promised() {
         eprintln!("skipped: strace cannot trace here");
         return;
     }
-    for call in ["mkdir", "write", "fsync", "renameat2", "flock"] {
+    for call in ["mkdir", "write", "fsync", "rename", "flock"] {
         let mut killed = 0;
         for when in 1.. {
             let dir = TempDir::new().unwrap();

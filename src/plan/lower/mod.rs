@@ -12,7 +12,6 @@ mod task;
 use thiserror::Error;
 
 use super::types::{Arm, Clients, Evaluation, Family, Objective, TaskSource, What};
-use crate::catalog::StateMetric;
 use crate::ir::{Builder, Function, NodeId};
 
 /// What an input of a program is. Positions count the parameters of the model, the outputs of a sampler, the variables
@@ -254,11 +253,7 @@ fn measure(arm: &Arm, what: &What, evaluations: &[EvaluationPrograms]) -> Result
         What::State { metric, function } => {
             let mut ports = Ports::new();
             let outputs = ports.inline_state(arm, function)?;
-            let names: &[&str] = match metric {
-                StateMetric::Value => &["value"],
-                StateMetric::SubspaceDistance => &["a", "b"],
-            };
-            let outputs = names.iter().zip(outputs).map(|(n, o)| ((*n).to_owned(), o)).collect();
+            let outputs = metric.operands().iter().zip(outputs).map(|(n, o)| ((*n).to_owned(), o)).collect();
             Ok(Some(ports.finish("measure", outputs)))
         }
         What::Evaluation { name, metric, .. } => {

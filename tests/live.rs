@@ -1,0 +1,230 @@
+//! What the ledger holds is not run again; what was killed goes on, and ends as if nothing had happened.
+
+#![allow(clippy::print_stdout, reason = "a test says what it counted")]
+
+#[path = "common/desk.rs"]
+mod desk;
+
+use std::process::Command;
+
+use desk::{Desk, code, stderr, stdout};
+
+/// Two arms under two seeds; `quick` differs from `slow` in its rate.
+const SMALL: &str = "edition 2026
+experiment small
+dim d = 4
+world { truth: [d] ~ normal }
+tasks linear {
+  shift: [] ~ normal
+  example {
+    x: [d] ~ normal
+    y: [] = x @ truth + 0.1 * shift
+  }
+}
+model line(x: [d]) -> [] {
+  param w: [d] = 0
+  param b: [] = 0
+  x @ w + b
+}
+train {
+  tasks = fresh(linear, 3)
+  split = { support: 4, query: 4 }
+  loss = half_squared
+  adapt = gradient(b, rate: 0.1, steps: 1)
+  outer = mean
+  update = sgd(rate: 0.1)
+  steps = 20
+}
+arm slow {}
+arm quick { train.update.rate = 0.2 }
+measure gap = sum((w - truth) ^ 2) every 5
+sweep seed in 0..2
+";
+
+#[test]
+fn a_cell_that_the_ledger_holds_is_not_run_again() {
+    let desk = Desk::new();
+    let file = desk.write("small.meta", SMALL);
+    let run = |more: &[&str]| desk.json(&[&["run", file.to_str().unwrap(), "--json"], more].concat());
+    let first = run(&[]);
+    assert_eq!(first["held"], 0);
+    let again = run(&[]);
+    assert_eq!((&again["run"], &again["held"]), (&first["run"], &4.into()), "the very run is in the ledger");
+    // Another arm, another seed: what is new is run, what is not is taken; the results are those of a whole run.
+    desk.write("small.meta", SMALL.replace("arm quick", "arm slower { train.update.rate = 0.05 }\narm quick"));
+    let wider = run(&[]);
+    assert_eq!(wider["held"], 4);
+    let whole = run(&["--again"]);
+    assert_eq!((&whole["held"], &whole["result"]), (&0.into(), &wider["result"]));
+    assert_ne!(whole["run"], wider["run"], "one result may have many runs");
+    // The same arm under another name is the same cell.
+    desk.write("small.meta", SMALL.replace("arm quick", "arm fast"));
+    assert_eq!(run(&[])["held"], 4);
+    // Any other numerics are another cell.
+    assert_eq!(
+        run(&["--device", "reference", "--set", "train.steps=20"])["held"],
+        if cfg!(feature = "dfdx") { 0 } else { 4 }
+    );
+}
+
+#[test]
+fn the_cache_can_be_kept_out() {
+    let desk = Desk::new();
+    let file = desk.write("small.meta", SMALL);
+    let run = |cache: &str| desk.json(&["run", file.to_str().unwrap(), "--json", "--cache", cache]);
+    for (cache, held) in [("off", 0), ("read", 0), ("rw", 0), ("write", 0), ("read", 4), ("rw", 4), ("off", 0)] {
+        assert_eq!(run(cache)["held"], held, "{cache}");
+    }
+}
+
+#[test]
+fn divergence_is_a_result_and_held_like_any_other() {
+    let desk = Desk::new();
+    let file = desk.write("small.meta", SMALL.replace("rate = 0.2", "rate = 1e9"));
+    let run = || desk.json(&["run", file.to_str().unwrap(), "--json"]);
+    let first = run();
+    assert_eq!(first["status"], "diverged");
+    let second = run();
+    assert_eq!((&second["run"], &second["held"], &second["diverged"]), (&first["run"], &4.into(), &first["diverged"]));
+}
+
+/// The run is killed at its n-th write to a file, for some n; what is left is taken up, and ends with the result of a
+/// run that nothing interrupted.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_killed_run_goes_on_and_ends_with_the_same_result() {
+    let traced = Command::new("strace").args(["-o", "/dev/null", "true"]).output();
+    if !traced.is_ok_and(|output| output.status.success()) {
+        println!("skipped: strace cannot trace here");
+        return;
+    }
+    let whole = Desk::new();
+    let file = whole.write("small.meta", SMALL);
+    let wanted = whole.json(&["run", file.to_str().unwrap(), "--json"])["result"].clone();
+    let (mut killed, mut resumed) = (0, 0);
+    for call in ["write", "rename", "unlink", "fdatasync"] {
+        for when in (1..).step_by(if call == "write" { 4 } else { 1 }) {
+            let desk = Desk::new();
+            let file = desk.write("small.meta", SMALL);
+            let mut strace = Command::new("strace");
+            strace.args(["-f", "-o", "/dev/null", "-e", &format!("trace={call}")]);
+            strace.args(["-e", &format!("inject={call}:signal=SIGKILL:when={when}")]);
+            strace.arg(env!("CARGO_BIN_EXE_metadsl")).args(["run", file.to_str().unwrap(), "--save-every", "3"]);
+            let output = strace.env("METADSL_LEDGER", desk.path("ledger")).output().expect("strace runs");
+            if output.status.success() {
+                break;
+            }
+            killed += 1;
+            if desk.path("ledger/FORMAT").exists() {
+                // Nothing that is not finished is listed, and nothing that is listed is damaged.
+                let output = desk.run(&["verify"]);
+                assert!(matches!(code(&output), 0 | 16 | 32 | 48), "{call} {when}: {}", stdout(&output));
+                let output = desk.run(&["resume", "--json"]);
+                if code(&output) == 0 {
+                    resumed += 1;
+                } else {
+                    assert!(stderr(&output).contains("no unfinished run"), "{call} {when}: {}", stderr(&output));
+                }
+            }
+            let report = desk.json(&["run", file.to_str().unwrap(), "--json"]);
+            assert_eq!(report["result"], wanted, "{call} {when}");
+            let output = desk.run(&["verify"]);
+            assert!(matches!(code(&output), 0 | 32), "{call} {when}: {}", stdout(&output));
+            assert_eq!(stdout(&desk.run(&["resume", "--list"])), "no run is unfinished\n", "{call} {when}");
+        }
+    }
+    println!("runs killed: {killed}, resumed: {resumed}, results changed: 0, runs lost: 0");
+    assert!(killed > 20 && resumed > 5, "{killed} {resumed}");
+}
+
+#[test]
+fn two_processes_do_not_run_one_input_at_a_time() {
+    let desk = Desk::new();
+    let file = desk.write("small.meta", SMALL.replace("steps = 20", "steps = 2000"));
+    let args = ["run", file.to_str().unwrap(), "--json"];
+    let reports: Vec<_> = std::thread::scope(|scope| {
+        let runs: Vec<_> = (0..4).map(|_| scope.spawn(|| desk.json(&args))).collect();
+        runs.into_iter().map(|run| run.join().expect("no panic")).collect()
+    });
+    assert_eq!(desk.json(&["log", "--json"]).as_array().map(Vec::len), Some(1));
+    assert!(reports.iter().all(|report| report["run"] == reports[0]["run"]), "a waiter becomes a hit");
+    assert_eq!(reports.iter().filter(|report| report["held"] == 0).count(), 1);
+}
+
+#[test]
+fn a_journal_that_says_otherwise_is_told() {
+    let desk = Desk::new();
+    let file = desk.write("small.meta", SMALL.replace("steps = 20", "steps = 200000"));
+    let mut child = Command::new(env!("CARGO_BIN_EXE_metadsl"))
+        .args(["run", file.to_str().unwrap(), "--save-every", "1000000"])
+        .env("METADSL_LEDGER", desk.path("ledger"))
+        .spawn()
+        .expect("the binary starts");
+    // Until there are rows; a run that ends before that was too short for this test.
+    let rows = loop {
+        let store = metadsl::ledger::Store::open(desk.path("ledger"));
+        let rows = store.and_then(|store| {
+            let unfinished = store.unfinished()?;
+            unfinished.first().map_or(Ok(vec![]), |run| store.rows(&run.name))
+        });
+        if let Ok(rows) = rows
+            && rows.len() > 3
+        {
+            break rows;
+        }
+        assert!(child.try_wait().expect("it can be asked").is_none(), "the run ended too early");
+        std::thread::yield_now();
+    };
+    child.kill().expect("it can be killed");
+    child.wait().expect("it ends");
+    assert!(rows.iter().all(|row| row.value().is_some()));
+    // A journal whose rows are those of another run: what is measured again contradicts it.
+    let store = metadsl::ledger::Store::open(desk.path("ledger")).expect("a ledger");
+    let name = store.unfinished().expect("readable").remove(0).name;
+    let folder = desk.path("ledger/active").join(&name);
+    std::fs::remove_file(folder.join("journal")).expect("it is there");
+    let (_, live) = store.take_up(&name).expect("nobody is at work on it");
+    let twice = metadsl::ledger::Store::open(desk.path("ledger")).expect("a ledger").take_up(&name).map(|_| ());
+    assert!(matches!(twice, Err(metadsl::ledger::LedgerError::Busy(_))), "one process at a time takes a run up");
+    for row in &rows {
+        live.row(metadsl::ledger::Row { bits: metadsl::hash::Bytes(vec![1; 8]), ..row.clone() });
+    }
+    drop(live);
+    let output = desk.run(&["resume"]);
+    assert_eq!(code(&output), 20, "{}", stderr(&output));
+    assert!(stderr(&output).contains("came out otherwise than before"), "{}", stderr(&output));
+    assert_eq!(stdout(&desk.run(&["log", "--json"])), "[]\n", "nothing was recorded");
+}
+
+/// The calls of a kind that a command makes, as strace counts them.
+#[cfg(target_os = "linux")]
+fn calls(desk: &Desk, names: &str, args: &[&str]) -> Option<usize> {
+    let log = desk.path("calls");
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-o", log.to_str()?, "-e", &format!("trace={names}"), env!("CARGO_BIN_EXE_metadsl")]);
+    let output = strace.args(args).env("METADSL_LEDGER", desk.path("ledger")).output().ok()?;
+    let text = std::fs::read_to_string(log).ok().filter(|_| output.status.success())?;
+    let called = |line: &&str| names.split(',').any(|name| line.contains(&format!(" {name}(")));
+    Some(text.lines().filter(called).count())
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_run_is_synced_four_times_however_much_it_measures() {
+    let desk = Desk::new();
+    let file = desk.write("small.meta", SMALL);
+    // The first run makes the ledger.
+    desk.run(&["run", file.to_str().unwrap()]);
+    for every in ["every 5", "every 1"] {
+        desk.write("small.meta", SMALL.replace("every 5", every));
+        let Some(syncs) = calls(&desk, "fsync,fdatasync,sync_file_range", &["run", file.to_str().unwrap(), "--again"])
+        else {
+            println!("skipped: strace cannot trace here");
+            return;
+        };
+        println!("syncs of a run that measures {every}: {syncs}");
+        assert_eq!(syncs, 4, "{every}");
+    }
+    let hit = calls(&desk, "fsync,fdatasync,sync_file_range", &["run", file.to_str().unwrap()]);
+    assert_eq!(hit, Some(0), "what the ledger holds costs nothing");
+}
