@@ -38,8 +38,8 @@ pub struct AddedPart {
 /// The value of an added parameter at the start.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Start {
-    /// Zero everywhere.
-    Zero,
+    /// That number everywhere.
+    Constant(f64),
     /// Normal entries of that standard deviation.
     Normal(f64),
     /// The initial value of the parameter that it is added to.
@@ -83,7 +83,7 @@ impl Added {
                 let part = |name, axis: usize, start| AddedPart { name, dims: vec![dims[axis], rank], start };
                 let mut parts = vec![part("U", 0, Start::Normal(std))];
                 if !symmetric {
-                    parts.push(part("V", 1, if zero { Start::Zero } else { Start::Normal(std) }));
+                    parts.push(part("V", 1, if zero { Start::Constant(0.0) } else { Start::Normal(std) }));
                 }
                 parts
             }

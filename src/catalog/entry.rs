@@ -15,6 +15,8 @@ pub enum Kind {
     Outer,
     /// `update = ...`
     Update,
+    /// `with = ...`
+    Added,
     /// `tasks = ...`
     Tasks,
     /// `partition = ...`
@@ -41,6 +43,7 @@ impl Kind {
             Kind::Adaptation => "an adaptation",
             Kind::Outer => "an outer objective",
             Kind::Update => "an update rule",
+            Kind::Added => "an added group",
             Kind::Tasks => "a source of tasks",
             Kind::Partition => "a partition",
             Kind::Data => "a data reader",
@@ -70,6 +73,10 @@ pub enum Ty {
     Word(&'static [&'static str]),
     /// One or more parameters or groups of the model, or `all`.
     Groups,
+    /// Groups that `with` added to the model.
+    AddedGroups,
+    /// `start`, or one or more parameters or groups of the model.
+    Anchor,
     /// A family of tasks.
     Family,
     /// Strata of the family.
@@ -117,6 +124,8 @@ impl Ty {
             Ty::Count(least) => format!("a whole number of at least {least}"),
             Ty::Word(words) => format!("one of {}", words.join(", ")),
             Ty::Groups => "parameters or groups of the model, such as `w`, `[B, w]` or `all`".into(),
+            Ty::AddedGroups => "groups that `with` adds, such as `lora`".into(),
+            Ty::Anchor => "`start`, or parameters or groups of the model".into(),
             Ty::Family => "the name of a `tasks` block".into(),
             Ty::Strata => "strata of the family, such as `[easy, hard]`".into(),
             Ty::Range => "a range of whole numbers, such as `0..64`".into(),

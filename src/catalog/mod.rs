@@ -4,6 +4,7 @@
 //! The typed value that a checked call becomes (a [`Solver`], an [`Outer`]...) lives beside its entries, together with
 //! its lowering to tensor programs. To add an entry: its file, and one line in [`ENTRIES`].
 
+mod added;
 mod args;
 mod entry;
 mod function;
@@ -16,6 +17,7 @@ mod reader;
 mod solver;
 mod tasks;
 
+pub use added::{Added, AddedPart, Start};
 pub use args::{Arg, Args};
 pub use entry::{Entry, Initial, Kind, Param, Ty};
 pub use function::{Elementwise, ScalarFunction, TensorFunction};
@@ -29,6 +31,7 @@ pub use solver::{Budget, Solver};
 
 /// Every entry, grouped by kind.
 pub const ENTRIES: &[&[Entry]] = &[
+    added::ENTRIES,
     law::ENTRIES,
     function::ENTRIES,
     loss::ENTRIES,

@@ -168,6 +168,17 @@ const BETA2: Param = Param::optional(
 const EPSILON: Param =
     Param::optional("epsilon", Ty::POSITIVE, Initial::Real(1e-8), "what is added to the root of the second moment");
 
+const TOWARD: Param = Param::optional(
+    "toward",
+    Ty::Anchor,
+    Initial::Absent,
+    "what they are held near: `start`, where the task began, or other parameters of the same shapes",
+);
+const WEIGHT: Param =
+    Param::optional("weight", Ty::NON_NEGATIVE, Initial::Absent, "the factor of half the squared distance to it");
+const WITHOUT: Param =
+    Param::optional("without", Ty::AddedGroups, Initial::Absent, "added groups that the loss leaves out here");
+
 pub(super) const ENTRIES: &[Entry] = &[
     Entry {
         name: "none",
@@ -179,35 +190,35 @@ pub(super) const ENTRIES: &[Entry] = &[
     Entry {
         name: "gradient",
         kind: Kind::Adaptation,
-        params: &[ON, RATE, STEPS],
+        params: &[ON, RATE, STEPS, TOWARD, WEIGHT, WITHOUT],
         doc: "Gradient descent on the mean loss over all support examples (or on the risk): `theta -= rate * grad`.",
         example: "adapt = gradient(w, rate: 0.1, steps: 1)",
     },
     Entry {
         name: "sgd",
         kind: Kind::Adaptation,
-        params: &[ON, RATE, STEPS, EPOCHS, BATCH, MOMENTUM, WEIGHT_DECAY],
+        params: &[ON, RATE, STEPS, EPOCHS, BATCH, MOMENTUM, WEIGHT_DECAY, TOWARD, WEIGHT, WITHOUT],
         doc: "Gradient descent on batches of a task's support examples, reshuffled every epoch, with PyTorch's momentum and weight decay.",
         example: "adapt = sgd(head, rate: 0.1, epochs: 5, batch: 10)",
     },
     Entry {
         name: "adam",
         kind: Kind::Adaptation,
-        params: &[ON, RATE, STEPS, EPOCHS, BATCH, BETA1, BETA2, EPSILON],
+        params: &[ON, RATE, STEPS, EPOCHS, BATCH, BETA1, BETA2, EPSILON, TOWARD, WEIGHT, WITHOUT],
         doc: "Adam on batches of a task's support examples; its moments start at zero for every adaptation (Kingma & Ba 2015).",
         example: "adapt = adam(head, rate: 1e-3, steps: 10)",
     },
     Entry {
         name: "least_squares",
         kind: Kind::Adaptation,
-        params: &[ON],
+        params: &[ON, WITHOUT],
         doc: "The exact minimiser over the named parameters of a loss that is quadratic in them.",
         example: "adapt = least_squares(w)",
     },
     Entry {
         name: "ridge",
         kind: Kind::Adaptation,
-        params: &[ON, Param::required("penalty", Ty::POSITIVE, "the weight of half the squared norm")],
+        params: &[ON, Param::required("penalty", Ty::POSITIVE, "the weight of half the squared norm"), WITHOUT],
         doc: "The exact minimiser over the named parameters of a loss that is quadratic in them, plus `penalty / 2` times their squared norm.",
         example: "adapt = ridge(w, penalty: 1e-3)",
     },

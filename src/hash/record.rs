@@ -21,11 +21,7 @@ macro_rules! put {
 macro_rules! take {
     ($map:ident, $owner:ident, $field:ident, $ty:ty) => {{
         let field = $map.get(stringify!($field)).ok_or_else(|| {
-            $crate::hash::DecodeError::new(format!(
-                "{} lacks the field `{}`",
-                stringify!($owner),
-                stringify!($field)
-            ))
+            $crate::hash::DecodeError::new(format!("{} lacks the field `{}`", stringify!($owner), stringify!($field)))
         })?;
         <$ty as $crate::hash::Canonical>::from_value(field).map_err(|e| e.within(stringify!($field)))?
     }};

@@ -2,6 +2,7 @@
 
 use indexmap::IndexMap;
 
+use super::added::{Whole, whole};
 use super::calls::{Call, Names};
 use super::constant::Constants;
 use super::dims::Types;
@@ -71,7 +72,7 @@ pub(super) fn arm(name: &str, items: &[Item], at: Span, sink: &mut Sink) -> Opti
         .flat_map(|m| &m.params)
         .map(|p| (p.decl.name.text.clone(), p.group.as_ref().map(|g| g.text.clone())))
         .collect();
-    let names = Names { constants: &constants, params: &params, families: &declared };
+    let names = Names { constants: &constants, params: &params, families: &declared, added: &[] };
 
     let (data, files) = data(items, &names, sink);
     let world: Vec<&Decl> = items
@@ -88,12 +89,18 @@ pub(super) fn arm(name: &str, items: &[Item], at: Span, sink: &mut Sink) -> Opti
     let model = model(model_ast, &world_types, types.params, &constants, sink);
     let checked = Checked { world: world_types, families, model, input_spans };
 
-    let train = train_ast.and_then(|section| train(section, &checked, &names, sink));
+    let declared_model = checked.model.plan.as_ref();
+    let trained_model = train_ast.and_then(|section| whole(section, declared_model, &names, sink));
+    let trained_model = trained_model.unwrap_or_else(|| Whole::declared(declared_model, &names));
+    let train_names = trained_model.names(&names);
+    let train = train_ast.and_then(|section| train(section, &trained_model, &checked, &train_names, sink));
     let trained = train.as_ref().map(|t| &t.plan);
     let evaluations: Vec<CheckedEvaluation> = items
         .iter()
         .filter_map(|i| match &i.kind {
-            ItemKind::Section(s) if s.keyword.text == "evaluate" => evaluation(s, trained, &checked, &names, sink),
+            ItemKind::Section(s) if s.keyword.text == "evaluate" => {
+                evaluation(s, trained, &trained_model, &checked, &names, sink)
+            }
             _ => None,
         })
         .collect();
@@ -123,7 +130,7 @@ pub(super) fn arm(name: &str, items: &[Item], at: Span, sink: &mut Sink) -> Opti
         data,
         world,
         families,
-        model: checked.model.plan?,
+        model: trained_model.model?,
         train: train.plan.clone(),
         evaluations,
         measures,

@@ -4,6 +4,7 @@ use super::chosen::single;
 use super::constant::Constants;
 use crate::catalog::{self, Arg as Value, Args, Entry, Initial, Kind, Param, Ty};
 use crate::diag::{Diagnostic, Sink, Span};
+use crate::plan::Addition;
 use crate::syntax::ast::{Arg, Expr, ExprKind, Name};
 
 /// The names that a call can refer to.
@@ -13,6 +14,8 @@ pub(super) struct Names<'a> {
     pub params: &'a [(String, Option<String>)],
     /// The families with their strata.
     pub families: &'a [(String, Vec<String>)],
+    /// The groups that `with` added to the model.
+    pub added: &'a [Addition],
 }
 
 /// A checked call.
@@ -174,6 +177,11 @@ impl Names<'_> {
                 return self.constants.count(expr, least, &what, sink).map(Value::Count);
             }
             (Ty::Groups, _) => return self.groups(expr, sink).map(Value::Names),
+            (Ty::AddedGroups, _) => return self.added_groups(expr, sink).map(Value::Names),
+            (Ty::Anchor, _) if single(expr).is_some_and(|n| n.text == "start") => {
+                return Some(Value::Word("start".into()));
+            }
+            (Ty::Anchor, _) => return self.groups(expr, sink).map(Value::Names),
             (Ty::Strata, _) => return self.strata(expr, family, sink).map(Value::Names),
             (Ty::Word(words), _) => single(expr).map(|name| {
                 let known = words.contains(&name.text.as_str());

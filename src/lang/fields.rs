@@ -6,10 +6,24 @@ use crate::diag::{Diagnostic, Sink, Span};
 use crate::syntax::ast::{Expr, ExprKind, Field, Section};
 
 /// The fields of `train`.
-const TRAIN: &[&str] = &["tasks", "split", "loss", "adapt", "through", "keep", "outer", "update", "steps", "precision"];
+const TRAIN: &[&str] = &[
+    "tasks",
+    "split",
+    "loss",
+    "with",
+    "adapt",
+    "through",
+    "keep",
+    "freeze",
+    "reset",
+    "outer",
+    "update",
+    "steps",
+    "precision",
+];
 
 /// The fields of `evaluate`.
-const EVALUATE: &[&str] = &["tasks", "split", "loss", "adapt", "episodes"];
+const EVALUATE: &[&str] = &["tasks", "split", "loss", "with", "adapt", "episodes"];
 
 /// The fields of a section, each known and set once.
 pub(super) struct Fields<'a> {

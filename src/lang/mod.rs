@@ -2,6 +2,7 @@
 //! first step runs; nothing is executed.
 
 mod adaptation;
+mod added;
 mod algebra;
 mod arm;
 mod calls;

@@ -174,6 +174,7 @@ fn kind_of(field: &str) -> Option<Kind> {
         "tasks" => Kind::Tasks,
         "partition" => Kind::Partition,
         "loss" => Kind::Loss,
+        "with" => Kind::Added,
         _ => return None,
     })
 }

@@ -1,6 +1,7 @@
 //! `train`: its fields, and whether they make sense together.
 
 use super::adaptation::adaptation;
+use super::added::Whole;
 use super::arm::Checked;
 use super::calls::Names;
 use super::family::CheckedFamily;
@@ -34,17 +35,26 @@ pub(super) struct CheckedTrain {
     pub tasks: Span,
 }
 
-/// Checks the `train` section.
-pub(super) fn train(section: &Section, checked: &Checked, names: &Names, sink: &mut Sink) -> Option<CheckedTrain> {
+/// Checks the `train` section, which works on the `whole` model.
+pub(super) fn train(
+    section: &Section,
+    whole: &Whole,
+    checked: &Checked,
+    names: &Names,
+    sink: &mut Sink,
+) -> Option<CheckedTrain> {
     let fields = Fields::read(section, sink);
     let tasks = fields.required("tasks", "tasks = fresh(linear, 10)", sink);
     let tasks = tasks.and_then(|e| task_source(e, checked, names, sink));
     let loss = fields.required("loss", "loss = half_squared", sink).and_then(|e| loss(e, names, sink));
-    let adapt = fields.required("adapt", "adapt = none", sink).and_then(|e| adaptation(e, names, sink));
+    let adapt =
+        fields.required("adapt", "adapt = none", sink).and_then(|e| adaptation(e, whole.model.as_ref(), names, sink));
     let outer = fields.required("outer", "outer = mean", sink).and_then(|e| names.call(Kind::Outer, e, sink));
     let outer = outer.map(|call| Outer::from_args(call.entry.name, &call.args));
     let through = optional(&fields, "through", Through::Exact, |f| word(&f.value, "through", THROUGH, sink));
     let keep = optional(&fields, "keep", vec![], |f| names.groups(&f.value, sink));
+    let freeze = optional(&fields, "freeze", vec![], |f| names.groups(&f.value, sink));
+    let reset = optional(&fields, "reset", vec![], |f| names.groups(&f.value, sink));
     let update = optional(&fields, "update", None, |f| {
         names.call(Kind::Update, &f.value, sink).map(|c| Some(Solver::from_args(c.entry.name, &c.args)))
     });
@@ -63,14 +73,17 @@ pub(super) fn train(section: &Section, checked: &Checked, names: &Names, sink: &
         adapt: adapt.blocks,
         through: through?,
         keep: keep?,
+        freeze: freeze?,
+        reset: reset?,
         outer: outer?,
         update: update?,
         steps: steps?,
         precision: precision?,
     };
-    let check = Check { train: &plan, family: family?, params: checked.model.params.len(), fields: &fields };
+    let check = Check { train: &plan, family: family?, params: whole.params.len(), fields: &fields };
     check.outer(sink);
     check.keep(sink);
+    check.lifetimes(sink);
     check.adaptation(sink);
     check.without_effect(sink);
     Some(CheckedTrain { plan, blocks: adapt.spans, tasks: fields.span("tasks") })
@@ -181,10 +194,52 @@ impl Check<'_> {
             ),
             TaskSource::Pool { .. } => {}
         }
-        if self.train.keep.len() == self.params && self.train.update.is_some() {
+    }
+
+    /// Each parameter has one lifetime, which its adaptation respects, and something is left for `update`.
+    fn lifetimes(&self, sink: &mut Sink) {
+        let train = self.train;
+        let lists = [("keep", &train.keep), ("freeze", &train.freeze), ("reset", &train.reset)];
+        for (i, (field, names)) in lists.iter().enumerate() {
+            let mut earlier = lists[..i].iter();
+            let shared = earlier.find_map(|(other, known)| Some((other, names.iter().find(|n| known.contains(n))?)));
+            if let Some((other, name)) = shared {
+                sink.push(
+                    Diagnostic::error("E0548", self.fields.span(field), format!("`{name}` has two lifetimes"))
+                        .related(self.fields.span(other), format!("`{other}` names it, too"))
+                        .help("`keep` stays with its task, `freeze` never moves, `reset` begins every episode anew"),
+                );
+                return;
+            }
+        }
+        let adapted = |name: &&String| train.adapt.iter().any(|block| block.on.contains(name));
+        if let Some(name) = train.freeze.iter().find(adapted) {
+            sink.push(
+                Diagnostic::error(
+                    "E0549",
+                    self.fields.span("freeze"),
+                    format!("`{name}` is frozen, and `adapt` moves it"),
+                )
+                .related(self.fields.span("adapt"), "this adapts it")
+                .help("write `reset` for parameters that tasks adapt, but that begin every episode as they were"),
+            );
+        } else if let Some(name) = train.reset.iter().find(|name| !adapted(name)) {
+            sink.push(
+                Diagnostic::error(
+                    "E0549",
+                    self.fields.span("reset"),
+                    format!("`{name}` is reset, and nothing adapts it"),
+                )
+                .related(self.fields.span("adapt"), "this does not move it")
+                .help("write `freeze` for parameters that never move"),
+            );
+        }
+        let held: usize = lists.iter().map(|(_, names)| names.len()).sum();
+        if held == self.params && train.update.is_some() {
+            let field = lists.iter().find(|(_, names)| !names.is_empty()).map_or("keep", |(field, _)| field);
             sink.push(
                 Diagnostic::error("E0516", self.fields.whole_span("update"), "`update` has nothing to move")
-                    .related(at, "every parameter stays with its task")
+                    .related(self.fields.span(field), "every parameter stays with its task or where it is")
                     .help("purely local training is `outer = average` with `keep = all`, without `update`"),
             );
         }

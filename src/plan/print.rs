@@ -52,8 +52,7 @@ fn write_arm(out: &mut String, arm: &Arm) -> fmt::Result {
         write_family(out, family)?;
     }
     writeln!(out, "  model {}", arm.model.name)?;
-    write_sampler(out, &arm.model.init)?;
-    write_function(out, &arm.model.forward)?;
+    write_model(out, &arm.model)?;
     write_train(out, &arm.train)?;
     for e in &arm.evaluations {
         writeln!(out, "  evaluate {}", e.name)?;
@@ -66,6 +65,10 @@ fn write_arm(out: &mut String, arm: &Arm) -> fmt::Result {
         }
         write_objective(out, &e.objective)?;
         write_adapt(out, &e.adapt)?;
+        if let Some(model) = &e.model {
+            writeln!(out, "    model of its own; what training lacks begins at its initial value")?;
+            write_model(out, model)?;
+        }
     }
     for m in &arm.measures {
         writeln!(out, "  measure {} every {}", m.name, count(m.every, "step"))?;
@@ -73,6 +76,16 @@ fn write_arm(out: &mut String, arm: &Arm) -> fmt::Result {
         if let What::State { function, .. } = &m.what {
             write_function(out, function)?;
         }
+    }
+    Ok(())
+}
+
+fn write_model(out: &mut String, model: &Model) -> fmt::Result {
+    write_sampler(out, &model.init)?;
+    write_function(out, &model.forward)?;
+    for group in &model.added {
+        writeln!(out, "    with {}", group.name)?;
+        write_function(out, &group.compose)?;
     }
     Ok(())
 }
@@ -171,6 +184,12 @@ fn write_train(out: &mut String, train: &Train) -> fmt::Result {
     if !train.keep.is_empty() {
         writeln!(out, "    keep: {} with their task between steps", list(&train.keep))?;
     }
+    if !train.freeze.is_empty() {
+        writeln!(out, "    freeze: {} as they begin", list(&train.freeze))?;
+    }
+    if !train.reset.is_empty() {
+        writeln!(out, "    reset: {} at the start of every episode", list(&train.reset))?;
+    }
     let outer = match &train.outer {
         Outer::Mean => "mean over tasks".to_owned(),
         Outer::Worst { over, ascent, sees } => format!(
@@ -217,6 +236,16 @@ fn write_adapt(out: &mut String, blocks: &[Block]) -> fmt::Result {
         };
         let batch = block.batch.map(|b| format!(" of batches of {b}")).unwrap_or_default();
         writeln!(out, "    adapt: {} by {}{budget}{batch}", list(&block.on), SolverText(&block.solver))?;
+        if let Some(Toward { anchor, weight }) = &block.toward {
+            let anchor = match anchor {
+                Anchor::Start => "where it began".to_owned(),
+                Anchor::Params { names } => list(names),
+            };
+            writeln!(out, "      plus {} / 2 times the squared distance to {anchor}", shortest(*weight))?;
+        }
+        if !block.without.is_empty() {
+            writeln!(out, "      without {}", list(&block.without))?;
+        }
     }
     Ok(())
 }

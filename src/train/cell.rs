@@ -168,7 +168,7 @@ impl<E: Executor> Way<E> {
 }
 
 /// Runs a sampler that is drawn once per seed.
-fn sample_once<E: Executor>(
+pub(super) fn sample_once<E: Executor>(
     exec: &E,
     program: &Program,
     sampler: &Sampler,

@@ -83,7 +83,7 @@ impl<'a, E: Executor> Trainer<'a, E> {
         Ok(match programs {
             TrainPrograms::Step(step) => Trainer::Step(Kernel::compile(exec, step)?),
             TrainPrograms::Local { adapt, reduce } => Trainer::Local {
-                adapt: Adaptation::new(exec, arm, &arm.train.adapt, adapt)?,
+                adapt: Adaptation::new(exec, &arm.model, &arm.train.adapt, adapt)?,
                 reduce: Kernel::compile(exec, reduce)?,
             },
         })
@@ -154,14 +154,14 @@ impl<'a, E: Executor> Trainer<'a, E> {
     }
 }
 
-/// Takes the shared parameters and their memory from a program's results.
+/// Takes the parameters that moved and their memory from a program's results.
 fn take_update<E: Executor>(arm: &Arm, state: &mut State<E>, results: &mut impl Iterator<Item = E::Value>) {
-    let shared = arm.shared();
-    for &i in &shared {
+    let moved = arm.moved();
+    for &i in &moved {
         state.shared[i] = results.next();
     }
     let slots = arm.train.update.as_ref().map_or(0, |u| u.memory().len());
-    for &i in &shared {
+    for &i in &moved {
         state.memory[i] = results.by_ref().take(slots).collect();
     }
 }
