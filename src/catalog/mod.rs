@@ -12,6 +12,7 @@ mod law;
 mod loss;
 mod metric;
 mod outer;
+pub mod page;
 mod partition;
 mod reader;
 mod solver;

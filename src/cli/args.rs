@@ -26,6 +26,15 @@ pub enum Command {
     /// dims, parameters out of range, claims about what nobody measures.
     #[command(after_help = "Example:\n  metadsl check experiments/maml_anil.meta")]
     Check(Check),
+    /// Put the blanks of experiments as they should be.
+    ///
+    /// Has no options of style. Changes blanks and nothing else; a line with a mistake stays as it is, and so does a file
+    /// whose brackets or quotes do not balance. Without files: every `.meta` file of this folder.
+    #[command(after_help = "Examples:\n  metadsl fmt\n  metadsl fmt experiments/maml_anil.meta --check")]
+    Fmt(Fmt),
+    /// Show the vocabulary: every name that an experiment can call, with its parameters.
+    #[command(after_help = "Examples:\n  metadsl catalog\n  metadsl catalog gradient")]
+    Catalog(Catalog),
     /// Show what an experiment will do.
     ///
     /// Prints the plan: every default spelled out, arm by arm. The plan is what a run's identity is made of; comments,
@@ -151,6 +160,29 @@ pub struct Check {
     /// Print the diagnostics as JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+/// Options of `fmt`.
+#[derive(Debug, clap::Args)]
+pub struct Fmt {
+    /// The `.meta` files [default: those of this folder].
+    pub files: Vec<PathBuf>,
+    /// Change nothing; exit code 1 where a file is not formatted.
+    #[arg(long)]
+    pub check: bool,
+}
+
+/// Options of `catalog`.
+#[derive(Debug, clap::Args)]
+pub struct Catalog {
+    /// All about one name.
+    pub name: Option<String>,
+    /// Print a JSON array.
+    #[arg(long)]
+    pub json: bool,
+    /// Print the page of the documentation.
+    #[arg(long, conflicts_with_all = ["name", "json"])]
+    pub markdown: bool,
 }
 
 /// Options of `plan`.

@@ -52,8 +52,8 @@ pub struct DataBytes {
     pub bytes: Vec<u8>,
 }
 
-/// Reads, parses and checks an experiment, and loads its data.
-pub fn load(file: &Path, overrides: &Overrides) -> Result<Loaded, Failure> {
+/// The text of a `.meta` file.
+pub fn read_source(file: &Path) -> Result<String, Failure> {
     let read = |error| Failure::Read { path: file.to_owned(), error };
     let size = std::fs::metadata(file).map_err(read)?.len();
     if size > MAX_SOURCE {
@@ -62,13 +62,18 @@ pub fn load(file: &Path, overrides: &Overrides) -> Result<Loaded, Failure> {
             file.display()
         )));
     }
-    let source = String::from_utf8(std::fs::read(file).map_err(read)?).map_err(|e| {
+    String::from_utf8(std::fs::read(file).map_err(read)?).map_err(|e| {
         Failure::Usage(format!(
             "`{}` is not UTF-8 text: byte {} is not part of a character",
             file.display(),
             e.utf8_error().valid_up_to()
         ))
-    })?;
+    })
+}
+
+/// Reads, parses and checks an experiment, and loads its data.
+pub fn load(file: &Path, overrides: &Overrides) -> Result<Loaded, Failure> {
+    let source = read_source(file)?;
     let mut text = source.clone();
     let mut sink = Sink::new();
     let set = append_overrides(&mut text, overrides)?;

@@ -4,12 +4,14 @@
 
 mod args;
 mod bundle;
+mod catalog;
 mod check;
 mod device;
 mod diff;
 mod execute;
 mod export;
 mod failure;
+mod fmt;
 mod gc;
 mod load;
 mod log;
@@ -39,6 +41,8 @@ pub fn main() -> ExitCode {
     let args = Args::parse();
     let done = match &args.command {
         Command::Check(options) => check::check(options),
+        Command::Fmt(options) => fmt::fmt(options),
+        Command::Catalog(options) => catalog::catalog(options),
         Command::Plan(options) => plan::plan(options),
         Command::Run(options) => run::run(options),
         Command::Replay(options) => replay::replay(options),

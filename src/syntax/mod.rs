@@ -23,6 +23,8 @@
 //! | E0114 | an unknown keyword | | |
 
 pub mod ast;
+mod format;
+mod format_line;
 mod parse;
 mod parse_char;
 mod parse_expr;
@@ -36,4 +38,5 @@ mod parse_statement;
 mod parse_token;
 
 pub use ast::File;
+pub use format::format;
 pub use parse::parse;
