@@ -22,6 +22,11 @@ pub enum Added {
     },
     /// A value that stands in the parameter's place.
     Copy,
+    /// Step sizes for a parameter, which it does not change.
+    Rates {
+        /// Their value at the start.
+        start: f64,
+    },
 }
 
 /// One parameter of an added group.
@@ -62,6 +67,7 @@ impl Added {
                 }
             }
             "personal" => Added::Copy,
+            "rates" => Added::Rates { start: args.real("start") },
             other => unreachable!("`{other}` is not in the table of added groups"),
         }
     }
@@ -69,7 +75,7 @@ impl Added {
     /// Why it cannot be added to a parameter of that shape, if it cannot.
     pub fn refuses(&self, dims: &[usize]) -> Option<&'static str> {
         match (self, dims) {
-            (Added::Copy, _) | (Added::LowRank { symmetric: false, .. }, [_, _]) => None,
+            (Added::Copy | Added::Rates { .. }, _) | (Added::LowRank { symmetric: false, .. }, [_, _]) => None,
             (Added::LowRank { symmetric: true, .. }, [a, b]) if a == b => None,
             (Added::LowRank { symmetric: true, .. }, _) => Some("a symmetric product is added to a square matrix"),
             (Added::LowRank { .. }, _) => Some("a product of two matrices is added to a matrix"),
@@ -88,7 +94,15 @@ impl Added {
                 parts
             }
             Added::Copy => vec![AddedPart { name: "copy", dims: dims.to_vec(), start: Start::Same }],
+            Added::Rates { start } => {
+                vec![AddedPart { name: "rate", dims: dims.to_vec(), start: Start::Constant(start) }]
+            }
         }
+    }
+
+    /// Whether predictions read its parameters.
+    pub fn changes(&self) -> bool {
+        !matches!(self, Added::Rates { .. })
     }
 
     /// The parameter as the model uses it; `parts` in the order of [`Added::parts`].
@@ -101,6 +115,7 @@ impl Added {
                 b.add(base, product)
             }
             Added::Copy => parts[0],
+            Added::Rates { .. } => base,
         }
     }
 }
@@ -143,5 +158,13 @@ pub(super) const ENTRIES: &[Entry] = &[
               `without: personal`. The new parameters form the group `personal`; with `keep = personal` they belong to the task \
               (Ditto, Li et al. 2021; pFedMe, Dinh et al. 2020).",
         example: "with = personal(on: B)",
+    },
+    Entry {
+        name: "rates",
+        kind: Kind::Added,
+        params: &[ON, Param::required("start", Ty::POSITIVE, "their value at the start")],
+        doc: "A learned step size for every number in the named parameters, which an adaptation names: `adapt = gradient(B, rate: \
+              rates, steps: 1)`. The new parameters form the group `rates` (Meta-SGD, Li et al. 2017).",
+        example: "with = rates(on: B, start: 0.1)",
     },
 ];

@@ -17,6 +17,10 @@ pub enum Kind {
     Update,
     /// `with = ...`
     Added,
+    /// `rate: ...`, where it is not a number
+    Schedule,
+    /// `retract = ...`
+    Retraction,
     /// `tasks = ...`
     Tasks,
     /// `partition = ...`
@@ -44,6 +48,8 @@ impl Kind {
             Kind::Outer => "an outer objective",
             Kind::Update => "an update rule",
             Kind::Added => "an added group",
+            Kind::Schedule => "a schedule",
+            Kind::Retraction => "a retraction",
             Kind::Tasks => "a source of tasks",
             Kind::Partition => "a partition",
             Kind::Data => "a data reader",
@@ -67,6 +73,8 @@ pub enum Ty {
         /// The upper bound, allowed.
         most: f64,
     },
+    /// A step size: a real above zero, a schedule, or parameters that are the step sizes.
+    Rate,
     /// A whole number of at least that size.
     Count(u64),
     /// One of these words.
@@ -120,6 +128,7 @@ impl Ty {
                 (true, false, true) => format!("a real number above {}, at most {}", number(above), number(most)),
                 (true, false, false) => format!("a real number above {}", number(above)),
             },
+            Ty::Rate => "a real number above 0, or a schedule such as `cosine(0.1, over: 500)`".into(),
             Ty::Count(0) => "a whole number".into(),
             Ty::Count(least) => format!("a whole number of at least {least}"),
             Ty::Word(words) => format!("one of {}", words.join(", ")),

@@ -15,6 +15,8 @@ mod outer;
 pub mod page;
 mod partition;
 mod reader;
+mod retract;
+mod schedule;
 mod solver;
 mod tasks;
 
@@ -28,6 +30,8 @@ pub use metric::{Metric, Reduction, StateMetric};
 pub use outer::{Outer, Sees, Simplex, Through, Weights};
 pub use partition::Partition;
 pub use reader::Reader;
+pub use retract::Retraction;
+pub use schedule::{Factor, Rate};
 pub use solver::{Budget, Solver};
 
 /// Every entry, grouped by kind.
@@ -40,6 +44,8 @@ pub const ENTRIES: &[&[Entry]] = &[
     outer::ENTRIES,
     partition::ENTRIES,
     reader::ENTRIES,
+    retract::ENTRIES,
+    schedule::ENTRIES,
     solver::ENTRIES,
     tasks::ENTRIES,
 ];

@@ -3,7 +3,7 @@
 use super::calls::Names;
 use crate::catalog::{Arg, Args, Budget, Kind, Solver};
 use crate::diag::{Diagnostic, Sink, Span};
-use crate::plan::{Anchor, Block, Model, Toward};
+use crate::plan::{Anchor, Block, Model, Toward, rates_fit};
 use crate::syntax::ast::{Expr, ExprKind};
 
 /// A checked adaptation.
@@ -67,8 +67,21 @@ fn block(expr: &Expr, model: Option<&Model>, names: &Names, sink: &mut Sink) -> 
         }
     };
     let toward = toward(expr.span, &on, model, &call.args, sink)?;
-    let without = call.args.names("without");
-    Some(Some(Block { on, solver, budget, batch: call.args.count("batch"), without, toward }))
+    let (without, batch) = (call.args.names("without"), call.args.count("batch"));
+    let rates = match call.args.get("rate") {
+        Some(Arg::Rate(rate)) => rate.learned.clone(),
+        _ => vec![],
+    };
+    if let Some(model) = model.filter(|model| !rates_fit(model, &on, &rates)) {
+        let shapes = |names: &[String]| described(model, names);
+        sink.push(
+            Diagnostic::error("E0550", expr.span, "a learned step size is a scalar, or has the shape of what it moves")
+                .label(format!("{} at the rates {}", shapes(&on), shapes(&rates)))
+                .help("one for each parameter: `with = rates(on: w, start: 0.1)` and `gradient(w, rate: rates)`"),
+        );
+        return None;
+    }
+    Some(Some(Block { on, solver, budget, batch, without, toward, rates }))
 }
 
 /// The proximal term of a block; `Some(None)` where it has none.
@@ -89,20 +102,22 @@ fn toward(span: Span, on: &[String], model: Option<&Model>, args: &Args, sink: &
     let Some(model) = model else { return Some(None) };
     let dims = |names: &[String]| model.positions(names).into_iter().map(|i| &model.params[i].dims).collect::<Vec<_>>();
     if dims(on) != dims(names) || names.iter().any(|name| on.contains(name)) {
-        let shapes = |names: &[String]| {
-            model.positions(names).into_iter().map(|i| format!("{} {:?}", model.params[i].name, model.params[i].dims))
-        };
-        let list = |names: &[String]| shapes(names).collect::<Vec<_>>().join(", ");
         sink.push(
             Diagnostic::error(
                 "E0547",
                 span,
                 "each parameter is held near one of its own shape that does not move with it",
             )
-            .label(format!("{} toward {}", list(on), list(names)))
+            .label(format!("{} toward {}", described(model, on), described(model, names)))
             .help("for example `toward: start`, or `sgd(personal, ..., toward: w)` with `with = personal(on: w)`"),
         );
         return None;
     }
     Some(Some(Toward { anchor: Anchor::Params { names: names.clone() }, weight }))
+}
+
+/// `B [20, 3], w [3]`
+fn described(model: &Model, names: &[String]) -> String {
+    let slots = model.positions(names).into_iter().map(|i| &model.params[i]);
+    slots.map(|slot| format!("{} {:?}", slot.name, slot.dims)).collect::<Vec<_>>().join(", ")
 }

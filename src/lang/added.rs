@@ -153,12 +153,16 @@ fn with(model: Model, group: &Group) -> Model {
                     same.expect("every parameter has an initial value").1
                 }
             };
-            parts.push(compose.input(slot.name.clone(), &slot.dims));
+            if group.how.changes() {
+                parts.push(compose.input(slot.name.clone(), &slot.dims));
+            }
             values.push((slot.name.clone(), value));
             params.push(slot);
         }
-        let value = compose.input(base.name.clone(), &base.dims);
-        changed.push((base.name.clone(), group.how.compose(&mut compose, value, &parts)));
+        if group.how.changes() {
+            let value = compose.input(base.name.clone(), &base.dims);
+            changed.push((base.name.clone(), group.how.compose(&mut compose, value, &parts)));
+        }
     }
     let init = Sampler { draws, function: init.finish(before.name.clone(), values) };
     let mut added = model.added;

@@ -10,6 +10,7 @@ use super::evaluate::{CheckedEvaluation, evaluation};
 use super::family::{CheckedFamily, DataSets, ModelTypes, family};
 use super::feasible;
 use super::measures::Measures;
+use super::methods;
 use super::model::{CheckedModel, input_types, model, param_types};
 use super::sampler::sampler;
 use super::train::train;
@@ -54,6 +55,7 @@ pub struct DataFile {
 
 /// Checks the items of one arm. `at` is where to point when something is missing altogether.
 pub(super) fn arm(name: &str, items: &[Item], at: Span, sink: &mut Sink) -> Option<(Arm, Vec<DataFile>)> {
+    let items = &methods::expand(items, sink);
     let constants = Constants::collect(items, sink);
     let tasks: Vec<&Tasks> =
         items.iter().filter_map(|i| if let ItemKind::Tasks(t) = &i.kind { Some(t) } else { None }).collect();

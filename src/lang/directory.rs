@@ -28,6 +28,7 @@ impl Directory {
                     section.name.iter().for_each(|name| directory.add(name, "an `evaluate` block"));
                 }
                 ItemKind::Arm { name, .. } => directory.add(name, "an arm"),
+                ItemKind::Method(method) => directory.add(&method.name, "a method"),
                 ItemKind::Measure { name, .. } => directory.add(name, "a measure"),
                 ItemKind::Sweep { .. } | ItemKind::Expect { .. } => {}
             }

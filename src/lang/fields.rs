@@ -7,6 +7,7 @@ use crate::syntax::ast::{Expr, ExprKind, Field, Section};
 
 /// The fields of `train`.
 const TRAIN: &[&str] = &[
+    "method",
     "tasks",
     "split",
     "loss",
@@ -18,12 +19,13 @@ const TRAIN: &[&str] = &[
     "reset",
     "outer",
     "update",
+    "retract",
     "steps",
     "precision",
 ];
 
 /// The fields of `evaluate`.
-const EVALUATE: &[&str] = &["tasks", "split", "loss", "with", "adapt", "episodes"];
+const EVALUATE: &[&str] = &["method", "tasks", "split", "loss", "with", "adapt", "episodes"];
 
 /// The fields of a section, each known and set once.
 pub(super) struct Fields<'a> {

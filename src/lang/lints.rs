@@ -64,7 +64,8 @@ fn untrained(file: &File, plan: &Plan, sink: &mut Sink) {
     let params = file.items.iter().filter_map(|i| if let ItemKind::Model(m) = &i.kind { Some(m) } else { None });
     for param in params.flat_map(|m| &m.params) {
         let name = &param.decl.name;
-        if plan.arms.iter().any(|arm| trains(arm, &name.text)) {
+        let frozen = |arm: &Arm| arm.train.freeze.contains(&name.text);
+        if plan.arms.iter().any(|arm| trains(arm, &name.text) || frozen(arm)) {
             continue;
         }
         let read = plan.arms.iter().any(|arm| reads(arm, &name.text));
@@ -129,6 +130,9 @@ fn unused(file: &File, sink: &mut Sink) {
                     .iter()
                     .for_each(|n| warn(n, "evaluation", "a measure names it: `measure mse = mean(squared) on NAME`"));
             }
+            ItemKind::Method(method) => {
+                warn(&method.name, "method", "`train` names it: `method = NAME(...)`");
+            }
             ItemKind::Arm { .. } | ItemKind::Measure { .. } | ItemKind::Sweep { .. } | ItemKind::Expect { .. } => {}
         }
     }
@@ -145,6 +149,7 @@ fn mentions_of_item<'f>(item: &'f ItemKind, used: &mut HashSet<&'f str>) {
         ItemKind::Model(model) => of_model(model, used),
         ItemKind::Section(section) => of_fields(&section.fields, used),
         ItemKind::Arm { fields, .. } => of_fields(fields, used),
+        ItemKind::Method(method) => of_fields(&method.fields, used),
         ItemKind::Measure { value, on, every, .. } => {
             mentions(value, used);
             used.extend(on.iter().map(|n| n.text.as_str()));

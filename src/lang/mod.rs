@@ -20,6 +20,7 @@ mod feasible;
 mod fields;
 mod lints;
 mod measures;
+mod methods;
 mod model;
 mod objective;
 mod overrides;

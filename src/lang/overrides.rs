@@ -175,6 +175,7 @@ fn kind_of(field: &str) -> Option<Kind> {
         "partition" => Kind::Partition,
         "loss" => Kind::Loss,
         "with" => Kind::Added,
+        "retract" => Kind::Retraction,
         _ => return None,
     })
 }

@@ -8,11 +8,11 @@ use super::family::CheckedFamily;
 use super::fields::{Fields, word};
 use super::objective::{loss, objective};
 use super::source::task_source;
-use crate::catalog::{Budget, Kind, Outer, Simplex, Solver, Through};
+use crate::catalog::{Budget, Kind, Outer, Retraction, Simplex, Solver, Through};
 use crate::diag::{Diagnostic, Sink, Span};
 use crate::ir::Precision;
-use crate::plan::{Block, Objective, TaskSource, Train};
-use crate::syntax::ast::{Field, Section};
+use crate::plan::{Block, Objective, Retract, TaskSource, Train};
+use crate::syntax::ast::{Expr, ExprKind, Field, Section};
 
 const THROUGH: &[(&str, Through)] = &[
     ("exact", Through::Exact),
@@ -58,6 +58,7 @@ pub(super) fn train(
     let update = optional(&fields, "update", None, |f| {
         names.call(Kind::Update, &f.value, sink).map(|c| Some(Solver::from_args(c.entry.name, &c.args)))
     });
+    let retract = optional(&fields, "retract", vec![], |f| retractions(&f.value, whole, names, sink));
     let precision = optional(&fields, "precision", Precision::F32, |f| word(&f.value, "precision", PRECISION, sink));
     let steps = fields.required("steps", "steps = 500", sink);
     let steps = steps.and_then(|e| names.constants.count(e, 0, "`steps`", sink));
@@ -77,6 +78,7 @@ pub(super) fn train(
         reset: reset?,
         outer: outer?,
         update: update?,
+        retract: retract?,
         steps: steps?,
         precision: precision?,
     };
@@ -84,6 +86,7 @@ pub(super) fn train(
     check.outer(sink);
     check.keep(sink);
     check.lifetimes(sink);
+    check.retract(sink);
     check.adaptation(sink);
     check.without_effect(sink);
     Some(CheckedTrain { plan, blocks: adapt.spans, tasks: fields.span("tasks") })
@@ -140,17 +143,22 @@ impl Check<'_> {
                 ),
                 _ => {}
             }
-            if self.train.through == Through::Difference {
-                sink.push(
-                    Diagnostic::error(
-                        "E0530",
-                        self.fields.span("through"),
-                        "`difference` takes no gradient of the losses, which `worst` weighs",
-                    )
-                    .related(at, "the worst case is over these losses")
-                    .help("use `through = exact` or `first_order`"),
-                );
-            }
+        }
+        let weighs = match self.train.outer {
+            Outer::Worst { .. } => Some("worst"),
+            Outer::Cvar { .. } => Some("cvar"),
+            Outer::Mean | Outer::Average { .. } => None,
+        };
+        if let (Some(weighs), Through::Difference) = (weighs, self.train.through) {
+            sink.push(
+                Diagnostic::error(
+                    "E0530",
+                    self.fields.span("through"),
+                    format!("`difference` takes no gradient of the losses, which `{weighs}` weighs"),
+                )
+                .related(at, "the worst case is over these losses")
+                .help("use `through = exact` or `first_order`"),
+            );
         }
         if !matches!(self.train.outer, Outer::Average { .. }) && self.train.update.is_none() {
             sink.push(self.fields.missing("update").help("for example `update = adam(rate: 1e-3)`"));
@@ -245,6 +253,22 @@ impl Check<'_> {
         }
     }
 
+    /// What is brought back to its set is what the outer step moves.
+    fn retract(&self, sink: &mut Sink) {
+        let train = self.train;
+        let held = [("keep", &train.keep), ("freeze", &train.freeze), ("reset", &train.reset)];
+        for name in train.retract.iter().flat_map(|retract| &retract.on) {
+            if let Some((field, _)) = held.iter().find(|(_, names)| names.contains(name)) {
+                sink.push(
+                    Diagnostic::error("E0552", self.fields.span("retract"), format!("no update moves `{name}`"))
+                        .related(self.fields.span(field), format!("`{field}` names it"))
+                        .help("a retraction follows each outer step, for the parameters that tasks share"),
+                );
+                return;
+            }
+        }
+    }
+
     /// The adaptation against the examples there are, and against the derivative that is wanted of it.
     fn adaptation(&self, sink: &mut Sink) {
         let (at, clients) = (self.fields.span("adapt"), self.family.plan.source.is_some());
@@ -301,6 +325,34 @@ impl Check<'_> {
         };
         sink.push(Diagnostic::warning("W0501", field.path_span(), "`through` has no effect here").help(reason));
     }
+}
+
+/// `none`, one retraction, or a list of them.
+fn retractions(expr: &Expr, whole: &Whole, names: &Names, sink: &mut Sink) -> Option<Vec<Retract>> {
+    let items = match &expr.kind {
+        ExprKind::List(items) => items.as_slice(),
+        _ => std::slice::from_ref(expr),
+    };
+    let mut found = vec![];
+    for item in items {
+        let call = names.call(Kind::Retraction, item, sink)?;
+        if call.entry.name == "none" {
+            continue;
+        }
+        let (by, on) = (Retraction::from_args(call.entry.name), call.args.names("on"));
+        let slots = whole.model.iter().flat_map(|model| &model.params).filter(|slot| on.contains(&slot.name));
+        let refused = slots.filter_map(|slot| Some((slot, by.refuses(&slot.dims)?))).next();
+        if let Some((slot, reason)) = refused {
+            sink.push(
+                Diagnostic::error("E0551", item.span, format!("`{}` has no meaning for `{}`", by.name(), slot.name))
+                    .label(format!("`{}` has the dims {:?}", slot.name, slot.dims))
+                    .help(reason),
+            );
+            return None;
+        }
+        found.push(Retract { on, by });
+    }
+    Some(found)
 }
 
 /// Whether some block loops over the examples of a task.

@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Write};
 
 use super::types::*;
 use crate::catalog::{
-    BaseLaw, Budget, Metric, Outer, Partition, Reader, Reduction, Sees, Simplex, Solver, Through, Weights,
+    BaseLaw, Budget, Factor, Metric, Outer, Partition, Reader, Reduction, Sees, Simplex, Solver, Through, Weights,
 };
 use crate::ir::{Binary, Function, Node, NodeId, Op, Unary};
 
@@ -192,11 +192,13 @@ fn write_train(out: &mut String, train: &Train) -> fmt::Result {
     }
     let outer = match &train.outer {
         Outer::Mean => "mean over tasks".to_owned(),
-        Outer::Worst { over, ascent, sees } => format!(
-            "worst mixture over {}, ascent {} on {} losses",
+        Outer::Cvar { q } => format!("mean over the worst {} of the tasks", shortest(*q)),
+        Outer::Worst { over, ascent, sees, exponential } => format!(
+            "worst mixture over {}, ascent {} on {} losses{}",
             if *over == Simplex::Task { "tasks" } else { "strata" },
             shortest(*ascent),
-            if *sees == Sees::Raw { "raw" } else { "weighted" }
+            if *sees == Sees::Raw { "raw" } else { "weighted" },
+            if *exponential { ", exponential" } else { "" }
         ),
         Outer::Average { weights } => {
             format!(
@@ -206,10 +208,13 @@ fn write_train(out: &mut String, train: &Train) -> fmt::Result {
         }
     };
     writeln!(out, "    outer: {outer}")?;
-    match &train.update {
-        Some(update) => writeln!(out, "    update: {}", SolverText(update)),
-        None => Ok(()),
+    if let Some(update) = &train.update {
+        writeln!(out, "    update: {}", SolverText(update))?;
     }
+    for retract in &train.retract {
+        writeln!(out, "    retract: {} by {}", list(&retract.on), retract.by.name())?;
+    }
+    Ok(())
 }
 
 fn write_objective(out: &mut String, objective: &Objective) -> fmt::Result {
@@ -242,6 +247,9 @@ fn write_adapt(out: &mut String, blocks: &[Block]) -> fmt::Result {
                 Anchor::Params { names } => list(names),
             };
             writeln!(out, "      plus {} / 2 times the squared distance to {anchor}", shortest(*weight))?;
+        }
+        if !block.rates.is_empty() {
+            writeln!(out, "      times the learned step sizes {}", list(&block.rates))?;
         }
         if !block.without.is_empty() {
             writeln!(out, "      without {}", list(&block.without))?;
@@ -338,19 +346,42 @@ struct SolverText<'a>(&'a Solver);
 impl Display for SolverText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Solver::Sgd { rate, momentum, weight_decay } => {
+            Solver::Sgd { rate, momentum, weight_decay, schedule } => {
                 write!(
                     f,
-                    "sgd, rate {}, momentum {momentum}, weight decay {}",
+                    "sgd, rate {}{}, momentum {momentum}, weight decay {}",
                     shortest(*rate),
+                    Factors(schedule),
                     shortest(*weight_decay)
                 )
             }
-            Solver::Adam { rate, beta1, beta2, epsilon } => {
-                write!(f, "adam, rate {}, beta {beta1} and {beta2}, epsilon {}", shortest(*rate), shortest(*epsilon))
+            Solver::Adam { rate, beta1, beta2, epsilon, weight_decay, schedule } => {
+                let (rate, epsilon) = (shortest(*rate), shortest(*epsilon));
+                write!(f, "adam, rate {rate}{}, beta {beta1} and {beta2}, epsilon {epsilon}", Factors(schedule))?;
+                match weight_decay {
+                    0.0 => Ok(()),
+                    decay => write!(f, ", weight decay {} of its own", shortest(*decay)),
+                }
             }
             Solver::ClosedForm { penalty } => write!(f, "closed form, penalty {}", shortest(*penalty)),
         }
+    }
+}
+
+/// How a step size changes.
+struct Factors<'a>(&'a [Factor]);
+
+impl Display for Factors<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for factor in self.0 {
+            match factor {
+                Factor::Warmup { steps } => write!(f, " after a warm-up of {}", count(*steps, "step"))?,
+                Factor::Cosine { to, over } => write!(f, " by a cosine to {to} of it over {}", count(*over, "step"))?,
+                Factor::Linear { to, over } => write!(f, " by a line to {to} of it over {}", count(*over, "step"))?,
+                Factor::Step { by, every } => write!(f, " times {by} after every {}", count(*every, "step"))?,
+            }
+        }
+        Ok(())
     }
 }
 

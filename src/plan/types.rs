@@ -1,7 +1,7 @@
 //! The plan: what will happen, without spans and with every default explicit. This is what is hashed and replayed.
 
 use crate::catalog::{
-    BaseLaw, Budget, Loss, Metric, Outer, Partition, Reader, Reduction, Solver, StateMetric, Through,
+    BaseLaw, Budget, Loss, Metric, Outer, Partition, Reader, Reduction, Retraction, Solver, StateMetric, Through,
 };
 use crate::hash::{record, variants};
 use crate::ir::{Function, Precision};
@@ -222,6 +222,8 @@ record! {
         pub without: Vec<String> = vec![],
         /// What the parameters are held near.
         pub toward: Option<Toward> = None,
+        /// Parameters that multiply the gradients: one for each parameter that moves, of its shape or a scalar.
+        pub rates: Vec<String> = vec![],
     }
 }
 
@@ -269,10 +271,23 @@ record! {
         pub outer: Outer,
         /// The rule that moves the shared parameters; absent where they are averaged.
         pub update: Option<Solver>,
+        /// What brings parameters back to their sets after each update, in order.
+        pub retract: Vec<Retract> = vec![],
         /// The number of outer steps (rounds).
         pub steps: u64,
         /// The float type of every tensor.
         pub precision: Precision,
+    }
+}
+
+record! {
+    /// Parameters that are brought back to a set.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct Retract {
+        /// The parameters.
+        pub on: Vec<String>,
+        /// The map onto the set.
+        pub by: Retraction,
     }
 }
 

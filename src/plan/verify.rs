@@ -103,6 +103,14 @@ fn anchored(model: &Model, block: &Block) -> bool {
     there(model, names) && dims(names) == dims(&block.on)
 }
 
+/// Whether learned step sizes are there: none, or one for each parameter, a scalar or of its shape.
+pub(crate) fn rates_fit(model: &Model, on: &[String], rates: &[String]) -> bool {
+    let dims = |names: &[String]| model.positions(names).into_iter().map(|i| &model.params[i].dims).collect::<Vec<_>>();
+    let (on, sizes) = (dims(on), dims(rates));
+    let fit = sizes.len() == on.len() && sizes.iter().zip(&on).all(|(rate, dims)| rate.is_empty() || rate == dims);
+    there(model, rates) && (rates.is_empty() || fit)
+}
+
 impl Checker<'_> {
     fn check(&self) -> Result<(), String> {
         let arm = self.arm;
@@ -116,15 +124,21 @@ impl Checker<'_> {
         ensure(lifetimes.iter().all(|k| params.contains_key(*k)), || "a lifetime is that of no parameter".into())?;
         let distinct: BTreeSet<&String> = lifetimes.iter().copied().collect();
         ensure(distinct.len() == lifetimes.len(), || "a parameter has two lifetimes".into())?;
+        let moved: Vec<&String> = arm.moved().into_iter().map(|i| &arm.model.params[i].name).collect();
+        for retract in &train.retract {
+            ensure(retract.on.iter().all(|name| moved.contains(&name)), || "what is retracted never moves".into())?;
+            let mut named = arm.model.positions(&retract.on).into_iter();
+            let refused = named.find_map(|i| retract.by.refuses(&arm.model.params[i].dims));
+            ensure(refused.is_none(), || format!("`{}` does not fit", retract.by.name()))?;
+        }
         ensure(train.update.is_some() || matches!(train.outer, Outer::Average { .. }), || "there is no update".into())?;
         ensure(!matches!(train.update, Some(Solver::ClosedForm { .. })), || "a closed form is no update".into())?;
         let pool = matches!(train.tasks, TaskSource::Pool { .. });
         ensure(pool || (train.keep.is_empty() && !matches!(train.outer, Outer::Worst { .. })), || {
             "fresh tasks cannot be remembered".into()
         })?;
-        ensure(!(matches!(train.outer, Outer::Worst { .. }) && train.through == Through::Difference), || {
-            "`worst` needs a gradient".into()
-        })?;
+        let weighs = matches!(train.outer, Outer::Worst { .. } | Outer::Cvar { .. });
+        ensure(!(weighs && train.through == Through::Difference), || "weights of losses need a gradient".into())?;
         self.protocol(&train.tasks, &train.objective, &train.adapt, &arm.model, "train")?;
         for e in &arm.evaluations {
             // What tasks keep is found by a task's place in the pool of training.
@@ -202,6 +216,9 @@ impl Checker<'_> {
         }
         let named = adapt.iter().all(|b| !b.on.is_empty() && there(model, &b.on) && b.batch != Some(0));
         ensure(named, || format!("{what} adapts parameters that are not there"))?;
+        ensure(adapt.iter().all(|b| rates_fit(model, &b.on, &b.rates)), || {
+            format!("{what} has step sizes of other shapes")
+        })?;
         ensure(adapt.iter().all(|b| anchored(model, b)), || {
             format!("{what} holds parameters near others unlike them")
         })?;

@@ -75,6 +75,8 @@ pub enum ItemKind {
         /// The overrides, in order.
         fields: Vec<Field>,
     },
+    /// `method NAME(PARAM, ...) { FIELD* }`: a bundle of settings under a name
+    Method(Method),
     /// `measure NAME = EXPR (on NAME)? (every EXPR)?`
     Measure {
         /// The measurement.
@@ -180,6 +182,17 @@ pub struct Param {
     pub group: Option<Name>,
     /// Name, dims and initial value.
     pub decl: Decl,
+}
+
+/// `method NAME(PARAM, PARAM: EXPR, ...) { FIELD* }`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Method {
+    /// The method's name.
+    pub name: Name,
+    /// Its parameters, each with its value where a call gives none.
+    pub params: Vec<(Name, Option<Expr>)>,
+    /// The settings that it stands for.
+    pub fields: Vec<Field>,
 }
 
 /// A block of fields with a keyword.

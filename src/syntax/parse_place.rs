@@ -9,7 +9,7 @@ use super::parse::{Builder, Rule, take};
 use super::parse_rest::first_word;
 
 /// The keywords that start an item.
-const ITEMS: [&str; 14] = [
+const ITEMS: [&str; 15] = [
     "edition",
     "experiment",
     "dim",
@@ -21,6 +21,7 @@ const ITEMS: [&str; 14] = [
     "train",
     "evaluate",
     "arm",
+    "method",
     "measure",
     "sweep",
     "expect",
@@ -51,7 +52,7 @@ pub(super) enum Place<'p> {
     Model,
     /// `group` in a model.
     Group,
-    /// `train`, `evaluate` or `arm`.
+    /// `train`, `evaluate`, `arm` or `method`.
     Settings(&'p str),
 }
 

@@ -236,7 +236,7 @@ fn mass(arm: &Arm, strata: &[String], adversary: &[f64]) -> f64 {
             let owners = pool.iter().flat_map(|s| std::iter::repeat_n(&s.name, s.count as usize));
             owners.zip(adversary).filter(|(name, _)| chosen(name)).map(|(_, p)| p).sum()
         }
-        Outer::Mean | Outer::Average { .. } => {
+        Outer::Mean | Outer::Cvar { .. } | Outer::Average { .. } => {
             let total: u64 = pool.iter().map(|s| s.count).sum();
             pool.iter().filter(|s| chosen(&s.name)).map(|s| s.count as f64 / total as f64).sum()
         }

@@ -127,9 +127,11 @@ impl<'a, E: Executor> Trainer<'a, E> {
                 for (i, values) in arm.kept().into_iter().zip(results) {
                     state.keep(exec, i, &visit.places, &values)?;
                 }
-                if let Outer::Worst { ascent, sees, .. } = arm.train.outer {
-                    let losses = exec.download(&losses)?;
-                    ascend(arm, &mut state.adversary, &visit, losses.data(), &factors, ascent, sees);
+                if let Outer::Worst { sees, .. } = arm.train.outer {
+                    let losses = exec.download(&losses)?.into_data();
+                    let seen = |(loss, factor): (f64, &f64)| if sees == Sees::Raw { loss } else { factor * loss };
+                    let losses: Vec<f64> = losses.into_iter().zip(&factors).map(seen).collect();
+                    ascend(arm, &mut state.adversary, &visit, &losses);
                 }
             }
             Trainer::Local { adapt, reduce } => {
@@ -204,20 +206,24 @@ fn factors<E: Executor>(arm: &Arm, adversary: &[f64], visit: &Visit<E>) -> Vec<f
     visit.places.iter().map(|&place| corner(arm, place)).map(|c| adversary[c] * pool as f64 / sizes[c] as f64).collect()
 }
 
-/// One ascent step: `p_i += rate * loss` for every sampled task, then the Euclidean projection onto the simplex.
-fn ascend<E: Executor>(
-    arm: &Arm,
-    adversary: &mut Vec<f64>,
-    visit: &Visit<E>,
-    losses: &[f64],
-    factors: &[f64],
-    rate: f64,
-    sees: Sees,
-) {
-    for ((&place, &loss), &factor) in visit.places.iter().zip(losses).zip(factors) {
-        adversary[corner(arm, place)] += rate * if sees == Sees::Raw { loss } else { factor * loss };
+/// One ascent step: `p_i += ascent * loss` for every sampled task, then the Euclidean projection onto the simplex; or `p_i *=
+/// exp(ascent * loss)`, then division by the sum.
+fn ascend<E: Executor>(arm: &Arm, adversary: &mut Vec<f64>, visit: &Visit<E>, losses: &[f64]) {
+    let Outer::Worst { ascent, exponential, .. } = arm.train.outer else { return };
+    let mut climb = vec![0.0; adversary.len()];
+    for (&place, &loss) in visit.places.iter().zip(losses) {
+        climb[corner(arm, place)] += ascent * loss;
     }
-    *adversary = numeric::simplex_projection(adversary);
+    if !exponential {
+        let climbed: Vec<f64> = adversary.iter().zip(&climb).map(|(p, climb)| p + climb).collect();
+        *adversary = numeric::simplex_projection(&climbed);
+        return;
+    }
+    // Only differences of the exponents count, so the largest is taken away first.
+    let most = climb.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    adversary.iter_mut().zip(&climb).for_each(|(p, climb)| *p *= libm::exp(climb - most));
+    let total: f64 = adversary.iter().sum();
+    adversary.iter_mut().for_each(|p| *p /= total);
 }
 
 /// How much each task counts in an average; sums to 1.

@@ -1,9 +1,9 @@
 //! All tasks of a step: the differentiated step, local adaptation, reductions, metrics.
 
-use super::task::{Task, Which};
+use super::task::{Task, Which, rated};
 use super::{AdaptPrograms, Input, LowerError, Part, Ports, Program, TaskPrograms};
 use crate::catalog::{Metric, Outer, Solver, Through};
-use crate::ir::{Binary, Compare, NodeId, grad};
+use crate::ir::{Binary, Builder, Compare, NodeId, grad};
 use crate::plan::types::{Anchor, Arm, Block, Family, Model, Objective};
 
 /// One outer step through the adaptation of all tasks.
@@ -33,11 +33,16 @@ pub(super) fn step(arm: &Arm, family: &Family, tasks: &TaskPrograms) -> Result<P
         let weights = ports.get(Input::Weights, "weights", &[count]);
         losses = ports.b.mul(losses, weights);
     }
+    if let Outer::Cvar { q } = train.outer {
+        let weights = tail_weights(&mut ports.b, losses, q);
+        losses = ports.b.mul(losses, weights);
+    }
     let objective = ports.b.mean(losses, 0);
     let at: Vec<NodeId> = moved.iter().map(|&i| ports.get(Input::Param(i), &slots[i].name, &slots[i].dims)).collect();
     let gradients = grad(&mut ports.b, objective, &at);
     let update = train.update.as_ref().ok_or_else(|| LowerError::Dangling("an update".into()))?;
     let (after, memory) = apply(&mut ports, &arm.model, update, &moved, &gradients);
+    let after = retracted(&mut ports, arm, &moved, after);
 
     let mut outputs: Vec<(String, NodeId)> =
         moved.iter().zip(after).map(|(&i, n)| (slots[i].name.clone(), n)).collect();
@@ -45,6 +50,31 @@ pub(super) fn step(arm: &Arm, family: &Family, tasks: &TaskPrograms) -> Result<P
     outputs.push(("losses".into(), results[0]));
     outputs.extend(kept.iter().zip(&results[1..]).map(|(&i, &n)| (slots[i].name.clone(), n)));
     Ok(ports.finish("step", outputs))
+}
+
+/// How much each of `T` losses counts in the mean of their worst share `q`, times `T`: by how far its rank lies below `q T`.
+/// Equal losses are ranked in the order of the tasks.
+fn tail_weights(b: &mut Builder, losses: NodeId, q: f64) -> NodeId {
+    let losses = b.detach(losses);
+    let count = b.dims(losses)[0];
+    let (own, other) = (b.broadcast(losses, 1, count), b.broadcast(losses, 0, count));
+    let worse = b.compare(Compare::Lt, own, other);
+    let better = b.compare(Compare::Lt, other, own);
+    let (row, column) = (b.iota(&[count, count], 0), b.iota(&[count, count], 1));
+    let earlier = b.compare(Compare::Lt, column, row);
+    let zeros = b.full(0.0, &[count, count]);
+    let tied = b.select(better, zeros, earlier);
+    let one = b.full(1.0, &[count, count]);
+    let before = b.select(worse, one, tied);
+    let rank = b.sum(before, 1);
+    let size = q * count as f64;
+    let left = b.neg(rank);
+    let left = b.offset(left, size);
+    let (zeros, ones) = (b.full(0.0, &[count]), b.full(1.0, &[count]));
+    let counted = b.binary(Binary::Max, left, zeros);
+    let part = b.compare(Compare::Lt, counted, ones);
+    let counted = b.select(part, counted, ones);
+    b.scale(counted, count as f64 / size)
 }
 
 /// One update of some parameters; returns them and the named memory.
@@ -71,6 +101,19 @@ fn apply(
         remembered.extend(names.into_iter().zip(memory));
     }
     (moved, remembered)
+}
+
+/// The parameters at positions `on` after the retractions of training.
+fn retracted(ports: &mut Ports, arm: &Arm, on: &[usize], mut values: Vec<NodeId>) -> Vec<NodeId> {
+    for retract in &arm.train.retract {
+        let named = arm.model.positions(&retract.on);
+        for (i, value) in on.iter().zip(&mut values) {
+            if named.contains(i) {
+                *value = retract.by.lower(&mut ports.b, *value);
+            }
+        }
+    }
+    values
 }
 
 fn schedule(ports: &mut Ports, solver: &Solver) -> Vec<NodeId> {
@@ -131,7 +174,10 @@ fn local_step(
                 start[i] = task.ports.get(Input::Start(i), &format!("{}.start", slots[i].name), &slots[i].dims);
             }
         }
-        let gradients = task.local_gradients(objective, block, &params, &start)?;
+        let mut gradients = task.local_gradients(objective, block, &params, &start)?;
+        for (gradient, rate) in gradients.iter_mut().zip(model.positions(&block.rates)) {
+            *gradient = rated(&mut task.ports.b, *gradient, Some(params[rate]));
+        }
         let (moved, memory) = apply(&mut task.ports, model, &block.solver, &on, &gradients);
         outputs.extend(on.iter().zip(moved).map(|(&i, n)| (slots[i].name.clone(), n)));
         outputs.extend(memory);
@@ -191,6 +237,7 @@ pub(super) fn reduce(arm: &Arm) -> Program {
         averages.push(b.reshape(average, &slots[i].dims));
     }
     let Some(update) = &arm.train.update else {
+        let averages = retracted(&mut ports, arm, &moved, averages);
         let outputs = moved.iter().zip(averages).map(|(&i, n)| (slots[i].name.clone(), n)).collect();
         return ports.finish("reduce", outputs);
     };
@@ -200,6 +247,7 @@ pub(super) fn reduce(arm: &Arm) -> Program {
         gradients.push(ports.b.binary(Binary::Sub, theta, average));
     }
     let (after, memory) = apply(&mut ports, &arm.model, update, &moved, &gradients);
+    let after = retracted(&mut ports, arm, &moved, after);
     let mut outputs: Vec<(String, NodeId)> =
         moved.iter().zip(after).map(|(&i, n)| (slots[i].name.clone(), n)).collect();
     outputs.extend(memory);

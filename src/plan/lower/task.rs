@@ -6,6 +6,14 @@ use crate::catalog::{Budget, Metric, Solver, Through};
 use crate::ir::{Binary, Builder, Function, NodeId, batch, grad};
 use crate::plan::types::{Anchor, Arm, Block, Family, Model, Objective};
 
+/// A gradient times its learned step size.
+pub(super) fn rated(b: &mut Builder, gradient: NodeId, rate: Option<NodeId>) -> NodeId {
+    let Some(rate) = rate else { return gradient };
+    let dims = b.dims(gradient).to_vec();
+    let rate = if b.dims(rate).is_empty() { b.expand(rate, &dims) } else { rate };
+    b.mul(gradient, rate)
+}
+
 /// Which examples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Which {
@@ -190,7 +198,7 @@ impl<'a> Task<'a> {
             let Budget::Steps { count } = block.budget else {
                 return Err(LowerError::Dangling("epochs inside a differentiated adaptation".into()));
             };
-            let slots = &self.model.params;
+            let (slots, rates) = (&self.model.params, self.model.positions(&block.rates));
             let mut memory: Vec<Vec<NodeId>> = on
                 .iter()
                 .map(|&i| block.solver.memory().iter().map(|_| self.ports.b.full(0.0, &slots[i].dims)).collect())
@@ -202,6 +210,7 @@ impl<'a> Task<'a> {
                 for (k, &i) in on.iter().enumerate() {
                     let b = &mut self.ports.b;
                     let gradient = if through == Through::Exact { gradients[k] } else { b.detach(gradients[k]) };
+                    let gradient = rated(b, gradient, rates.get(k).map(|&r| params[r]));
                     (params[i], memory[k]) = block.solver.step(b, params[i], gradient, &memory[k], &schedule);
                 }
             }
