@@ -12,7 +12,7 @@ snapshots:
 # the full experiments, into the committed ledger (about ten minutes on two cores)
 reproduce:
     cargo build --release
-    for file in maml_anil fedrep_digits maml_sine tr_maml softmax_icl/window softmax_icl/softmax fedavg/local_updates maml_vs_erm/landscape; do ./target/release/metadsl run experiments/$file.meta --ledger ledger || exit 1; done
+    for file in experiments/*/*.meta; do ./target/release/metadsl run $file --ledger ledger || exit 1; done
     ./target/release/metadsl verify --ledger ledger
 
 # steps per second against JAX and PyTorch (installs both into .venv)

@@ -8,6 +8,9 @@ use metadsl::diag::{Diagnostic, Severity, Sink, render};
 use metadsl::lang::{Compiled, compile};
 use metadsl::syntax::parse;
 
+#[path = "common/shipped.rs"]
+mod shipped;
+
 fn check(text: &str) -> (Option<Compiled>, Vec<Diagnostic>) {
     let mut sink = Sink::new();
     let file = parse(text, &mut sink);
@@ -96,12 +99,8 @@ fn every_code_of_the_checker_has_a_fixture() {
 
 #[test]
 fn the_experiments_have_no_mistake() {
-    for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments")).expect("experiments") {
-        let path = entry.expect("a readable folder").path();
-        if path.extension().is_some_and(|e| e == "meta") {
-            let text = fs::read_to_string(&path).expect("a text");
-            let (compiled, diagnostics) = check(&text);
-            assert!(compiled.is_some() && diagnostics.is_empty(), "{}: {diagnostics:#?}", path.display());
-        }
+    for path in shipped::files() {
+        let (compiled, diagnostics) = check(&shipped::read(&path));
+        assert!(compiled.is_some() && diagnostics.is_empty(), "{}: {diagnostics:#?}", path.display());
     }
 }

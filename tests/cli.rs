@@ -2,16 +2,14 @@
 
 #[path = "common/desk.rs"]
 mod desk;
+#[path = "common/shipped.rs"]
+mod shipped;
 
 use std::path::Path;
 
 use desk::{Desk, code, stderr, stdout};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
-
-fn experiment(name: &str) -> String {
-    Path::new(ROOT).join("experiments").join(name).display().to_string()
-}
 
 /// A small experiment that runs in a blink.
 const SMALL: &str = "edition 2026
@@ -200,14 +198,12 @@ fn a_damaged_object_is_found_and_the_run_is_named() {
 #[test]
 fn data_is_replayed_from_the_ledger() {
     let desk = Desk::new();
-    std::fs::create_dir(desk.path("data")).unwrap();
-    let from = Path::new(ROOT).join("experiments/data/digits.csv.gz");
-    std::fs::copy(from, desk.path("data/digits.csv.gz")).unwrap();
-    let text = std::fs::read_to_string(experiment("fedrep_digits.meta")).unwrap();
-    let file = desk.write("fed.meta", &text);
+    let digits = std::fs::read(Path::new(ROOT).join("experiments/data/digits.csv.gz")).unwrap();
+    let digits = desk.write("data/digits.csv.gz", digits);
+    let file = desk.write("fedrep/digits.meta", shipped::text("fedrep_digits"));
     let quick = ["--set", "train.steps=1", "--set", "train.tasks.batch=2", "--json"];
     let report = desk.json(&[&["run", file.to_str().unwrap()], &quick[..]].concat());
-    std::fs::remove_file(desk.path("data/digits.csv.gz")).unwrap();
+    std::fs::remove_file(digits).unwrap();
     assert_eq!(desk.json(&["replay", report["run"].as_str().unwrap(), "--json"])["verdict"], "identical");
     let output = desk.run(&["check", file.to_str().unwrap()]);
     assert_eq!(code(&output), 1);
@@ -246,8 +242,8 @@ fn help_teaches() {
 #[test]
 fn plans_and_programs_of_the_shipped_experiments() {
     let desk = Desk::new();
-    for name in ["maml_anil", "maml_sine", "tr_maml", "fedrep_digits"] {
-        let output = desk.run(&["plan", &experiment(&format!("{name}.meta")), "--programs"]);
+    for name in shipped::NAMES {
+        let output = desk.run(&["plan", shipped::path(name).to_str().unwrap(), "--programs"]);
         assert_eq!(code(&output), 0, "{}", stderr(&output));
         insta::assert_snapshot!(format!("plan_{name}"), stdout(&output));
     }

@@ -1,5 +1,5 @@
 //! The shipped experiments end with their claims holding. They are full runs, so they need an optimised build; the
-//! longest, `tr_maml.meta`, runs in full by `just reproduce` and here for its first steps.
+//! longest, `tr_maml/sine.meta`, runs in full by `just reproduce` and here for its first steps.
 
 #![allow(clippy::print_stderr, reason = "a skip says why")]
 
@@ -36,21 +36,21 @@ fn all_hold(report: &Json) {
 
 #[test]
 fn maml_and_anil_recover_the_representation() {
-    if let Some(report) = run("maml_anil.meta", &[]) {
+    if let Some(report) = run("maml_anil/representation.meta", &[]) {
         all_hold(&report);
     }
 }
 
 #[test]
 fn fedrep_beats_fedavg_on_digits() {
-    if let Some(report) = run("fedrep_digits.meta", &[]) {
+    if let Some(report) = run("fedrep/digits.meta", &[]) {
         all_hold(&report);
     }
 }
 
 #[test]
 fn maml_learns_sinusoids() {
-    if let Some(report) = run("maml_sine.meta", &[]) {
+    if let Some(report) = run("maml/sine.meta", &[]) {
         all_hold(&report);
         // An independent implementation reached .479 and .452, with seeds a few hundredths apart.
         let mse = report["measures"]["maml"]["mse1"].as_object().expect("per seed");
@@ -103,7 +103,8 @@ fn maml_gains_where_hard_tasks_lie_apart() {
 
 #[test]
 fn the_adversary_turns_to_the_hard_tasks() {
-    if let Some(report) = run("tr_maml.meta", &["--set", "train.steps=5000", "--set", "evaluate.test.episodes=1"]) {
+    if let Some(report) = run("tr_maml/sine.meta", &["--set", "train.steps=5000", "--set", "evaluate.test.episodes=1"])
+    {
         // An independent implementation reached .62 to .63 after 5,000 steps.
         let mass = |arm: &str| -> Vec<f64> {
             report["measures"][arm]["hard_mass"]

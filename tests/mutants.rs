@@ -11,6 +11,9 @@ use metadsl::lang::compile;
 use metadsl::plan::lower::{ClientSizes, lower};
 use metadsl::syntax::parse;
 
+#[path = "common/shipped.rs"]
+mod shipped;
+
 /// Marsaglia's xorshift64.
 struct Xorshift(u64);
 
@@ -114,11 +117,12 @@ const FIELDS: [(&str, &[&str]); 11] = [
 /// The texts that are damaged: those without errors first, and how many of them there are.
 fn corpus() -> (Vec<String>, usize) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut paths: Vec<_> = ["experiments", "tests/fixtures/check", "tests/fixtures/catalog"]
+    let mut paths: Vec<_> = ["tests/fixtures/check", "tests/fixtures/catalog"]
         .iter()
         .flat_map(|folder| fs::read_dir(root.join(folder)).expect("a folder of experiments"))
         .map(|entry| entry.expect("a readable folder").path())
         .filter(|path| path.extension().is_some_and(|e| e == "meta"))
+        .chain(shipped::files())
         .collect();
     paths.sort();
     let texts = paths.iter().map(|path| fs::read_to_string(path).expect("a text"));

@@ -2,6 +2,8 @@
 //! and that no text whatsoever brings the parser down.
 
 mod sexpr;
+#[path = "common/shipped.rs"]
+mod shipped;
 
 use metadsl::diag::{Diagnostic, Severity, Sink, render, to_json};
 use metadsl::syntax::ast::{ExprKind, ItemKind};
@@ -28,18 +30,6 @@ fn value(text: &str) -> String {
     }
 }
 
-fn experiments() -> Vec<(String, String)> {
-    let mut found: Vec<(String, String)> = std::fs::read_dir("experiments")
-        .expect("the experiments are there")
-        .map(|entry| entry.expect("a file").path())
-        .filter(|path| path.extension().is_some_and(|e| e == "meta"))
-        .map(|path| (path.display().to_string(), std::fs::read_to_string(&path).expect("text")))
-        .collect();
-    found.sort();
-    assert!(found.len() >= 4, "the experiments are there");
-    found
-}
-
 #[test]
 fn every_mistake_has_its_message() {
     insta::glob!("fixtures/syntax/*.meta", |path| {
@@ -54,16 +44,20 @@ fn every_mistake_has_its_message() {
 
 #[test]
 fn the_experiments_parse_without_diagnostics() {
-    for (path, text) in experiments() {
+    let files = shipped::files();
+    assert!(files.len() >= 8, "the experiments are there");
+    for path in files {
+        let text = shipped::read(&path);
         let (_, found) = read(&text);
-        assert!(found.is_empty(), "{}", render(&text, &path, &found, false));
+        assert!(found.is_empty(), "{}", render(&text, &path.display().to_string(), &found, false));
+        assert!(text.lines().count() <= 60 && text.starts_with("//! "), "{} is long", path.display());
     }
 }
 
 #[test]
 fn the_experiments_read_as_these_trees() {
-    for (path, text) in experiments() {
-        let name = path.trim_start_matches("experiments/").trim_end_matches(".meta");
+    for name in shipped::NAMES {
+        let text = shipped::text(name);
         insta::with_settings!({ prepend_module_to_snapshot => false, omit_expression => true }, {
             insta::assert_snapshot!(format!("tree_{name}"), sexpr::file(&read(&text).0));
         });
@@ -124,12 +118,13 @@ fn entries_end_at_a_semicolon_or_a_brace() {
 
 #[test]
 fn line_ends_and_a_byte_order_mark_change_nothing() {
-    for (path, text) in experiments() {
+    for name in shipped::NAMES {
+        let text = shipped::text(name);
         let (plain, _) = read(&text);
         for other in [text.replace('\n', "\r\n"), format!("\u{FEFF}{text}"), text.trim_end().to_owned()] {
             let (file, found) = read(&other);
-            assert!(found.is_empty(), "{}", render(&other, &path, &found, false));
-            assert_eq!(sexpr::file(&file), sexpr::file(&plain), "{path}");
+            assert!(found.is_empty(), "{}", render(&other, name, &found, false));
+            assert_eq!(sexpr::file(&file), sexpr::file(&plain), "{name}");
         }
     }
 }
@@ -266,7 +261,7 @@ fn mutants_of_the_experiments_are_survived() {
         state ^= state << 17;
         (state % below.max(1) as u64) as usize
     };
-    let sources: Vec<Vec<char>> = experiments().into_iter().map(|(_, text)| text.chars().collect()).collect();
+    let sources: Vec<Vec<char>> = shipped::NAMES.map(|name| shipped::text(name).chars().collect()).to_vec();
     for round in 0..4000 {
         let mut chars = sources[next(sources.len())].clone();
         // Small texts reach more shapes in the same time.

@@ -18,6 +18,7 @@ mod reader;
 mod retract;
 mod schedule;
 mod solver;
+mod sweep;
 mod tasks;
 
 pub use added::{Added, AddedPart, Start};
@@ -47,6 +48,7 @@ pub const ENTRIES: &[&[Entry]] = &[
     retract::ENTRIES,
     schedule::ENTRIES,
     solver::ENTRIES,
+    sweep::ENTRIES,
     tasks::ENTRIES,
 ];
 

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::exec::exact::Path;
+
 /// Experiments in meta-learning, federated learning and fine-tuning, stated in one file, checked before they run, and
 /// recorded so that anyone can replay them.
 #[derive(Debug, Parser)]
@@ -24,23 +26,31 @@ pub enum Command {
     ///
     /// Reads the file and its data, and reports every mistake with its place, the reason and a way to mend it: names,
     /// dims, parameters out of range, claims about what nobody measures.
-    #[command(after_help = "Example:\n  metadsl check experiments/maml_anil.meta")]
+    #[command(after_help = "Example:\n  metadsl check experiments/maml_anil/representation.meta")]
     Check(Check),
     /// Put the blanks of experiments as they should be.
     ///
     /// Has no options of style. Changes blanks and nothing else; a line with a mistake stays as it is, and so does a file
     /// whose brackets or quotes do not balance. Without files: every `.meta` file of this folder.
-    #[command(after_help = "Examples:\n  metadsl fmt\n  metadsl fmt experiments/maml_anil.meta --check")]
+    #[command(after_help = "Examples:\n  metadsl fmt\n  metadsl fmt experiments/maml_anil/representation.meta --check")]
     Fmt(Fmt),
     /// Show the vocabulary: every name that an experiment can call, with its parameters.
     #[command(after_help = "Examples:\n  metadsl catalog\n  metadsl catalog gradient")]
     Catalog(Catalog),
+    /// Say what the code of a message means.
+    ///
+    /// Prints why it is a mistake, an example of it, and the example mended. Without a code: all codes. The name of an
+    /// experiment that examples are excerpts of prints that experiment.
+    #[command(
+        after_help = "Examples:\n  metadsl explain E0302\n  metadsl explain E0302 W0503\n  metadsl explain linear"
+    )]
+    Explain(Explain),
     /// Show what an experiment will do.
     ///
     /// Prints the plan: every default spelled out, arm by arm. The plan is what a run's identity is made of; comments,
     /// formatting and the order of fields leave it as it is.
     #[command(
-        after_help = "Examples:\n  metadsl plan experiments/maml_anil.meta\n  metadsl plan experiments/maml_anil.meta --programs --arm maml"
+        after_help = "Examples:\n  metadsl plan experiments/maml_anil/representation.meta\n  metadsl plan experiments/maml_anil/representation.meta --programs --arm maml"
     )]
     Plan(Plan),
     /// Run an experiment, check its claims and record it.
@@ -48,7 +58,7 @@ pub enum Command {
     /// Every arm runs under every seed, in parallel, all arms on the same tasks and random streams. Ends with the
     /// measurements, the claims and the hash of the run, by which `metadsl replay` finds it.
     #[command(
-        after_help = "Examples:\n  metadsl run experiments/maml_anil.meta\n  metadsl run experiments/maml_sine.meta --set train.steps=2000 --json"
+        after_help = "Examples:\n  metadsl run experiments/maml_anil/representation.meta\n  metadsl run experiments/maml/sine.meta --set train.steps=2000 --json"
     )]
     Run(Run),
     /// Run a recorded experiment again and compare every bit.
@@ -183,6 +193,16 @@ pub struct Catalog {
     /// Print the page of the documentation.
     #[arg(long, conflicts_with_all = ["name", "json"])]
     pub markdown: bool,
+}
+
+/// Options of `explain`.
+#[derive(Debug, clap::Args)]
+pub struct Explain {
+    /// Codes, such as `E0302` [default: a list of all].
+    pub codes: Vec<String>,
+    /// Print a JSON array.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Options of `plan`.
@@ -528,9 +548,12 @@ pub struct Overrides {
 /// Where programs run.
 #[derive(Debug, clap::Args)]
 pub struct Machine {
-    /// What computes [default: dfdx where this build has it, else reference; `replay`: what the run used].
+    /// What computes [default: exact; `replay`: what the run used].
     #[arg(long, value_enum)]
     pub device: Option<Device>,
+    /// The instructions of the exact device: avx512, avx2 or portable; all give the same bits [default: the fastest there is].
+    #[arg(long, env = "METADSL_CPU", value_name = "PATH")]
+    pub cpu: Option<Path>,
     /// The number of threads; arms and seeds run side by side [default: one per core].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
@@ -539,11 +562,13 @@ pub struct Machine {
 /// The devices by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Device {
-    /// dfdx on the CPU.
+    /// On the CPU: fast, the same bits on every machine and any number of threads.
+    Exact,
+    /// dfdx on the CPU: a second opinion.
     Dfdx,
     /// dfdx on an NVIDIA GPU; needs a build with `--features cuda`.
     Cuda,
-    /// Plain loops on the CPU: slow, the same bits on every machine.
+    /// Plain loops on the CPU: slow, the oracle of the tests.
     Reference,
 }
 

@@ -25,7 +25,9 @@ mod model;
 mod objective;
 mod overrides;
 mod sampler;
+mod series;
 mod source;
+mod sweep;
 mod train;
 mod writer;
 
