@@ -13,11 +13,11 @@ use super::measures::Measures;
 use super::methods;
 use super::model::{CheckedModel, input_types, model, param_types};
 use super::sampler::sampler;
-use super::train::train;
+use super::train::{CheckedTrain, stage, train};
 use crate::catalog::{Kind, Reader};
 use crate::diag::{Diagnostic, Sink, Span};
-use crate::plan::{Arm, DataSource, Evaluation, Measure, What};
-use crate::syntax::ast::{Decl, Item, ItemKind, Tasks};
+use crate::plan::{Arm, DataSource, Evaluation, Measure, Stage, What};
+use crate::syntax::ast::{Decl, Item, ItemKind, Name, Tasks};
 
 /// The checked parts that sections refer to.
 pub(super) struct Checked {
@@ -106,6 +106,16 @@ pub(super) fn arm(name: &str, items: &[Item], at: Span, sink: &mut Sink) -> Opti
             _ => None,
         })
         .collect();
+    let stages: Vec<(&Name, Option<CheckedTrain>)> = items
+        .iter()
+        .filter_map(|i| match (&i.kind, train_ast) {
+            (ItemKind::Section(s), Some(first)) if s.keyword.text == "stage" => {
+                let checked = stage(s, first, trained, &trained_model, &checked, &train_names, sink);
+                Some((s.name.as_ref()?, checked))
+            }
+            _ => None,
+        })
+        .collect();
     let scope = Measures { train: trained, evaluations: &evaluations, checked: &checked, names: &names };
     let measures: Vec<Measure> = items.iter().filter_map(|item| scope.measure(item, sink)).collect();
     if sink.has_errors() {
@@ -118,8 +128,12 @@ pub(super) fn arm(name: &str, items: &[Item], at: Span, sink: &mut Sink) -> Opti
     let mut in_use: Vec<&CheckedEvaluation> = evaluations.iter().filter(|e| used(&e.name)).collect();
     in_use.sort_by(|a, b| a.name.cmp(&b.name));
     let evaluations: Vec<Evaluation> = in_use.iter().filter_map(|e| e.plan.clone()).collect();
-    let runs =
-        |family: &str| train.plan.tasks.family() == family || evaluations.iter().any(|e| e.tasks.family() == family);
+    let sources: Vec<&str> = std::iter::once(&train)
+        .chain(stages.iter().filter_map(|(_, checked)| checked.as_ref()))
+        .map(|checked| checked.plan.tasks.family())
+        .chain(evaluations.iter().map(|e| e.tasks.family()))
+        .collect();
+    let runs = |family: &str| sources.contains(&family);
     let mut families: Vec<_> = checked.families.into_iter().map(|f| f.plan).filter(|f| runs(&f.name)).collect();
     families.sort_by(|a, b| a.name.cmp(&b.name));
     let reads = |name: &str| families.iter().any(|f| f.source.as_ref().is_some_and(|s| s.data == name));
@@ -134,10 +148,20 @@ pub(super) fn arm(name: &str, items: &[Item], at: Span, sink: &mut Sink) -> Opti
         families,
         model: trained_model.model?,
         train: train.plan.clone(),
+        stages: stages
+            .iter()
+            .map(|(name, checked)| Some(Stage { name: name.text.clone(), train: checked.as_ref()?.plan.clone() }))
+            .collect::<Option<_>>()?,
         evaluations,
         measures,
     };
-    feasible::check(&arm, &train, &in_use, sink);
+    let checked = std::iter::once(&train).chain(stages.iter().filter_map(|(_, checked)| checked.as_ref()));
+    for (phase, checked) in arm.phases().iter().zip(checked) {
+        feasible::check(phase, checked, &in_use, sink);
+        if sink.has_errors() {
+            return None;
+        }
+    }
     (!sink.has_errors()).then_some((arm, files))
 }
 

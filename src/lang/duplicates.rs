@@ -45,7 +45,9 @@ pub(super) fn duplicates(items: &[Item], sink: &mut Sink) {
                 scopes.extend(tasks.strata.iter().map(|s| s.decls.iter().map(|d| &d.name).chain(common()).collect()));
                 strata.push(tasks.strata.iter().map(|s| &s.name).collect());
             }
-            ItemKind::Section(section) => blocks.extend(section.name.as_ref().map(|n| ("evaluate", n))),
+            ItemKind::Section(section) => {
+                blocks.extend(section.name.as_ref().map(|n| (section.keyword.text.as_str(), n)))
+            }
             ItemKind::Arm { name, .. } => blocks.push(("arm", name)),
             ItemKind::Method(method) => {
                 blocks.push(("method", &method.name));

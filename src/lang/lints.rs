@@ -68,7 +68,8 @@ fn untrained(file: &File, plan: &Plan, sink: &mut Sink) {
     for param in params.flat_map(|m| &m.params) {
         let name = &param.decl.name;
         let frozen = |arm: &Arm| arm.train.freeze.contains(&name.text);
-        if plan.arms.iter().any(|arm| trains(arm, &name.text) || frozen(arm)) {
+        let mut phases = plan.arms.iter().flat_map(Arm::phases);
+        if phases.any(|arm| trains(&arm, &name.text) || frozen(&arm)) {
             continue;
         }
         let read = plan.arms.iter().any(|arm| reads(arm, &name.text));
@@ -127,7 +128,7 @@ fn unused(file: &File, sink: &mut Sink) {
                     .for_each(|d| warn(&d.name, "variable", "the model reads an example's variables by name"));
             }
             ItemKind::Model(model) => model.lets.iter().for_each(|d| warn(&d.name, "value", remove)),
-            ItemKind::Section(section) => {
+            ItemKind::Section(section) if section.keyword.text == "evaluate" => {
                 section
                     .name
                     .iter()
@@ -136,7 +137,11 @@ fn unused(file: &File, sink: &mut Sink) {
             ItemKind::Method(method) => {
                 warn(&method.name, "method", "`train` names it: `method = NAME(...)`");
             }
-            ItemKind::Arm { .. } | ItemKind::Measure { .. } | ItemKind::Sweep { .. } | ItemKind::Expect { .. } => {}
+            ItemKind::Section(_)
+            | ItemKind::Arm { .. }
+            | ItemKind::Measure { .. }
+            | ItemKind::Sweep { .. }
+            | ItemKind::Expect { .. } => {}
         }
     }
 }
@@ -203,7 +208,10 @@ fn of_fields<'f>(fields: &'f [Field], used: &mut HashSet<&'f str>) {
 fn mentions<'f>(expr: &'f Expr, used: &mut HashSet<&'f str>) {
     match &expr.kind {
         ExprKind::Path(path) => used.extend(path.iter().map(|n| n.text.as_str())),
-        ExprKind::Call { args, .. } => args.iter().for_each(|a| mentions(&a.value, used)),
+        ExprKind::Call { callee, args } => {
+            used.insert(&callee.text);
+            args.iter().for_each(|a| mentions(&a.value, used));
+        }
         ExprKind::List(items) => items.iter().for_each(|e| mentions(e, used)),
         ExprKind::Record(entries) => entries.iter().for_each(|(_, e)| mentions(e, used)),
         ExprKind::Neg(x) => mentions(x, used),

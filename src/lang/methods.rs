@@ -57,14 +57,14 @@ impl Methods {
         for depth in 0.. {
             let Some(position) = method_of(section) else { return };
             let field = section.fields.remove(position);
+            let settings = if depth < MAX_DEPTH { self.settings(&field.value, sink) } else { None };
             if depth == MAX_DEPTH {
                 let message = format!("methods build upon each other more than {MAX_DEPTH} times");
                 sink.push(
                     Diagnostic::error("E0231", field.value.span, message).help("does one of them build upon itself?"),
                 );
-                return;
             }
-            for new in self.settings(&field.value, sink).unwrap_or_default() {
+            for new in settings.unwrap_or_else(|| unknown(section, &field)) {
                 let stated = |f: &Field| f.path.len() == 1 && f.path[0].text == new.path[0].text;
                 if !section.fields.iter().any(stated) {
                     section.fields.push(new);
@@ -115,6 +115,17 @@ impl Methods {
             .map(|field| Field { path: field.path.iter().map(moved).collect(), value: value(field) });
         Some(fields.collect())
     }
+}
+
+/// What a method that has a mistake may set: fields that are there, so that none is reported as missing.
+fn unknown(section: &Section, field: &Field) -> Vec<Field> {
+    let span = field.value.span;
+    let names: &[&str] = if section.keyword.text == "evaluate" { &["adapt"] } else { &["adapt", "outer"] };
+    let set = |name: &&str| Field {
+        path: vec![Name { text: (*name).to_owned(), span }],
+        value: Expr { kind: ExprKind::Error, span },
+    };
+    names.iter().map(set).collect()
 }
 
 /// The value of every parameter.

@@ -1,4 +1,4 @@
-//! `train`: its fields, and whether they make sense together.
+//! `train` and `stage`: their fields, and whether they make sense together.
 
 use super::adaptation::adaptation;
 use super::added::Whole;
@@ -90,6 +90,47 @@ pub(super) fn train(
     check.adaptation(sink);
     check.without_effect(sink);
     Some(CheckedTrain { plan, blocks: adapt.spans, tasks: fields.span("tasks") })
+}
+
+/// Checks a `stage` section: the fields of the `first` section of training, save those that it sets itself.
+pub(super) fn stage(
+    section: &Section,
+    first: &Section,
+    trained: Option<&Train>,
+    whole: &Whole,
+    checked: &Checked,
+    names: &Names,
+    sink: &mut Sink,
+) -> Option<CheckedTrain> {
+    let own = Fields::read(section, sink);
+    for field in ["with", "precision"] {
+        if let Some(found) = own.get(field) {
+            sink.push(
+                Diagnostic::error("E0553", found.path_span(), format!("`{field}` cannot change between stages"))
+                    .help("a stage goes on with the state in which the one before ended; set it in `train`"),
+            );
+            return None;
+        }
+    }
+    let inherited = first.fields.iter().filter(|f| f.path.len() == 1 && own.get(&f.path[0].text).is_none());
+    let fields = section.fields.iter().chain(inherited).cloned().collect();
+    // What is wrong with the fields of `train` has been reported there, so a stage is checked after it.
+    let trained = trained?;
+    let checked = train(&Section { fields, ..section.clone() }, whole, checked, names, sink)?;
+    let plan = &checked.plan;
+    let place = if plan.keep != trained.keep {
+        Some("keep")
+    } else {
+        (!plan.keep.is_empty() && plan.tasks.pool() != trained.tasks.pool()).then_some("tasks")
+    };
+    if let Some(field) = place {
+        sink.push(
+            Diagnostic::error("E0553", own.span(field), "a stage has the tasks of `train` keep what they kept there")
+                .help("`keep` cannot change between stages, nor the pool of tasks that keep something"),
+        );
+        return None;
+    }
+    Some(checked)
 }
 
 fn optional<'a, T>(

@@ -53,7 +53,12 @@ fn write_arm(out: &mut String, arm: &Arm) -> fmt::Result {
     }
     writeln!(out, "  model {}", arm.model.name)?;
     write_model(out, &arm.model)?;
+    writeln!(out, "  train for {} in {}", count(arm.train.steps, "step"), arm.train.precision.name())?;
     write_train(out, &arm.train)?;
+    for stage in &arm.stages {
+        writeln!(out, "  then stage {} for {}", stage.name, count(stage.train.steps, "step"))?;
+        write_train(out, &stage.train)?;
+    }
     for e in &arm.evaluations {
         writeln!(out, "  evaluate {}", e.name)?;
         writeln!(out, "    tasks: {}, the same at every measurement", Tasks(&e.tasks))?;
@@ -168,7 +173,6 @@ fn write_family(out: &mut String, family: &Family) -> fmt::Result {
 }
 
 fn write_train(out: &mut String, train: &Train) -> fmt::Result {
-    writeln!(out, "  train for {} in {}", count(train.steps, "step"), train.precision.name())?;
     writeln!(out, "    tasks: {}", Tasks(&train.tasks))?;
     write_objective(out, &train.objective)?;
     write_adapt(out, &train.adapt)?;

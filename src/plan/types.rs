@@ -39,6 +39,8 @@ record! {
         pub model: Model,
         /// Training.
         pub train: Train,
+        /// What follows it, in order: each begins with the state in which the one before ended.
+        pub stages: Vec<Stage> = vec![],
         /// Evaluation protocols in use.
         pub evaluations: Vec<Evaluation>,
         /// What is measured.
@@ -281,6 +283,17 @@ record! {
 }
 
 record! {
+    /// A stage of training after the first.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct Stage {
+        /// Its name.
+        pub name: String,
+        /// How it trains; what tasks keep and the float type are those of the first.
+        pub train: Train,
+    }
+}
+
+record! {
     /// Parameters that are brought back to a set.
     #[derive(Debug, Clone, PartialEq)]
     pub struct Retract {
@@ -499,6 +512,17 @@ impl Arm {
     /// The evaluation of that name.
     pub fn evaluation(&self, name: &str) -> Option<&Evaluation> {
         self.evaluations.iter().find(|e| e.name == name)
+    }
+
+    /// The number of outer steps of all stages.
+    pub fn steps(&self) -> u64 {
+        self.stages.iter().fold(self.train.steps, |steps, stage| steps.saturating_add(stage.train.steps))
+    }
+
+    /// Every stage as an arm of its own, the first included.
+    pub fn phases(&self) -> Vec<Arm> {
+        let of = |train: &Train| Arm { train: train.clone(), stages: vec![], ..self.clone() };
+        std::iter::once(&self.train).chain(self.stages.iter().map(|stage| &stage.train)).map(of).collect()
     }
 
     /// The model that an evaluation measures.

@@ -28,7 +28,16 @@ impl Plan {
     /// Checks every arm.
     pub fn verify(&self) -> Result<(), PlanError> {
         for arm in &self.arms {
-            Checker { arm }.check().map_err(|reason| PlanError { arm: arm.name.clone(), reason })?;
+            let error = |reason| PlanError { arm: arm.name.clone(), reason };
+            for phase in arm.phases() {
+                Checker { arm: &phase }.check().map_err(error)?;
+            }
+            let first = &arm.train;
+            for Stage { name, train } in &arm.stages {
+                let pool = first.keep.is_empty() || train.tasks.pool() == first.tasks.pool();
+                let same = train.keep == first.keep && train.precision == first.precision && pool;
+                ensure(same, || format!("stage `{name}` begins with another kind of state")).map_err(error)?;
+            }
         }
         Ok(())
     }

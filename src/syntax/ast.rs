@@ -66,7 +66,7 @@ pub enum ItemKind {
     Tasks(Tasks),
     /// `model NAME(x: [d], ...) -> [..] { ... }`
     Model(Model),
-    /// `train { FIELD* }` or `evaluate NAME { FIELD* }`
+    /// `train { FIELD* }`, `stage NAME { FIELD* }` or `evaluate NAME { FIELD* }`
     Section(Section),
     /// `arm NAME { FIELD* }`: overrides of paths
     Arm {
@@ -198,9 +198,9 @@ pub struct Method {
 /// A block of fields with a keyword.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Section {
-    /// `train` or `evaluate`.
+    /// `train`, `stage` or `evaluate`.
     pub keyword: Name,
-    /// The name after the keyword (`evaluate` has one, `train` none).
+    /// The name after the keyword (`train` has none).
     pub name: Option<Name>,
     /// The fields.
     pub fields: Vec<Field>,

@@ -240,7 +240,7 @@ impl Builder<'_, '_> {
             }
             _ => {
                 let fields = self.fields(heading.block, &keyword);
-                if keyword == "evaluate" && heading.name.is_none() {
+                if keyword != "train" && heading.name.is_none() {
                     return None;
                 }
                 ItemKind::Section(Section { keyword: heading.keyword, name: heading.name, fields })
@@ -272,7 +272,8 @@ impl Builder<'_, '_> {
         let given = self.report.given();
         let mut parts = pair.into_inner();
         let keyword = self.name(&parts.next()?);
-        let named = matches!(keyword.text.as_str(), "tasks" | "evaluate" | "arm" | "method" | "stratum" | "group");
+        let named =
+            matches!(keyword.text.as_str(), "tasks" | "stage" | "evaluate" | "arm" | "method" | "stratum" | "group");
         let name = take(&mut parts, Rule::name);
         let name = match name {
             Some(name) if !named => {

@@ -9,7 +9,7 @@ use super::parse::{Builder, Rule, take};
 use super::parse_rest::first_word;
 
 /// The keywords that start an item.
-const ITEMS: [&str; 15] = [
+const ITEMS: [&str; 16] = [
     "edition",
     "experiment",
     "dim",
@@ -19,6 +19,7 @@ const ITEMS: [&str; 15] = [
     "tasks",
     "model",
     "train",
+    "stage",
     "evaluate",
     "arm",
     "method",
@@ -52,7 +53,7 @@ pub(super) enum Place<'p> {
     Model,
     /// `group` in a model.
     Group,
-    /// `train`, `evaluate`, `arm` or `method`.
+    /// `train`, `stage`, `evaluate`, `arm` or `method`.
     Settings(&'p str),
 }
 

@@ -68,20 +68,18 @@ impl<'a, E: Executor> Measures<'a, E> {
         Ok(Measures { kernels, evaluations })
     }
 
-    /// The values of the measures that are due after `step` steps, with their positions in the arm.
+    /// The values of the measures at the positions `due`, with these.
     pub fn take(
         &self,
         exec: &E,
         arm: &Arm,
         world: &[E::Value],
         state: &State<E>,
-        step: u64,
+        due: &[usize],
     ) -> Result<Vec<(usize, f64)>, TrainError> {
-        let due: Vec<usize> =
-            (0..arm.measures.len()).filter(|&i| is_due(&arm.measures[i], step, arm.train.steps)).collect();
         let mut adapted: Vec<Vec<Vec<E::Value>>> = self.evaluations.iter().map(|_| vec![]).collect();
         let mut values = Vec::new();
-        for i in due {
+        for &i in due {
             let value = match &arm.measures[i].what {
                 What::State { metric, .. } => self.state(exec, i, *metric, world, state)?,
                 What::Mass { strata } => mass(arm, strata, &state.adversary),

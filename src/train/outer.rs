@@ -35,6 +35,17 @@ impl<E: Executor> State<E> {
                 shared[i] = Some(value);
             }
         }
+        State::with(exec, arm, shared, kept, pool)
+    }
+
+    /// These parameters, with nothing remembered yet.
+    fn with(
+        exec: &E,
+        arm: &Arm,
+        shared: Vec<Option<E::Value>>,
+        kept: Vec<Option<Tensor>>,
+        pool: usize,
+    ) -> Result<State<E>, TrainError> {
         let slots = arm.train.update.as_ref().map_or(0, |u| u.memory().len());
         let memory = arm
             .model
@@ -55,6 +66,14 @@ impl<E: Executor> State<E> {
         Ok(State { shared, memory, kept, adversary })
     }
 
+    /// The state with which a stage begins after another one: what an update remembers is empty, and an adversary is even.
+    pub fn go_on(self, exec: &E, arm: &Arm) -> Result<State<E>, TrainError> {
+        let pool = arm.train.tasks.pool_size().unwrap_or(0);
+        let empty = arm.model.params.iter().map(|_| None).collect();
+        let State { memory, adversary, .. } = State::with(exec, arm, empty, vec![], pool)?;
+        Ok(State { memory, adversary, ..self })
+    }
+
     /// The kept parameters of some tasks, on the executor.
     pub fn kept_rows(&self, exec: &E, places: &[usize]) -> Result<Vec<Option<E::Value>>, TrainError> {
         self.kept.iter().map(|k| Ok(k.as_ref().map(|t| exec.upload(&t.rows(places))).transpose()?)).collect()
@@ -70,6 +89,15 @@ impl<E: Executor> State<E> {
         }
         Ok(())
     }
+}
+
+/// The number of a step, from 1.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Turn {
+    /// Counted through all stages.
+    pub step: u64,
+    /// Counted from the beginning of its stage.
+    pub of_stage: u64,
 }
 
 /// The compiled programs of training.
@@ -89,7 +117,7 @@ impl<'a, E: Executor> Trainer<'a, E> {
         })
     }
 
-    /// Makes step number `step`, from 1.
+    /// Makes a step.
     pub fn step(
         &self,
         exec: &E,
@@ -97,13 +125,16 @@ impl<'a, E: Executor> Trainer<'a, E> {
         maker: &TaskMaker<E>,
         world: &[E::Value],
         state: &mut State<E>,
-        step: u64,
+        turn: Turn,
     ) -> Result<(), TrainError> {
+        let Turn { step, of_stage } = turn;
         let visit = maker.visit(step - 1)?;
         let schedule: Vec<E::Value> = match &arm.train.update {
-            Some(update) => {
-                update.schedule(step).into_iter().map(|x| exec.upload(&Tensor::scalar(x))).collect::<Result<_, _>>()?
-            }
+            Some(update) => update
+                .schedule(of_stage)
+                .into_iter()
+                .map(|x| exec.upload(&Tensor::scalar(x)))
+                .collect::<Result<_, _>>()?,
             None => vec![],
         };
         let kept = state.kept_rows(exec, &visit.places)?;

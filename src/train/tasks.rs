@@ -330,11 +330,6 @@ impl<'a, E: Executor> TaskMaker<'a, E> {
         Ok(Examples { values: vec![self.exec.upload(&x)?, self.exec.upload(&y)?], mask, counts })
     }
 
-    /// The number of tasks in the pool.
-    pub fn pool_size(&self) -> usize {
-        self.source.pool_size().unwrap_or(0)
-    }
-
     /// The stream that shuffles a task's examples into batches.
     pub fn shuffle_stream(&self, id: TaskId, step: u64) -> Stream {
         Stream::new(self.seed, &["shuffle", self.scope, &self.family.name, self.stratum_name(id.stratum)])

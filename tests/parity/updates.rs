@@ -3,7 +3,7 @@
 use metadsl::exec::reference::Reference;
 use metadsl::ir::{Precision, Tensor};
 use metadsl::numeric::simplex_projection;
-use metadsl::train::{Cell, DataSets};
+use metadsl::train::{Cell, DataSets, Observer, Snapshot, run_cell};
 
 use crate::compile::compile;
 use crate::harness::{arm, assert_close};
@@ -68,8 +68,8 @@ fn the_step_size_of_an_adaptation_follows_its_schedule() {
     let ends = [1.0, -3.0].map(|c| [0.1, 0.05, 0.025].iter().fold(2.0, |w, rate| w - rate * (w - c)));
     let wanted = (ends[0] + ends[1]) / 2.0;
     // In the loop of local training, and unrolled in a step that takes start minus end as its gradient.
-    for outer in ["train.outer = average", "train.through = difference; train.update.rate = 1"] {
-        let overrides: Vec<&str> = [adapt, "train.steps = 1"].into_iter().chain(outer.split("; ")).collect();
+    for outer in ["train.outer = average", "train.through = difference"] {
+        let overrides = [adapt, outer, "train.steps = 1", "train.update.rate = 1"];
         assert_number(&weight(&cell(PULLED, &overrides), "w"), wanted);
     }
     let exact = cell(PULLED, &[adapt, "train.steps = 1", "train.update.rate = 1"]);
@@ -171,4 +171,79 @@ fn simplex_is_the_projection_of_the_host() {
     let wanted = Tensor::new(vec![5], simplex_projection(free.data()));
     assert_close(&inside, &wanted, 1e-14, "the nearest point of the simplex");
     assert!(wanted.data().contains(&0.0), "some corner is dropped, so that the rounds are needed");
+}
+
+/// Two steps, then three others that begin where they end.
+fn staged(stage: &str) -> String {
+    PULLED
+        .replace("steps  = 5", "steps  = 2")
+        .replace("measure", &format!("stage next {{ steps = 3; {stage} }}\nmeasure"))
+}
+
+#[test]
+fn a_stage_goes_on_where_the_one_before_ended() {
+    assert_eq!(weight(&cell(&staged(""), &[]), "w"), weight(&cell(PULLED, &[]), "w"));
+    // Its schedules count its own steps.
+    let after = cell(&staged("update = sgd(rate: step(0.2, by: 0.5, every: 2))"), &[]);
+    assert_number(&weight(&after, "w"), descent(&[0.1, 0.1, 0.2, 0.2, 0.1]));
+    assert_eq!(after.series[0].steps, [0, 2, 4, 5]);
+}
+
+#[test]
+fn a_stage_begins_without_the_memory_of_the_one_before() {
+    let momentum = ["train.update = sgd(rate: 0.1, momentum: 0.9)"];
+    let after = cell(&staged(""), &momentum);
+    let mut w = 2.0;
+    for steps in [2, 3] {
+        let mut velocity = 0.0;
+        for _ in 0..steps {
+            velocity = 0.9 * velocity + (w + 1.0);
+            w -= 0.1 * velocity;
+        }
+    }
+    assert_number(&weight(&after, "w"), w);
+}
+
+#[test]
+fn a_stage_trains_as_it_says() {
+    // Two steps on the mean risk, then rounds of local steps that are averaged, each of size 0.05 as an update of its own.
+    let stage = "adapt = gradient(w, rate: 0.05, steps: 1); outer = average; update = sgd(rate: 1)";
+    assert_number(&weight(&cell(&staged(stage), &[]), "w"), descent(&[0.1, 0.1, 0.05, 0.05, 0.05]));
+}
+
+/// Goes on from a snapshot, or stops after a step and keeps one.
+struct Interrupted {
+    from: Option<Snapshot>,
+    stop: u64,
+    saved: std::sync::Mutex<Option<Snapshot>>,
+}
+
+impl Observer for Interrupted {
+    fn stepped(&self, _: &str, _: u64, _: u64) {}
+    fn measured(&self, _: &str, _: u64, _: &str, _: u64, _: f64) {}
+    fn resume(&self, _: &str, _: u64) -> Option<Snapshot> {
+        self.from.clone()
+    }
+    fn wants_snapshot(&self, _: &str, _: u64, step: u64, _: bool) -> bool {
+        step == self.stop
+    }
+    fn save(&self, _: &str, _: u64, snapshot: Snapshot) {
+        *self.saved.lock().expect("one thread") = Some(snapshot);
+    }
+}
+
+#[test]
+fn a_run_goes_on_in_every_stage_as_if_it_had_never_stopped() {
+    let plan = compile(&staged("update = adam(rate: 0.1)"), &["train.update = sgd(rate: 0.1, momentum: 0.9)"]);
+    let run = |from, stop| {
+        let observer = Interrupted { from, stop, saved: std::sync::Mutex::new(None) };
+        let exec = Reference::new(Precision::F64);
+        let cell = run_cell(&exec, arm(&plan, "main"), 3, &DataSets::new(), &observer).expect("it runs");
+        (cell, observer.saved.into_inner().expect("one thread"))
+    };
+    for stop in 0..=5 {
+        let (whole, saved) = run(None, stop);
+        assert!(saved.is_some(), "a snapshot after step {stop}");
+        assert_eq!(run(saved, 99).0, whole, "from step {stop}");
+    }
 }
