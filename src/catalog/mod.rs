@@ -6,6 +6,7 @@
 
 mod added;
 mod args;
+mod cluster;
 mod entry;
 mod function;
 mod law;

@@ -18,6 +18,7 @@ mod experiment;
 mod family;
 mod feasible;
 mod fields;
+mod function;
 mod lints;
 mod measures;
 mod methods;

@@ -273,7 +273,7 @@ fn measure(arm: &Arm, what: &What, evaluations: &[EvaluationPrograms]) -> Result
             let evaluation = &arm.evaluations[position];
             let family = family(arm, &evaluation.tasks)?;
             let (tasks, query) = (evaluation.tasks.per_step(), evaluations[position].tasks.query);
-            outer::metric(arm, arm.model_of(evaluation), family, *metric, tasks, query).map(Some)
+            outer::metric(arm, arm.model_of(evaluation), family, metric, tasks, query).map(Some)
         }
         What::Mass { .. } => Ok(None),
     }

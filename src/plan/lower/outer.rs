@@ -259,7 +259,7 @@ pub(super) fn metric(
     arm: &Arm,
     model: &Model,
     family: &Family,
-    metric: Metric,
+    metric: &Metric,
     tasks: usize,
     query: Part,
 ) -> Result<Program, LowerError> {
