@@ -9,7 +9,7 @@ use super::fields::{Fields, word};
 use super::objective::{loss, objective};
 use super::source::task_source;
 use crate::catalog::{Budget, Kind, Outer, Retraction, Simplex, Solver, Through};
-use crate::diag::{Diagnostic, Sink, Span};
+use crate::diag::{Diagnostic, Severity, Sink, Span};
 use crate::ir::Precision;
 use crate::plan::{Block, Objective, Retract, TaskSource, Train};
 use crate::syntax::ast::{Expr, ExprKind, Field, Section};
@@ -113,10 +113,19 @@ pub(super) fn stage(
         }
     }
     let inherited = first.fields.iter().filter(|f| f.path.len() == 1 && own.get(&f.path[0].text).is_none());
-    let fields = section.fields.iter().chain(inherited).cloned().collect();
+    let fields = section.fields.iter().chain(inherited.clone()).cloned().collect();
     // What is wrong with the fields of `train` has been reported there, so a stage is checked after it.
     let trained = trained?;
-    let checked = train(&Section { fields, ..section.clone() }, whole, checked, names, sink)?;
+    let mut found = Sink::new();
+    let checked = train(&Section { fields, ..section.clone() }, whole, checked, names, &mut found);
+    for diagnostic in found.finish() {
+        let at = diagnostic.span;
+        let within = |f: &Field| f.path_span().start <= at.start && at.end <= f.value.span.end;
+        if diagnostic.severity == Severity::Error || !inherited.clone().any(within) {
+            sink.push(diagnostic);
+        }
+    }
+    let checked = checked?;
     let plan = &checked.plan;
     let place = if plan.keep != trained.keep {
         Some("keep")
@@ -284,7 +293,7 @@ impl Check<'_> {
             );
         }
         let held: usize = lists.iter().map(|(_, names)| names.len()).sum();
-        if held == self.params && train.update.is_some() {
+        if held > 0 && held == self.params && train.update.is_some() {
             let field = lists.iter().find(|(_, names)| !names.is_empty()).map_or("keep", |(field, _)| field);
             sink.push(
                 Diagnostic::error("E0516", self.fields.whole_span("update"), "`update` has nothing to move")
