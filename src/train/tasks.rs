@@ -303,11 +303,6 @@ impl<'a, E: Executor> TaskMaker<'a, E> {
         Ok(Examples { values: vec![self.exec.upload(&x)?, self.exec.upload(&y)?], mask, counts })
     }
 
-    /// The number of tasks in the pool.
-    pub fn pool_size(&self) -> usize {
-        self.source.pool_size().unwrap_or(0)
-    }
-
     /// The stream that shuffles a task's examples into batches.
     pub fn shuffle_stream(&self, id: TaskId, step: u64) -> Stream {
         self.streams.strata[id.stratum].shuffle.child(id.index).child(step)
