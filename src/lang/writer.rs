@@ -302,22 +302,18 @@ impl<'a> Writer<'a> {
         };
         let argument = assign(entry, args, span, sink)?.into_iter().flatten().next()?;
         let x = self.expr(argument, sink)?;
-        if function == TensorFunction::Softmax && x.dims.is_empty() {
+        if x.dims.len() < function.least_rank() {
+            let wants = match function.least_rank() {
+                1 => "needs a dim to go along, and a scalar has none",
+                _ => "exchanges the last two dims, and there are fewer",
+            };
             sink.push(
-                Diagnostic::error(
-                    "E0314",
-                    argument.span,
-                    "`softmax` normalises over the last dim, and a scalar has none",
-                )
-                .label("this is a scalar, []"),
+                Diagnostic::error("E0314", argument.span, format!("`{}` {wants}", callee.text))
+                    .label(format!("this is {}", describe(&x.dims))),
             );
             return None;
         }
         let node = function.lower(&mut self.b, x.node);
-        let dims = match function {
-            TensorFunction::Elementwise(_) | TensorFunction::Softmax => x.dims,
-            TensorFunction::Sum | TensorFunction::Mean => vec![],
-        };
-        Some(Typed { node, dims })
+        Some(Typed { node, dims: function.dims(x.dims) })
     }
 }
