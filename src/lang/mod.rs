@@ -18,6 +18,7 @@ mod family;
 mod feasible;
 mod fields;
 mod function;
+mod imports;
 mod lints;
 mod measures;
 mod model;
@@ -32,3 +33,4 @@ mod writer;
 
 pub use arm::DataFile;
 pub use experiment::{Compiled, compile};
+pub use imports::{Source, Texts, frozen_hash, import};
