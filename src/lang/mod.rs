@@ -2,6 +2,7 @@
 //! first step runs; nothing is executed.
 
 mod adaptation;
+mod added;
 mod algebra;
 mod arm;
 mod calls;
@@ -21,6 +22,7 @@ mod function;
 mod imports;
 mod lints;
 mod measures;
+mod methods;
 mod model;
 mod objective;
 mod overrides;

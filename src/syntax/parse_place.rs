@@ -9,7 +9,7 @@ use super::parse::{Builder, Rule, take};
 use super::parse_rest::first_word;
 
 /// The keywords that start an item.
-const ITEMS: [&str; 16] = [
+const ITEMS: [&str; 18] = [
     "edition",
     "experiment",
     "use",
@@ -21,8 +21,10 @@ const ITEMS: [&str; 16] = [
     "model",
     "fn",
     "train",
+    "stage",
     "evaluate",
     "arm",
+    "method",
     "measure",
     "sweep",
     "expect",
@@ -55,7 +57,7 @@ pub(super) enum Place<'p> {
     Group,
     /// `fn`.
     Function,
-    /// `train`, `evaluate` or `arm`.
+    /// `train`, `stage`, `evaluate`, `arm` or `method`.
     Settings(&'p str),
 }
 
