@@ -170,6 +170,7 @@ fn kind_of(field: &str) -> Option<Kind> {
     Some(match field {
         "adapt" => Kind::Adaptation,
         "outer" => Kind::Outer,
+        "through" => Kind::Through,
         "update" => Kind::Update,
         "tasks" => Kind::Tasks,
         "partition" => Kind::Partition,

@@ -182,10 +182,13 @@ fn write_train(out: &mut String, train: &Train) -> fmt::Result {
     write_adapt(out, &train.adapt)?;
     if !train.adapt.is_empty() && !matches!(train.outer, Outer::Average { .. }) {
         let through = match train.through {
-            Through::Exact => "exact, to second order through every inner step",
-            Through::FirstOrder => "first order, inner gradients count as constants",
-            Through::Stop => "stopped, adapted parameters count as constants",
-            Through::Difference => "none, the outer gradient is start minus mean end",
+            Through::Exact => "exact, to second order through every inner step".to_owned(),
+            Through::FirstOrder => "first order, inner gradients count as constants".to_owned(),
+            Through::Stop => "stopped, adapted parameters count as constants".to_owned(),
+            Through::Difference => "none, the outer gradient is start minus mean end".to_owned(),
+            Through::Implicit { cg } => {
+                format!("implicit, at the minimiser near the start, by {} of conjugate gradients", count(cg, "round"))
+            }
         };
         writeln!(out, "    through: {through}")?;
     }
