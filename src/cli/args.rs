@@ -24,8 +24,15 @@ pub enum Command {
     ///
     /// Reads the file and its data, and reports every mistake with its place, the reason and a way to mend it: names,
     /// dims, parameters out of range, claims about what nobody measures.
-    #[command(after_help = "Example:\n  metadsl check experiments/maml_anil/representation.meta")]
+    #[command(
+        after_help = "Examples:\n  metadsl check experiments/maml_anil/representation.meta\n  metadsl check experiments/maml_anil/representation.meta --fix"
+    )]
     Check(Check),
+    /// Write an experiment to begin with.
+    ///
+    /// Writes `NAME.meta` into this folder: a small experiment that runs in seconds, with a comment at everything that it shows.
+    #[command(after_help = "Examples:\n  metadsl new sine\n  metadsl new clients --template fedavg")]
+    New(New),
     /// Put the blanks of experiments as they should be.
     ///
     /// Has no options of style. Changes blanks and nothing else; a line with a mistake stays as it is, and so does a file
@@ -165,9 +172,33 @@ pub struct Check {
     pub file: PathBuf,
     #[command(flatten)]
     pub overrides: Overrides,
+    /// Put foreign spellings right in the file, and show what was changed; whatever needs a guess is left.
+    #[arg(long, conflicts_with = "json")]
+    pub fix: bool,
     /// Print the diagnostics as JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+/// Options of `new`.
+#[derive(Debug, clap::Args)]
+pub struct New {
+    /// The name of the experiment, and of its file.
+    pub name: String,
+    /// What it begins with.
+    #[arg(long, value_enum, default_value_t = Template::Maml)]
+    pub template: Template,
+}
+
+/// Experiments to begin with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Template {
+    /// Meta-learning: MAML, ANIL and average-risk training of a network on sinusoids.
+    Maml,
+    /// Federated learning: FedAvg and FedRep over clients that differ, tested after fine-tuning.
+    Fedavg,
+    /// Population losses in closed form: does the method recover the shared representation?
+    Risk,
 }
 
 /// Options of `fmt`.

@@ -73,7 +73,11 @@ pub fn read_source(file: &Path) -> Result<String, Failure> {
 
 /// Reads, parses and checks an experiment, and loads its data.
 pub fn load(file: &Path, overrides: &Overrides) -> Result<Loaded, Failure> {
-    let source = read_source(file)?;
+    check_text(file, read_source(file)?, overrides)
+}
+
+/// Parses and checks the text of an experiment, and loads the data that lies beside its file.
+pub fn check_text(file: &Path, source: String, overrides: &Overrides) -> Result<Loaded, Failure> {
     let mut text = source.clone();
     let mut sink = Sink::new();
     let set = append_overrides(&mut text, overrides)?;

@@ -16,6 +16,7 @@ mod fmt;
 mod gc;
 mod load;
 mod log;
+mod new;
 mod note;
 mod plan;
 mod progress;
@@ -23,6 +24,7 @@ mod record;
 mod replay;
 mod report;
 mod resume;
+mod rewrite;
 mod run;
 mod show;
 mod sign;
@@ -42,6 +44,7 @@ pub fn main() -> ExitCode {
     let args = Args::parse();
     let done = match &args.command {
         Command::Check(options) => check::check(options),
+        Command::New(options) => new::new(options),
         Command::Fmt(options) => fmt::fmt(options),
         Command::Catalog(options) => catalog::catalog(options),
         Command::Explain(options) => explain::explain(options),

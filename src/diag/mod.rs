@@ -4,10 +4,12 @@
 //! reads. A diagnostic carries the span of the offending text, so it can be shown in a terminal or an editor alike.
 
 mod explain;
+mod mend;
 mod render;
 mod suggest;
 
 pub use explain::{Explanation, example_experiment, explain, explanations};
+pub use mend::mend;
 pub use render::{render, summary, to_json};
 pub use suggest::closest;
 
@@ -50,6 +52,8 @@ pub struct Fix {
     pub replacement: String,
     /// The fix in words, as in "did you mean `support`?".
     pub title: String,
+    /// Whether there is nothing to guess: the fix writes what is there in the language's own spelling.
+    pub safe: bool,
 }
 
 /// One mistake.
@@ -113,7 +117,15 @@ impl Diagnostic {
 
     /// The same with a change that mends it.
     pub fn fix(mut self, span: Span, replacement: impl Into<String>, title: impl Into<String>) -> Diagnostic {
-        self.fix = Some(Fix { span, replacement: replacement.into(), title: title.into() });
+        self.fix = Some(Fix { span, replacement: replacement.into(), title: title.into(), safe: false });
+        self
+    }
+
+    /// The same; its fix needs no second look, and `check --fix` applies it.
+    pub fn safe(mut self) -> Diagnostic {
+        if let Some(fix) = &mut self.fix {
+            fix.safe = true;
+        }
         self
     }
 

@@ -75,11 +75,11 @@ impl Builder<'_, '_> {
         }
         if let Some(arrow) = arrow.as_ref().filter(|a| a.as_str() != "->") {
             let span = self.span(arrow);
-            self.report.push(Diagnostic::error("E0113", span, "the dims of the prediction stand after `->`").fix(
-                span,
-                "->",
-                "write `->`",
-            ));
+            self.report.push(
+                Diagnostic::error("E0113", span, "the dims of the prediction stand after `->`")
+                    .fix(span, "->", "write `->`")
+                    .safe(),
+            );
         }
         let head = name.as_ref().map_or(keyword.span, |n| n.span);
         let after = round.as_ref().map_or(head, |r| self.span(r));
