@@ -310,3 +310,35 @@ fn new_overwrites_nothing_and_refuses_what_is_no_name() {
     let output = desk.run(&["new", "a/../b"]);
     assert!(code(&output) == 2 && stderr(&output).contains("names are made of"), "{}", stderr(&output));
 }
+
+/// The plan in other views: what it costs, what sets another one apart, what can be overridden.
+#[test]
+fn plans_are_compared_costed_and_their_parameters_listed() {
+    let desk = Desk::new();
+    let file = desk.write("small.meta", SMALL);
+    let other = desk.write(
+        "other.meta",
+        SMALL.replace("rate: 0.1, steps", "rate: 0.2, steps").replace("dim d = 4", "dim d = 4 // four"),
+    );
+    let (path, other) = (file.to_str().unwrap(), other.to_str().unwrap());
+    let cost = stdout(&desk.run(&["plan", path, "--cost"]));
+    assert!(cost.contains("5 parameters, 20 B: w 4, b 1"), "{cost}");
+    let step = cost.lines().find(|l| l.trim_start().starts_with("step ")).expect("the step is listed");
+    assert!(step.split_whitespace().nth(1) == Some("1") && step.contains("k"), "{step}");
+    let rows = desk.json(&["plan", path, "--diff", other, "--json"]);
+    assert_eq!(rows.as_array().map(Vec::len), Some(1), "{rows}");
+    assert_eq!(rows[0]["left"], "0.1", "{rows}");
+    assert!(rows[0]["path"].as_str().unwrap().starts_with("arms.main.train.adapt[0].solver"), "{rows}");
+    assert!(stdout(&desk.run(&["plan", path, "--diff", path])).starts_with("the plans are the same"));
+    let params = desk.json(&["plan", path, "--help-params", "--json"]);
+    for row in params.as_array().unwrap() {
+        // What is listed can be overridden: with its own value, nothing changes.
+        let (path_of, value) = (row["path"].as_str().unwrap(), row["value"].as_str().unwrap());
+        if value != "-" {
+            let set = format!("{path_of}={value}");
+            let same = desk.json(&["plan", path, "--set", &set, "--json"]);
+            assert_eq!(same["plan"], desk.json(&["plan", path, "--json"])["plan"], "{set}");
+        }
+    }
+    assert!(params.as_array().unwrap().len() > 15, "{params}");
+}

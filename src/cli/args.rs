@@ -55,7 +55,7 @@ pub enum Command {
     /// Prints the plan: every default spelled out, arm by arm. The plan is what a run's identity is made of; comments,
     /// formatting and the order of fields leave it as it is.
     #[command(
-        after_help = "Examples:\n  metadsl plan experiments/maml_anil/representation.meta\n  metadsl plan experiments/maml_anil/representation.meta --programs --arm maml"
+        after_help = "Examples:\n  metadsl plan experiments/maml_anil/representation.meta\n  metadsl plan experiments/maml_anil/representation.meta --programs --arm maml\n  metadsl plan experiments/maml_anil/representation.meta --cost\n  metadsl plan before.meta --diff after.meta\n  metadsl plan experiments/maml_anil/representation.meta --help-params"
     )]
     Plan(Plan),
     /// Run an experiment, check its claims and record it.
@@ -247,6 +247,15 @@ pub struct Plan {
     /// Show the tensor programs too.
     #[arg(long)]
     pub programs: bool,
+    /// Show what a step and a measurement cost: parameters, floating-point operations, bytes.
+    #[arg(long)]
+    pub cost: bool,
+    /// Show what sets the plan of another experiment apart from this one, leaf by leaf, in place of the plan.
+    #[arg(long, value_name = "OTHER", conflicts_with_all = ["programs", "cost", "arm"])]
+    pub diff: Option<PathBuf>,
+    /// List what `--set`, an arm or a sweep can override in this file, with its value and type, in place of the plan.
+    #[arg(long, conflicts_with_all = ["programs", "cost", "arm", "diff"])]
+    pub help_params: bool,
     /// Print the plan as JSON.
     #[arg(long)]
     pub json: bool,

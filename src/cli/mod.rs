@@ -6,6 +6,7 @@ mod args;
 mod bundle;
 mod catalog;
 mod check;
+mod cost;
 mod device;
 mod diff;
 mod execute;

@@ -7,6 +7,7 @@ mod explain;
 mod mend;
 mod render;
 mod suggest;
+mod synonym;
 
 pub use explain::{Explanation, example_experiment, explain, explanations};
 pub use mend::mend;
@@ -129,9 +130,12 @@ impl Diagnostic {
         self
     }
 
-    /// The same with "did you mean" for the closest of `known`, or the list of them where none is close.
+    /// The same with the word of `known` that other tools call `wrong`, "did you mean" for the closest of `known`, or the list of them where none is close.
     pub fn suggest<'a>(self, span: Span, wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Diagnostic {
         let known: Vec<&str> = known.into_iter().collect();
+        if let Some(ours) = synonym::synonym(wrong, &known) {
+            return self.fix(span, ours, format!("`{wrong}` is called `{ours}` here")).safe();
+        }
         match closest(wrong, known.iter().copied()) {
             Some(best) => self.fix(span, best, format!("did you mean `{best}`?")),
             None if known.is_empty() => self,

@@ -22,6 +22,7 @@ mod measures;
 mod model;
 mod objective;
 mod overrides;
+mod parameters;
 mod sampler;
 mod source;
 mod train;
@@ -29,3 +30,4 @@ mod writer;
 
 pub use arm::DataFile;
 pub use experiment::{Compiled, compile};
+pub use parameters::{Parameter, parameters};
