@@ -31,8 +31,8 @@ mod tests {
 
     #[test]
     fn safe_fixes_are_made_and_others_left() {
-        let found = [fix(6, 7, "=").safe(), fix(0, 3, "dim"), fix(4, 5, "b").safe()];
-        assert_eq!(mend("let a: 1", &found).as_deref(), Some("let b= 1"));
+        let found = [fix(5, 6, " =").safe(), fix(0, 3, "dim"), fix(4, 5, "b").safe()];
+        assert_eq!(mend("let a: 1", &found).as_deref(), Some("let b = 1"));
         assert_eq!(mend("let a: 1", &found[1..2]), None);
     }
 
