@@ -24,7 +24,9 @@ mod objective;
 mod overrides;
 mod parameters;
 mod sampler;
+mod series;
 mod source;
+mod sweep;
 mod train;
 mod writer;
 
