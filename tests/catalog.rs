@@ -28,6 +28,7 @@ fn template(entry: &Entry) -> &'static str {
         (Kind::Data, _) => "data",
         (Kind::StateMetric, _) => "metric_of_state",
         (Kind::ExampleMetric, "accuracy" | "cross_entropy") => "metric_of_classes",
+        (Kind::ExampleMetric, "nmi" | "purity") => "metric_of_codes",
         (Kind::ExampleMetric | Kind::Reduction, _) => "metric",
         (Kind::SeedReduction, _) => "claim",
         (Kind::Sweep, _) => "sweep",

@@ -255,7 +255,7 @@ fn check_fix_writes_what_needs_no_guess() {
     let desk = Desk::new();
     let foreign = SMALL
         .replace("dim d = 4", "dim d: 4   # entries")
-        .replace("steps: 1", "steps=1")
+        .replace("steps: 1", "steps = 1")
         .replace("rate: 0.1", "rate: .1")
         .replace("steps = 20", "steps -> 20,")
         .replace("outer = mean", "outer = maen");

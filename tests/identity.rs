@@ -106,6 +106,7 @@ fn rank(item: &Item) -> u8 {
         ItemKind::Data { .. } => 2,
         ItemKind::World { .. } => 3,
         ItemKind::Tasks(_) => 4,
+        ItemKind::Function(_) => 2,
         ItemKind::Model(_) => 5,
         ItemKind::Section(_) => 6,
         ItemKind::Arm { .. } => 7,
@@ -186,7 +187,7 @@ fn each_expr(file: &mut File, visit: &mut impl FnMut(&mut Expr)) {
                     decls(&mut stratum.decls, visit);
                 }
             }
-            ItemKind::Model(model) => {
+            ItemKind::Model(model) | ItemKind::Function(model) => {
                 model.params.iter_mut().for_each(|p| within(&mut p.decl.value, visit));
                 decls(&mut model.lets, visit);
                 within(&mut model.body, visit);

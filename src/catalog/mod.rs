@@ -5,6 +5,7 @@
 //! its lowering to tensor programs. To add an entry: its file, and one line in [`ENTRIES`].
 
 mod args;
+mod cluster;
 mod entry;
 mod function;
 mod law;

@@ -95,7 +95,8 @@ pub fn check_text(file: &Path, source: String, overrides: &Overrides) -> Result<
 /// Overrides become `arm` blocks behind the text, so that the one parser reads them and messages can show them.
 fn append_overrides(text: &mut String, overrides: &Overrides) -> Result<usize, Failure> {
     for set in &overrides.set {
-        if !set.contains('=') || set.contains(['\n', '{', '}', ';']) && !set.contains("= {") {
+        let record = set.split_once('=').is_some_and(|(_, value)| value.trim_start().starts_with('{'));
+        if !set.contains('=') || set.contains(['\n', '{', '}', ';']) && !record {
             return Err(Failure::Usage(format!(
                 "`--set {set}` is not of the form PATH=EXPR, such as `train.steps=100`"
             )));
@@ -241,9 +242,9 @@ fn check_set(plan: &Plan, name: &str, set: &DataSet, span: Span, sink: &mut Sink
 
 fn takes_classes(arm: &Arm) -> bool {
     let objectives = arm.evaluations.iter().map(|e| &e.objective).chain([&arm.train.objective]);
-    let mut losses = objectives.filter_map(|o| if let Objective::Sample { loss, .. } = o { Some(*loss) } else { None });
+    let mut losses = objectives.filter_map(|o| if let Objective::Sample { loss, .. } = o { Some(loss) } else { None });
     let accuracy = arm.measures.iter().any(|m| matches!(m.what, What::Evaluation { metric: Metric::Accuracy, .. }));
-    accuracy || losses.any(|l| l == Loss::CrossEntropy)
+    accuracy || losses.any(|l| *l == Loss::CrossEntropy)
 }
 
 impl Loaded {

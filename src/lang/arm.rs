@@ -8,6 +8,7 @@ use super::dims::Types;
 use super::evaluate::{CheckedEvaluation, evaluation};
 use super::family::{CheckedFamily, DataSets, ModelTypes, family};
 use super::feasible;
+use super::function::Callable;
 use super::measures::Measures;
 use super::model::{CheckedModel, input_types, model, param_types};
 use super::sampler::sampler;
@@ -24,6 +25,8 @@ pub(super) struct Checked {
     pub model: CheckedModel,
     /// Where the model's inputs are declared.
     input_spans: Vec<(String, Span)>,
+    /// The model as losses and metrics call it; `None` where it has a mistake, which has been reported.
+    pub callable: Option<Callable>,
 }
 
 impl Checked {
@@ -86,14 +89,20 @@ pub(super) fn arm(name: &str, items: &[Item], at: Span, sink: &mut Sink) -> Opti
     let families = tasks.iter().filter_map(|t| family(t, &world_types, &data, &types, &names, sink)).collect();
     let input_spans = model_ast.inputs.iter().map(|(n, dims)| (n.text.clone(), n.span.to(dims.span))).collect();
     let model = model(model_ast, &world_types, types.params, &constants, sink);
-    let checked = Checked { world: world_types, families, model, input_spans };
+    let callable = model.callable();
+    let checked = Checked { world: world_types, families, model, input_spans, callable };
 
     let train = train_ast.and_then(|section| train(section, &checked, &names, sink));
     let trained = train.as_ref().map(|t| &t.plan);
+    let loss_of_training = train_ast
+        .and_then(|section| section.fields.iter().find(|f| matches!(f.path.as_slice(), [name] if name.text == "loss")))
+        .map(|field| &field.value);
     let evaluations: Vec<CheckedEvaluation> = items
         .iter()
         .filter_map(|i| match &i.kind {
-            ItemKind::Section(s) if s.keyword.text == "evaluate" => evaluation(s, trained, &checked, &names, sink),
+            ItemKind::Section(s) if s.keyword.text == "evaluate" => {
+                evaluation(s, trained, loss_of_training, &checked, &names, sink)
+            }
             _ => None,
         })
         .collect();

@@ -24,6 +24,7 @@ impl Directory {
                 }
                 ItemKind::Tasks(tasks) => directory.tasks(tasks),
                 ItemKind::Model(model) => directory.model(model),
+                ItemKind::Function(function) => directory.add(&function.name, "a function"),
                 ItemKind::Section(section) => {
                     section.name.iter().for_each(|name| directory.add(name, "an `evaluate` block"));
                 }

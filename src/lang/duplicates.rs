@@ -36,6 +36,12 @@ pub(super) fn duplicates(items: &[Item], sink: &mut Sink) {
                 }
                 scopes.push(groups);
             }
+            ItemKind::Function(function) => {
+                blocks.push(("fn", &function.name));
+                scopes.push(
+                    function.inputs.iter().map(|(n, _)| n).chain(function.lets.iter().map(|d| &d.name)).collect(),
+                );
+            }
             ItemKind::Tasks(tasks) => {
                 blocks.push(("tasks", &tasks.name));
                 let common = || tasks.decls.iter().chain(&tasks.episode).chain(&tasks.example).map(|d| &d.name);

@@ -9,7 +9,7 @@ use super::source::task_source;
 use super::train::check_whole_data;
 use crate::diag::{Diagnostic, Sink, Span};
 use crate::plan::{Evaluation, Objective, TaskSource, Train};
-use crate::syntax::ast::Section;
+use crate::syntax::ast::{Expr, Section};
 
 /// A checked `evaluate` section.
 pub(super) struct CheckedEvaluation {
@@ -26,6 +26,7 @@ pub(super) struct CheckedEvaluation {
 pub(super) fn evaluation(
     section: &Section,
     trained: Option<&Train>,
+    loss_of_training: Option<&Expr>,
     checked: &Checked,
     names: &Names,
     sink: &mut Sink,
@@ -40,11 +41,9 @@ pub(super) fn evaluation(
         None => (None, vec![]),
     };
     let loss = match fields.get("loss") {
-        Some(field) => loss(&field.value, names, sink),
-        None => trained.map(|train| match train.objective {
-            Objective::Risk => None,
-            Objective::Sample { loss, .. } => Some(loss),
-        }),
+        Some(field) => loss(&field.value, checked, names, sink),
+        // A mistake in the loss of training has been reported there.
+        None => trained.and(loss_of_training).and_then(|expr| loss(expr, checked, names, &mut Sink::new())),
     };
     let episodes = match fields.get("episodes") {
         Some(field) => names.constants.count(&field.value, 1, "`episodes`", sink),
@@ -55,7 +54,7 @@ pub(super) fn evaluation(
     }
     let family = tasks.as_ref().and_then(|t| checked.family(t.family()));
     let objective = match (loss, family) {
-        (Some(loss), Some(family)) => objective(&fields, loss, family, checked, true, names, sink),
+        (Some(loss), Some(family)) => objective(&fields, &loss, family, checked, true, names, sink),
         _ => None,
     };
     if let (Some(Objective::Risk), Some(adapt)) = (&objective, &adapt) {

@@ -126,6 +126,10 @@ fn unused(file: &File, sink: &mut Sink) {
                     .for_each(|d| warn(&d.name, "variable", "the model reads an example's variables by name"));
             }
             ItemKind::Model(model) => model.lets.iter().for_each(|d| warn(&d.name, "value", remove)),
+            ItemKind::Function(function) => {
+                warn(&function.name, "function", remove);
+                function.lets.iter().for_each(|d| warn(&d.name, "value", remove));
+            }
             ItemKind::Section(section) => {
                 section
                     .name
@@ -145,7 +149,7 @@ fn mentions_of_item<'f>(item: &'f ItemKind, used: &mut HashSet<&'f str>) {
         }
         ItemKind::World { decls } => of_decls(decls, used),
         ItemKind::Tasks(tasks) => of_tasks(tasks, used),
-        ItemKind::Model(model) => of_model(model, used),
+        ItemKind::Model(model) | ItemKind::Function(model) => of_model(model, used),
         ItemKind::Section(section) => of_fields(&section.fields, used),
         ItemKind::Arm { fields, .. } => of_fields(fields, used),
         ItemKind::Measure { value, on, every, .. } => {
@@ -198,7 +202,10 @@ fn of_fields<'f>(fields: &'f [Field], used: &mut HashSet<&'f str>) {
 fn mentions<'f>(expr: &'f Expr, used: &mut HashSet<&'f str>) {
     match &expr.kind {
         ExprKind::Path(path) => used.extend(path.iter().map(|n| n.text.as_str())),
-        ExprKind::Call { args, .. } => args.iter().for_each(|a| mentions(&a.value, used)),
+        ExprKind::Call { callee, args } => {
+            used.insert(&callee.text);
+            args.iter().for_each(|a| mentions(&a.value, used));
+        }
         ExprKind::List(items) => items.iter().for_each(|e| mentions(e, used)),
         ExprKind::Record(entries) => entries.iter().for_each(|(_, e)| mentions(e, used)),
         ExprKind::Neg(x) => mentions(x, used),

@@ -17,6 +17,7 @@ mod experiment;
 mod family;
 mod feasible;
 mod fields;
+mod function;
 mod lints;
 mod measures;
 mod model;

@@ -39,7 +39,7 @@ pub(super) fn train(section: &Section, checked: &Checked, names: &Names, sink: &
     let fields = Fields::read(section, sink);
     let tasks = fields.required("tasks", "tasks = fresh(linear, 10)", sink);
     let tasks = tasks.and_then(|e| task_source(e, checked, names, sink));
-    let loss = fields.required("loss", "loss = half_squared", sink).and_then(|e| loss(e, names, sink));
+    let loss = fields.required("loss", "loss = half_squared", sink).and_then(|e| loss(e, checked, names, sink));
     let adapt = fields.required("adapt", "adapt = none", sink).and_then(|e| adaptation(e, names, sink));
     let outer = fields.required("outer", "outer = mean", sink).and_then(|e| names.call(Kind::Outer, e, sink));
     let outer = outer.map(|call| Outer::from_args(call.entry.name, &call.args));
@@ -53,7 +53,7 @@ pub(super) fn train(section: &Section, checked: &Checked, names: &Names, sink: &
     let steps = steps.and_then(|e| names.constants.count(e, 0, "`steps`", sink));
     let family = tasks.as_ref().and_then(|t| checked.family(t.family()));
     let objective = match (loss, family) {
-        (Some(loss), Some(family)) => objective(&fields, loss, family, checked, false, names, sink),
+        (Some(loss), Some(family)) => objective(&fields, &loss, family, checked, false, names, sink),
         _ => None,
     };
     let adapt = adapt?;

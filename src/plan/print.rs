@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Write};
 
 use super::types::*;
 use crate::catalog::{
-    BaseLaw, Budget, Metric, Outer, Partition, Reader, Reduction, Sees, Simplex, Solver, Through, Weights,
+    BaseLaw, Budget, Loss, Metric, Outer, Partition, Reader, Reduction, Sees, Simplex, Solver, Through, Weights,
 };
 use crate::ir::{Binary, Function, Node, NodeId, Op, Unary};
 
@@ -70,8 +70,12 @@ fn write_arm(out: &mut String, arm: &Arm) -> fmt::Result {
     for m in &arm.measures {
         writeln!(out, "  measure {} every {}", m.name, count(m.every, "step"))?;
         writeln!(out, "    {}", measured(&m.what))?;
-        if let What::State { function, .. } = &m.what {
-            write_function(out, function)?;
+        match &m.what {
+            What::State { function, .. }
+            | What::Evaluation { metric: Metric::Loss { loss: Loss::Expression { function } }, .. } => {
+                write_function(out, function)?;
+            }
+            _ => {}
         }
     }
     Ok(())
@@ -82,7 +86,7 @@ pub fn measured(what: &What) -> String {
     match what {
         What::State { metric, .. } => format!("{} of the state", metric.describe()),
         What::Evaluation { name, metric, reduction } => {
-            format!("{} over tasks of {} under {name}", reduction_name(reduction), metric_name(*metric))
+            format!("{} over tasks of {} under {name}", reduction_name(reduction), metric_name(metric))
         }
         What::Mass { strata } => format!("weight of the tasks in {}", list(strata)),
     }
@@ -202,6 +206,10 @@ fn write_objective(out: &mut String, objective: &Objective) -> fmt::Result {
         Objective::Sample { loss, support, query } => {
             writeln!(out, "    loss: {} over {support} support and {query} query examples", loss.name())
         }
+    }?;
+    match objective {
+        Objective::Sample { loss: Loss::Expression { function }, .. } => write_function(out, function),
+        _ => Ok(()),
     }
 }
 
@@ -325,11 +333,13 @@ impl Display for SolverText<'_> {
     }
 }
 
-fn metric_name(metric: Metric) -> &'static str {
+fn metric_name(metric: &Metric) -> String {
     match metric {
-        Metric::Loss { loss } => loss.name(),
-        Metric::Accuracy => "accuracy",
-        Metric::Risk => "risk",
+        Metric::Loss { loss } => loss.name().into(),
+        Metric::Accuracy => "accuracy".into(),
+        Metric::Risk => "risk".into(),
+        Metric::Nmi { classes } => format!("nmi of sign codes and {classes} classes"),
+        Metric::Purity { classes } => format!("purity of sign codes for {classes} classes"),
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use thiserror::Error;
 
 use super::types::*;
-use crate::catalog::{Metric, Outer, Solver, Through};
+use crate::catalog::{Loss, Metric, Outer, Solver, Through};
 use crate::ir::Function;
 
 /// What is wrong with a plan.
@@ -68,6 +68,15 @@ fn sampler(sampler: &Sampler, known: &Shapes, what: &str) -> Result<Shapes, Stri
 
 fn joined(a: &Shapes, b: &Shapes) -> Shapes {
     a.iter().chain(b).map(|(n, d)| (n.clone(), d.clone())).collect()
+}
+
+/// The shapes of the variables of an example.
+fn variables(family: &Family) -> Shapes {
+    let f = &family.example.function;
+    match &family.source {
+        Some(source) => source.example.iter().map(|s| (s.name.clone(), s.dims.clone())).collect(),
+        None => f.outputs.iter().map(|p| (p.name.clone(), f.dims(p.node).to_vec())).collect(),
+    }
 }
 
 impl Checker<'_> {
@@ -173,27 +182,29 @@ impl Checker<'_> {
             Objective::Risk => ensure(family.risk.is_some(), || format!("`{}` has no risk", family.name)),
             Objective::Sample { loss, support, query } => {
                 ensure(family.source.is_some() || (*support > 0 && *query > 0), || format!("{what} has no examples"))?;
-                let (target, prediction) = self.example(family, params)?;
-                match loss.refuses(&prediction, &target) {
-                    Some(reason) => Err(reason),
-                    None => Ok(()),
-                }
+                self.fits(&Metric::Loss { loss: loss.clone() }, family, params)
             }
+        }
+    }
+
+    /// Whether a metric can be taken of the family's examples.
+    fn fits(&self, metric: &Metric, family: &Family, params: &Shapes) -> Result<(), String> {
+        if let Metric::Loss { loss: Loss::Expression { function: f } } = metric {
+            let outputs = function(f, &joined(params, &variables(family)), "the loss")?;
+            return ensure(outputs.len() == 1 && outputs.values().all(Vec::is_empty), || {
+                "the loss is not one scalar".into()
+            });
+        }
+        let (target, prediction) = self.example(family, params)?;
+        match metric.refuses(&prediction, &target) {
+            Some(reason) => Err(reason),
+            None => Ok(()),
         }
     }
 
     /// The shapes of target and prediction, if the model fits the family's examples.
     fn example(&self, family: &Family, params: &Shapes) -> Result<(Vec<usize>, Vec<usize>), String> {
-        let example: Shapes = match &family.source {
-            Some(source) => source.example.iter().map(|s| (s.name.clone(), s.dims.clone())).collect(),
-            None => family
-                .example
-                .function
-                .outputs
-                .iter()
-                .map(|p| (p.name.clone(), family.example.function.dims(p.node).to_vec()))
-                .collect(),
-        };
+        let example = variables(family);
         let outputs = function(&self.arm.model.forward, &joined(params, &example), "the model")?;
         let target = example.get("y").cloned().ok_or_else(|| format!("`{}` has no target `y`", family.name))?;
         Ok((target, outputs.into_values().next().unwrap_or_default()))
@@ -221,16 +232,7 @@ impl Checker<'_> {
                 match (metric, &evaluation.objective) {
                     (Metric::Risk, _) => ensure(family.risk.is_some(), || format!("`{}` has no risk", family.name)),
                     (_, Objective::Risk) => Err(format!("`{name}` has no examples")),
-                    (Metric::Accuracy, _) => {
-                        let (target, prediction) = self.example(family, params)?;
-                        ensure(target.is_empty() && prediction.len() == 1, || "accuracy needs classes".into())
-                    }
-                    (Metric::Loss { loss }, _) => {
-                        let (target, prediction) = self.example(family, params)?;
-                        ensure(loss.refuses(&prediction, &target).is_none(), || {
-                            format!("`{}` does not fit", loss.name())
-                        })
-                    }
+                    _ => self.fits(metric, family, params),
                 }
             }
             What::Mass { .. } => Ok(()),

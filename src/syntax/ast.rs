@@ -66,6 +66,8 @@ pub enum ItemKind {
     Tasks(Tasks),
     /// `model NAME(x: [d], ...) -> [..] { ... }`
     Model(Model),
+    /// `fn NAME(x: [d], ...) -> [..] { ... }`: a model without parameters
+    Function(Model),
     /// `train { FIELD* }` or `evaluate NAME { FIELD* }`
     Section(Section),
     /// `arm NAME { FIELD* }`: overrides of paths

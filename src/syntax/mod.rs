@@ -37,6 +37,8 @@ mod parse_rest;
 mod parse_statement;
 mod parse_token;
 mod print;
+#[cfg(test)]
+mod sentences;
 
 pub use ast::File;
 pub use format::format;

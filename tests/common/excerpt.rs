@@ -22,8 +22,8 @@ fn head(statement: &str) -> String {
         .filter(|word| !word.is_empty())
         .collect();
     match words.as_slice() {
-        ["expect", ..] | [] => statement.to_owned(),
-        [word @ ("edition" | "experiment" | "train" | "world"), ..] | [word] => (*word).to_owned(),
+        [] => statement.to_owned(),
+        [word @ ("edition" | "experiment" | "expect" | "train" | "world"), ..] | [word] => (*word).to_owned(),
         [word, name, ..] => format!("{word} {name}"),
     }
 }

@@ -36,9 +36,10 @@ fn kind(kind: &ItemKind) -> String {
             out += &format!("\n  (example{})", decls(&t.example, 2));
             out + &fields(&t.fields)
         }
-        ItemKind::Model(m) => {
+        ItemKind::Model(m) | ItemKind::Function(m) => {
             let inputs: Vec<String> = m.inputs.iter().map(|(n, d)| format!("{}:{}", n.text, dims(d))).collect();
-            let mut out = format!("model {} ({}) -> {}", m.name.text, inputs.join(" "), dims(&m.output));
+            let word = if matches!(kind, ItemKind::Model(_)) { "model" } else { "fn" };
+            let mut out = format!("{word} {} ({}) -> {}", m.name.text, inputs.join(" "), dims(&m.output));
             for p in &m.params {
                 out += &format!("\n  (param{}{})", named(" in ", &p.group), decl(&p.decl));
             }

@@ -264,8 +264,7 @@ fn measure(arm: &Arm, what: &What, evaluations: &[EvaluationPrograms]) -> Result
                 .ok_or_else(|| LowerError::Dangling(format!("evaluation `{name}`")))?;
             let evaluation = &arm.evaluations[position];
             let family = family(arm, &evaluation.tasks)?;
-            outer::metric(arm, family, *metric, evaluation.tasks.per_step(), evaluations[position].tasks.query)
-                .map(Some)
+            outer::metric(arm, family, metric, evaluation.tasks.per_step(), evaluations[position].tasks.query).map(Some)
         }
         What::Mass { .. } => Ok(None),
     }

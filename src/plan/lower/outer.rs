@@ -205,7 +205,7 @@ pub(super) fn reduce(arm: &Arm) -> Program {
 pub(super) fn metric(
     arm: &Arm,
     family: &Family,
-    metric: Metric,
+    metric: &Metric,
     tasks: usize,
     query: Part,
 ) -> Result<Program, LowerError> {

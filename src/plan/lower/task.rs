@@ -2,7 +2,7 @@
 
 use super::sample::{example_slots, latent_slots};
 use super::{Input, LowerError, Part, Ports, closed_form};
-use crate::catalog::{Budget, Metric, Solver, Through};
+use crate::catalog::{Budget, Loss, Metric, Solver, Through};
 use crate::ir::{Binary, Builder, Function, NodeId, batch, grad};
 use crate::plan::types::{Arm, Block, Family, Objective};
 
@@ -42,14 +42,17 @@ impl<'a> Task<'a> {
     pub fn loss(&mut self, objective: &Objective, params: &[NodeId], which: Which) -> Result<NodeId, LowerError> {
         match objective {
             Objective::Risk => self.risk(params),
-            Objective::Sample { loss, .. } => self.mean_over_examples(Metric::Loss { loss: *loss }, params, which),
+            Objective::Sample { loss, .. } => {
+                self.mean_over_examples(&Metric::Loss { loss: loss.clone() }, params, which)
+            }
         }
     }
 
     /// A metric of the query examples, or of the risk: a scalar.
-    pub fn metric(&mut self, metric: Metric, params: &[NodeId]) -> Result<NodeId, LowerError> {
+    pub fn metric(&mut self, metric: &Metric, params: &[NodeId]) -> Result<NodeId, LowerError> {
         match metric {
             Metric::Risk => self.risk(params),
+            Metric::Nmi { .. } | Metric::Purity { .. } => self.together(metric, params),
             _ => self.mean_over_examples(metric, params, Which::Query),
         }
     }
@@ -78,13 +81,45 @@ impl<'a> Task<'a> {
     }
 
     /// The mean of a metric of single examples, over those that are there.
-    fn mean_over_examples(&mut self, metric: Metric, params: &[NodeId], which: Which) -> Result<NodeId, LowerError> {
+    fn mean_over_examples(&mut self, metric: &Metric, params: &[NodeId], which: Which) -> Result<NodeId, LowerError> {
         let one = self.example(metric)?;
+        let values = self.over_examples(&one, params, which)?[0];
+        let part = self.part(which);
+        if !part.masked {
+            return Ok(self.ports.b.mean(values, 0));
+        }
+        let mask = self.mask(which);
+        let b = &mut self.ports.b;
+        // Filling may hold any finite number: its losses are cut out. (The gradient of a cut is a product with zero.)
+        let nothing = b.full(0.0, &[part.size]);
+        let counted = b.select(mask, values, nothing);
+        let (total, count) = (b.sum(counted, 0), b.sum(mask, 0));
+        let one = b.constant(1.0);
+        let count = b.binary(Binary::Max, count, one);
+        Ok(b.div(total, count))
+    }
+
+    /// A metric of all query examples at once.
+    fn together(&mut self, metric: &Metric, params: &[NodeId]) -> Result<NodeId, LowerError> {
+        let forward = self.arm.model.forward.clone();
+        let predictions = self.over_examples(&forward, params, Which::Query)?[0];
+        let mut b = Builder::new();
         let slots = example_slots(self.family);
-        let (part, prefix) = match which {
-            Which::Support => (self.support, "support"),
-            Which::Query => (self.query, "query"),
-        };
+        let (_, dims) = slots.iter().find(|(n, _)| n == "y").ok_or_else(no_target)?;
+        let target = b.input("y", dims);
+        let target = b.finish("target", vec![("y".into(), target)]);
+        let targets = self.over_examples(&target, params, Which::Query)?[0];
+        let part = self.query;
+        let present = if part.masked { self.mask(Which::Query) } else { self.ports.b.full(1.0, &[part.size]) };
+        let value = metric.lower_together(&mut self.ports.b, predictions, targets, present);
+        value.ok_or_else(|| LowerError::Dangling("a metric of all examples".into()))
+    }
+
+    /// A program of one example, run on all of them: every output gets a leading axis.
+    fn over_examples(&mut self, one: &Function, params: &[NodeId], which: Which) -> Result<Vec<NodeId>, LowerError> {
+        let slots = example_slots(self.family);
+        let part = self.part(which);
+        let prefix = if which == Which::Support { "support" } else { "query" };
         let (mut args, mut mapped) = (Vec::new(), Vec::new());
         for port in &one.inputs {
             let variable = slots.iter().position(|(n, _)| *n == port.name);
@@ -101,19 +136,14 @@ impl<'a> Task<'a> {
                 None => params[self.param(&port.name)?],
             });
         }
-        let values = batch(&mut self.ports.b, &one, &args, &mapped, part.size)[0];
-        if !part.masked {
-            return Ok(self.ports.b.mean(values, 0));
+        Ok(batch(&mut self.ports.b, one, &args, &mapped, part.size))
+    }
+
+    fn part(&self, which: Which) -> Part {
+        match which {
+            Which::Support => self.support,
+            Which::Query => self.query,
         }
-        let mask = self.mask(which);
-        let b = &mut self.ports.b;
-        // Filling may hold any finite number: its losses are cut out. (The gradient of a cut is a product with zero.)
-        let nothing = b.full(0.0, &[part.size]);
-        let counted = b.select(mask, values, nothing);
-        let (total, count) = (b.sum(counted, 0), b.sum(mask, 0));
-        let one = b.constant(1.0);
-        let count = b.binary(Binary::Max, count, one);
-        Ok(b.div(total, count))
     }
 
     /// 1 for every example that is there.
@@ -134,14 +164,16 @@ impl<'a> Task<'a> {
     }
 
     /// A metric of one example: inputs are parameters and the example's variables, by name.
-    fn example(&self, metric: Metric) -> Result<Function, LowerError> {
+    fn example(&self, metric: &Metric) -> Result<Function, LowerError> {
+        if let Metric::Loss { loss: Loss::Expression { function } } = metric {
+            return Ok(function.clone());
+        }
         let forward = &self.arm.model.forward;
         let mut b = Builder::new();
         let args: Vec<NodeId> = forward.inputs.iter().map(|p| b.input(p.name.clone(), forward.dims(p.node))).collect();
         let prediction = b.inline(forward, &args)[0];
         let slots = example_slots(self.family);
-        let (_, dims) =
-            slots.iter().find(|(n, _)| n == "y").ok_or_else(|| LowerError::Dangling("a target `y`".into()))?;
+        let (_, dims) = slots.iter().find(|(n, _)| n == "y").ok_or_else(no_target)?;
         let target = b.input("y", dims);
         let value = metric
             .lower(&mut b, prediction, target)
@@ -196,4 +228,8 @@ impl<'a> Task<'a> {
         }
         Ok(params)
     }
+}
+
+fn no_target() -> LowerError {
+    LowerError::Dangling("a target `y`".into())
 }
