@@ -19,6 +19,8 @@ fn template(entry: &Entry) -> &'static str {
         (Kind::Loss, "cross_entropy") => "loss_of_classes",
         (Kind::Loss, "risk") => "loss_of_risk",
         (Kind::Loss, _) => "loss",
+        (Kind::Added | Kind::Retraction, _) => "added",
+        (Kind::Schedule, _) => "schedule",
         (Kind::Adaptation, _) => "adaptation",
         (Kind::Outer, _) => "outer",
         (Kind::Update, _) => "update",

@@ -113,6 +113,7 @@ fn rank(item: &Item) -> u8 {
         ItemKind::Measure { .. } => 8,
         ItemKind::Sweep { .. } => 9,
         ItemKind::Expect { .. } => 10,
+        ItemKind::Method(_) => 11,
     }
 }
 
@@ -194,6 +195,7 @@ fn each_expr(file: &mut File, visit: &mut impl FnMut(&mut Expr)) {
             }
             ItemKind::Section(section) => fields(&mut section.fields, visit),
             ItemKind::Arm { fields: of_arm, .. } => fields(of_arm, visit),
+            ItemKind::Method(method) => fields(&mut method.fields, visit),
             ItemKind::Measure { value, every, .. } => {
                 within(value, visit);
                 every.iter_mut().for_each(|e| within(e, visit));

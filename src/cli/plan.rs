@@ -53,8 +53,8 @@ pub fn plan(options: &Options) -> Result<ExitCode, Failure> {
         write!(out, "{}", programs_text(&plan, &experiment.sets)?)?;
     }
     if options.cost {
-        for arm in &plan.arms {
-            write!(out, "{}", cost(arm, &lowered(arm, first_seed(&plan), &experiment.sets)?))?;
+        for phase in plan.arms.iter().flat_map(Arm::phases) {
+            write!(out, "{}", cost(&phase, &lowered(&phase, first_seed(&plan), &experiment.sets)?))?;
         }
     }
     writeln!(out, "\nplan {id}")?;
@@ -99,7 +99,9 @@ fn help_params(options: &Options) -> Result<ExitCode, Failure> {
 pub fn programs_text(plan: &Plan, sets: &DataSets) -> Result<String, Failure> {
     let mut text = String::new();
     for arm in &plan.arms {
-        text.push_str(&arm_programs(arm, first_seed(plan), sets)?);
+        for phase in arm.phases() {
+            text.push_str(&arm_programs(&phase, first_seed(plan), sets)?);
+        }
     }
     Ok(text)
 }

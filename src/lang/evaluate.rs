@@ -1,6 +1,7 @@
 //! `evaluate`: how tasks are measured.
 
 use super::adaptation::adaptation;
+use super::added::{Whole, whole};
 use super::arm::Checked;
 use super::calls::Names;
 use super::fields::Fields;
@@ -22,20 +23,25 @@ pub(super) struct CheckedEvaluation {
     pub tasks: Span,
 }
 
-/// Checks an `evaluate` section. Its loss is the one of training unless it sets its own.
+/// Checks an `evaluate` section. Its loss is the one of training unless it sets its own, and its model is the `trained_model`
+/// unless it says `with` what it measures; `names` are those of the declared model.
 pub(super) fn evaluation(
     section: &Section,
-    trained: Option<&Train>,
-    loss_of_training: Option<&Expr>,
+    (trained, loss_of_training): (Option<&Train>, Option<&Expr>),
+    trained_model: &Whole,
     checked: &Checked,
     names: &Names,
     sink: &mut Sink,
 ) -> Option<CheckedEvaluation> {
     let name = section.name.as_ref()?.text.clone();
+    let own = whole(section, checked.model.plan.as_ref(), names, sink);
+    let model = own.as_ref().unwrap_or(trained_model);
+    let names = &model.names(names);
     let fields = Fields::read(section, sink);
     let tasks = fields.required("tasks", "tasks = fresh(linear, 100)", sink);
     let tasks = tasks.and_then(|e| task_source(e, checked, names, sink));
-    let adapt = fields.required("adapt", "adapt = none", sink).and_then(|e| adaptation(e, names, sink));
+    let adapt =
+        fields.required("adapt", "adapt = none", sink).and_then(|e| adaptation(e, model.model.as_ref(), names, sink));
     let (adapt, blocks) = match adapt {
         Some(adapt) => (Some(adapt.blocks), adapt.spans),
         None => (None, vec![]),
@@ -50,7 +56,7 @@ pub(super) fn evaluation(
         None => Some(1),
     };
     if let Some(tasks) = &tasks {
-        check_tasks(tasks, trained, checked, &fields, sink);
+        check_tasks(tasks, trained, model, checked, &fields, sink);
     }
     let family = tasks.as_ref().and_then(|t| checked.family(t.family()));
     let objective = match (loss, family) {
@@ -67,13 +73,21 @@ pub(super) fn evaluation(
             objective: objective?,
             adapt: adapt?,
             episodes: episodes?,
+            model: own.as_ref().and_then(|own| own.model.clone()),
         })
     };
     Some(CheckedEvaluation { plan: plan(), name: name.clone(), blocks, tasks: fields.span("tasks") })
 }
 
 /// The tasks of an evaluation against those of training.
-fn check_tasks(tasks: &TaskSource, trained: Option<&Train>, checked: &Checked, fields: &Fields, sink: &mut Sink) {
+fn check_tasks(
+    tasks: &TaskSource,
+    trained: Option<&Train>,
+    model: &Whole,
+    checked: &Checked,
+    fields: &Fields,
+    sink: &mut Sink,
+) {
     let at = fields.span("tasks");
     if let TaskSource::Pool { batch, .. } = tasks
         && Some(*batch as usize) != tasks.pool_size()
@@ -93,11 +107,15 @@ fn check_tasks(tasks: &TaskSource, trained: Option<&Train>, checked: &Checked, f
                 .help("clients are measured on examples that training does not see: set `hold_out` above 0"),
         );
     }
-    let Some(trained) = trained.filter(|t| !t.keep.is_empty()) else { return };
+    let Some(trained) = trained else { return };
+    let kept: Vec<&str> = trained.keep.iter().filter(|k| model.has(k)).map(String::as_str).collect();
+    if kept.is_empty() {
+        return;
+    }
     // A `keep` on fresh tasks is a mistake of its own.
     if trained.tasks.pool().is_some() && tasks.pool() != trained.tasks.pool() {
         sink.push(
-            Diagnostic::error("E0536", at, format!("these tasks have no {} of their own", trained.keep.join(", ")))
+            Diagnostic::error("E0536", at, format!("these tasks have no {} of their own", kept.join(", ")))
                 .help("parameters named in `keep` belong to the tasks of training; evaluate the same pool")
                 .help("or keep nothing, and let the tasks adapt here"),
         );

@@ -67,7 +67,9 @@ fn untrained(file: &File, plan: &Plan, sink: &mut Sink) {
     let params = file.items.iter().filter_map(|i| if let ItemKind::Model(m) = &i.kind { Some(m) } else { None });
     for param in params.flat_map(|m| &m.params) {
         let name = &param.decl.name;
-        if plan.arms.iter().any(|arm| trains(arm, &name.text)) {
+        let frozen = |arm: &Arm| arm.train.freeze.contains(&name.text);
+        let mut phases = plan.arms.iter().flat_map(Arm::phases);
+        if phases.any(|arm| trains(&arm, &name.text) || frozen(&arm)) {
             continue;
         }
         let read = plan.arms.iter().any(|arm| reads(arm, &name.text));
@@ -130,13 +132,20 @@ fn unused(file: &File, sink: &mut Sink) {
                 warn(&function.name, "function", remove);
                 function.lets.iter().for_each(|d| warn(&d.name, "value", remove));
             }
-            ItemKind::Section(section) => {
+            ItemKind::Section(section) if section.keyword.text == "evaluate" => {
                 section
                     .name
                     .iter()
                     .for_each(|n| warn(n, "evaluation", "a measure names it: `measure mse = mean(squared) on NAME`"));
             }
-            ItemKind::Arm { .. } | ItemKind::Measure { .. } | ItemKind::Sweep { .. } | ItemKind::Expect { .. } => {}
+            ItemKind::Method(method) => {
+                warn(&method.name, "method", "`train` names it: `method = NAME(...)`");
+            }
+            ItemKind::Section(_)
+            | ItemKind::Arm { .. }
+            | ItemKind::Measure { .. }
+            | ItemKind::Sweep { .. }
+            | ItemKind::Expect { .. } => {}
         }
     }
 }
@@ -152,6 +161,7 @@ fn mentions_of_item<'f>(item: &'f ItemKind, used: &mut HashSet<&'f str>) {
         ItemKind::Model(model) | ItemKind::Function(model) => of_model(model, used),
         ItemKind::Section(section) => of_fields(&section.fields, used),
         ItemKind::Arm { fields, .. } => of_fields(fields, used),
+        ItemKind::Method(method) => of_fields(&method.fields, used),
         ItemKind::Measure { value, on, every, .. } => {
             mentions(value, used);
             used.extend(on.iter().map(|n| n.text.as_str()));

@@ -244,7 +244,7 @@ impl Measures<'_> {
                 Some("training draws new tasks at every step, which have no weights".to_owned())
             }
             // An arm without an adversary weighs all tasks alike; its mass is then a constant worth comparing with.
-            TaskSource::Pool { .. } if !matches!(train.outer, Outer::Worst { .. } | Outer::Mean) => {
+            TaskSource::Pool { .. } if matches!(train.outer, Outer::Average { .. }) => {
                 Some("training averages parameters and has no weights over tasks".to_owned())
             }
             TaskSource::Pool { strata: pool, .. } => strata

@@ -2,6 +2,7 @@
 //! first step runs; nothing is executed.
 
 mod adaptation;
+mod added;
 mod algebra;
 mod arm;
 mod calls;
@@ -20,6 +21,7 @@ mod fields;
 mod function;
 mod lints;
 mod measures;
+mod methods;
 mod model;
 mod objective;
 mod overrides;

@@ -76,8 +76,13 @@ pub(super) fn model(
             .help("declare one: `param w: [d] = 0`"),
         );
     }
-    let plan =
-        forward.map(|forward| PlanModel { name: model.name.text.clone(), params: slots(&params), init, forward });
+    let plan = forward.map(|forward| PlanModel {
+        name: model.name.text.clone(),
+        params: slots(&params),
+        init,
+        forward,
+        added: vec![],
+    });
     CheckedModel { plan, params, inputs, output }
 }
 

@@ -106,7 +106,8 @@ fn default(initial: Initial) -> String {
 fn described(field: &str) -> &'static str {
     match field {
         "split" => "the examples of a task: `{ support: .., query: .. }`",
-        "keep" => "parameters or groups of the model",
+        "keep" | "freeze" | "reset" => "parameters or groups of the model",
+        "method" => "a method of the library or of this file",
         "through" => "one of exact, first_order, stop, difference",
         "precision" => "one of f32, f64",
         "hold_out" => "a share from 0 to below 1",

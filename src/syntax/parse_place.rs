@@ -9,7 +9,7 @@ use super::parse::{Builder, Rule, take};
 use super::parse_rest::first_word;
 
 /// The keywords that start an item.
-const ITEMS: [&str; 15] = [
+const ITEMS: [&str; 17] = [
     "edition",
     "experiment",
     "dim",
@@ -20,8 +20,10 @@ const ITEMS: [&str; 15] = [
     "model",
     "fn",
     "train",
+    "stage",
     "evaluate",
     "arm",
+    "method",
     "measure",
     "sweep",
     "expect",
@@ -54,7 +56,7 @@ pub(super) enum Place<'p> {
     Group,
     /// `fn`.
     Function,
-    /// `train`, `evaluate` or `arm`.
+    /// `train`, `stage`, `evaluate`, `arm` or `method`.
     Settings(&'p str),
 }
 

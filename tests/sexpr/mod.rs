@@ -50,6 +50,11 @@ fn kind(kind: &ItemKind) -> String {
         }
         ItemKind::Section(s) => format!("{}{}{}", s.keyword.text, named(" ", &s.name), fields(&s.fields)),
         ItemKind::Arm { name, fields: all } => format!("arm {}{}", name.text, fields(all)),
+        ItemKind::Method(m) => {
+            let default = |value: &Option<Expr>| value.as_ref().map_or(String::new(), |v| format!(":{}", expr(v)));
+            let params: Vec<String> = m.params.iter().map(|(n, v)| format!("{}{}", n.text, default(v))).collect();
+            format!("method {} ({}){}", m.name.text, params.join(" "), fields(&m.fields))
+        }
         ItemKind::Measure { name, value, on, every } => {
             let every = every.as_ref().map_or(String::new(), |e| format!(" every {}", expr(e)));
             format!("measure {} {}{}{every}", name.text, expr(value), named(" on ", on))
