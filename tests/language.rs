@@ -64,7 +64,13 @@ fn every_block_is_what_happens() {
                 if args[0] == "check" {
                     assert_eq!(printed.trim(), shown.trim(), "{command} prints\n{printed}");
                 } else {
-                    assert_eq!(shape(&printed), shape(shown), "{command} prints\n{printed}");
+                    let (mut printed_lines, mut shown_lines) = (shape(&printed), shape(shown));
+                    // Where the page breaks off, the rest is not compared.
+                    if shown_lines.last().is_some_and(|last| last == "...") {
+                        shown_lines.pop();
+                        printed_lines.truncate(shown_lines.len());
+                    }
+                    assert_eq!(printed_lines, shown_lines, "{command} prints\n{printed}");
                 }
                 commands += 1;
                 desk.write(&format!("{}.meta", name(&base)), &base);

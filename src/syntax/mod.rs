@@ -37,8 +37,6 @@ mod parse_rest;
 mod parse_statement;
 mod parse_token;
 mod print;
-#[cfg(test)]
-mod sentences;
 
 pub use ast::File;
 pub use format::format;

@@ -21,7 +21,7 @@ fn is_reserved(word: &str) -> bool {
 
 #[derive(pest_derive::Parser)]
 #[grammar = "../grammar/meta.pest"]
-pub(super) struct Grammar;
+struct Grammar;
 
 /// Reads a file. What cannot be read is reported to `sink` (codes `E01..`) and left out of the tree, or stands there as
 /// [`super::ast::ExprKind::Error`].
