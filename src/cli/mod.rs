@@ -15,7 +15,9 @@ mod explain;
 mod export;
 mod failure;
 mod fmt;
+mod freeze;
 mod gc;
+mod import;
 mod load;
 mod log;
 mod new;
@@ -48,6 +50,7 @@ pub fn main() -> ExitCode {
         Command::Check(options) => check::check(options),
         Command::New(options) => new::new(options),
         Command::Fmt(options) => fmt::fmt(options),
+        Command::Freeze(options) => freeze::freeze(options),
         Command::Catalog(options) => catalog::catalog(options),
         Command::Explain(options) => explain::explain(options),
         Command::Plan(options) => plan::plan(options),
