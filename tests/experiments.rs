@@ -42,6 +42,13 @@ fn maml_and_anil_recover_the_representation() {
 }
 
 #[test]
+fn attention_looks_along_the_directions_that_matter() {
+    if let Some(report) = run("softmax_icl/low_rank.meta", &[]) {
+        all_hold(&report);
+    }
+}
+
+#[test]
 fn info_nce_keeps_clusters_where_augmentations_reach_across_them() {
     if let Some(report) = run("infonce/clusters.meta", &[]) {
         all_hold(&report);
