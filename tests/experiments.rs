@@ -42,6 +42,27 @@ fn maml_and_anil_recover_the_representation() {
 }
 
 #[test]
+fn few_fixed_tasks_are_enough_for_anil_and_not_for_maml() {
+    if let Some(report) = run("maml_anil/fixed_tasks.meta", &[]) {
+        all_hold(&report);
+    }
+}
+
+#[test]
+fn maml_has_to_start_close() {
+    if let Some(report) = run("maml_anil/closeness.meta", &[]) {
+        all_hold(&report);
+    }
+}
+
+#[test]
+fn fedrep_learns_from_linear_clients() {
+    if let Some(report) = run("fedrep/linear.meta", &[]) {
+        all_hold(&report);
+    }
+}
+
+#[test]
 fn fedrep_beats_fedavg_on_digits() {
     if let Some(report) = run("fedrep/digits.meta", &[]) {
         all_hold(&report);
