@@ -11,7 +11,8 @@ use metadsl::syntax::{format, parse};
 /// Every `.meta` file, those with mistakes too.
 fn corpus() -> Vec<(PathBuf, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut folders: Vec<PathBuf> = ["experiments", "tests/fixtures", "src"].iter().map(|f| root.join(f)).collect();
+    let mut folders: Vec<PathBuf> =
+        ["experiments", "tests/fixtures", "src", "docs"].iter().map(|f| root.join(f)).collect();
     let mut found = Vec::new();
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).expect("a folder") {

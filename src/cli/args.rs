@@ -35,6 +35,14 @@ pub enum Command {
     /// Show the vocabulary: every name that an experiment can call, with its parameters.
     #[command(after_help = "Examples:\n  metadsl catalog\n  metadsl catalog gradient")]
     Catalog(Catalog),
+    /// Say what the code of a message means.
+    ///
+    /// Prints why it is a mistake, an example of it, and the example mended. Without a code: all codes. The name of an
+    /// experiment that examples are excerpts of prints that experiment.
+    #[command(
+        after_help = "Examples:\n  metadsl explain E0302\n  metadsl explain E0302 W0503\n  metadsl explain linear"
+    )]
+    Explain(Explain),
     /// Show what an experiment will do.
     ///
     /// Prints the plan: every default spelled out, arm by arm. The plan is what a run's identity is made of; comments,
@@ -183,6 +191,16 @@ pub struct Catalog {
     /// Print the page of the documentation.
     #[arg(long, conflicts_with_all = ["name", "json"])]
     pub markdown: bool,
+}
+
+/// Options of `explain`.
+#[derive(Debug, clap::Args)]
+pub struct Explain {
+    /// Codes, such as `E0302` [default: a list of all].
+    pub codes: Vec<String>,
+    /// Print a JSON array.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Options of `plan`.

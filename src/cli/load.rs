@@ -1,6 +1,6 @@
 //! Reading an experiment and its data from files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 
@@ -256,7 +256,10 @@ impl Loaded {
     pub fn print_diagnostics(&self) -> Result<(), Failure> {
         if !self.diagnostics.is_empty() {
             let colour = std::io::stderr().is_terminal();
-            write!(anstream::stderr(), "{}", diag::render(&self.text, &self.name, &self.diagnostics, colour))?;
+            let mut out = anstream::stderr();
+            write!(out, "{}", diag::render(&self.text, &self.name, &self.diagnostics, colour))?;
+            let codes: BTreeSet<&str> = self.diagnostics.iter().map(|d| d.code).collect();
+            writeln!(out, "more: metadsl explain {}", Vec::from_iter(codes).join(" "))?;
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ mod check;
 mod device;
 mod diff;
 mod execute;
+mod explain;
 mod export;
 mod failure;
 mod fmt;
@@ -43,6 +44,7 @@ pub fn main() -> ExitCode {
         Command::Check(options) => check::check(options),
         Command::Fmt(options) => fmt::fmt(options),
         Command::Catalog(options) => catalog::catalog(options),
+        Command::Explain(options) => explain::explain(options),
         Command::Plan(options) => plan::plan(options),
         Command::Run(options) => run::run(options),
         Command::Replay(options) => replay::replay(options),

@@ -3,9 +3,11 @@
 //! Every stage that reads user text reports through a [`Sink`]; [`render`] turns the result into the text a person
 //! reads. A diagnostic carries the span of the offending text, so it can be shown in a terminal or an editor alike.
 
+mod explain;
 mod render;
 mod suggest;
 
+pub use explain::{Explanation, example_experiment, explain, explanations};
 pub use render::{render, summary, to_json};
 pub use suggest::closest;
 
