@@ -6,6 +6,7 @@ mod args;
 mod bundle;
 mod catalog;
 mod check;
+mod data;
 mod device;
 mod diff;
 mod execute;
@@ -46,6 +47,7 @@ pub fn main() -> ExitCode {
         Command::Catalog(options) => catalog::catalog(options),
         Command::Explain(options) => explain::explain(options),
         Command::Plan(options) => plan::plan(options),
+        Command::Data(options) => data::data(options),
         Command::Run(options) => run::run(options),
         Command::Replay(options) => replay::replay(options),
         Command::Resume(options) => resume::resume(options),
