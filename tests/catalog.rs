@@ -30,6 +30,7 @@ fn template(entry: &Entry) -> &'static str {
         (Kind::ExampleMetric, "accuracy" | "cross_entropy") => "metric_of_classes",
         (Kind::ExampleMetric | Kind::Reduction, _) => "metric",
         (Kind::SeedReduction, _) => "claim",
+        (Kind::Sweep, _) => "sweep",
     }
 }
 

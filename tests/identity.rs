@@ -219,7 +219,7 @@ fn within(expr: &mut Expr, visit: &mut impl FnMut(&mut Expr)) {
         ExprKind::Neg(a) => within(a, visit),
         ExprKind::Index(a, indices) => {
             within(a, visit);
-            indices.iter_mut().for_each(|e| within(e, visit));
+            indices.iter_mut().for_each(|a| within(&mut a.value, visit));
         }
         ExprKind::Number(_) | ExprKind::Text(_) | ExprKind::Bool(_) | ExprKind::Path(_) | ExprKind::Error => {}
     }

@@ -27,8 +27,10 @@ pub enum Kind {
     ExampleMetric,
     /// How per-task values become one number.
     Reduction,
-    /// How per-seed values become one number, in a claim.
+    /// How the values of seeds, steps or the points of a sweep become one number, in a claim.
     SeedReduction,
+    /// The values of a sweep.
+    Sweep,
 }
 
 impl Kind {
@@ -47,7 +49,8 @@ impl Kind {
             Kind::StateMetric => "a metric of the state",
             Kind::ExampleMetric => "a metric of examples",
             Kind::Reduction => "a reduction over tasks",
-            Kind::SeedReduction => "a reduction over seeds",
+            Kind::SeedReduction => "a reduction of measurements",
+            Kind::Sweep => "what gives a sweep its values",
         }
     }
 }
@@ -90,6 +93,10 @@ pub enum Ty {
     Metric,
     /// A measurement, in a claim.
     Measurement,
+    /// What a claim reduces over: seeds, steps, or a sweep.
+    Axis,
+    /// The values of a sweep.
+    Values,
 }
 
 impl Ty {
@@ -127,6 +134,8 @@ impl Ty {
             Ty::Tensor => "a tensor".into(),
             Ty::Metric => "the name of a metric of examples, such as `squared`".into(),
             Ty::Measurement => "a measurement, such as `maml.angle[500]`".into(),
+            Ty::Axis => "`seeds`, `steps` or what a sweep varies".into(),
+            Ty::Values => "values, such as `[1, 2]`, `0..5` or `log(1e-3, 1, 4)`, or a list of such".into(),
         }
     }
 }

@@ -136,7 +136,18 @@ impl StateMetric {
     }
 }
 
-const OVER_SEEDS: &[Param] = &[Param::required("of", Ty::Measurement, "what is taken under every seed")];
+const OF: Param = Param::required("of", Ty::Measurement, "what is taken under every seed, at every step or point");
+
+const OVER: Param = Param::optional(
+    "over",
+    Ty::Axis,
+    Initial::Word("seeds"),
+    "`seeds`, `steps` (of a whole series, or of its last values: `acc[last(10)]`), or what a sweep varies",
+);
+
+const ALONG: Param = Param::required("over", Ty::Axis, "`steps`, or what a sweep varies, which must be numbers");
+
+const REDUCES: &[Param] = &[OF, OVER];
 
 pub(super) const ENTRIES: &[Entry] = &[
     Entry {
@@ -292,46 +303,43 @@ pub(super) const ENTRIES: &[Entry] = &[
     Entry {
         name: "median",
         kind: Kind::SeedReduction,
-        params: OVER_SEEDS,
-        doc: "The median over seeds.",
+        params: REDUCES,
+        doc: "The median over seeds, or over what `over` names.",
         example: "expect median(maml.angle[500]) <= 1e-3",
     },
     Entry {
         name: "mean",
         kind: Kind::SeedReduction,
-        params: OVER_SEEDS,
-        doc: "The mean over seeds.",
-        example: "expect mean(maml.mse[500]) <= 1",
+        params: REDUCES,
+        doc: "The mean over seeds, or over what `over` names.",
+        example: "expect median(mean(maml.mse[last(10)], over: steps)) <= 1",
     },
     Entry {
         name: "min",
         kind: Kind::SeedReduction,
-        params: OVER_SEEDS,
-        doc: "The least over seeds.",
+        params: REDUCES,
+        doc: "The least over seeds, or over what `over` names.",
         example: "expect min(erm.angle[500]) >= 0.9",
     },
     Entry {
         name: "max",
         kind: Kind::SeedReduction,
-        params: OVER_SEEDS,
-        doc: "The most over seeds.",
-        example: "expect max(maml.angle[500]) <= 1e-3",
+        params: REDUCES,
+        doc: "The most over seeds, or over what `over` names.",
+        example: "expect max(maml.angle, over: steps) <= 1",
     },
     Entry {
         name: "std",
         kind: Kind::SeedReduction,
-        params: OVER_SEEDS,
-        doc: "The sample standard deviation over seeds (divisor n - 1).",
+        params: REDUCES,
+        doc: "The sample standard deviation over seeds (divisor n - 1), or over what `over` names.",
         example: "expect std(maml.mse[500]) <= 1",
     },
     Entry {
         name: "quantile",
         kind: Kind::SeedReduction,
-        params: &[
-            Param::required("of", Ty::Measurement, "what is taken under every seed"),
-            Param::required("q", Ty::SHARE, "the share of seeds below it"),
-        ],
-        doc: "The quantile over seeds, by linear interpolation between order statistics.",
+        params: &[OF, Param::required("q", Ty::SHARE, "the share of values below it"), OVER],
+        doc: "The quantile over seeds, or over what `over` names, by linear interpolation between order statistics.",
         example: "expect quantile(maml.angle[500], q: 0.9) <= 1e-3",
     },
     Entry {
@@ -341,5 +349,21 @@ pub(super) const ENTRIES: &[Entry] = &[
         doc: "How many seeds have no finite value there: their runs diverged at that step or before. A run that diverges is a \
               result; in every other reduction it counts against the claim.",
         example: "expect diverged(maml.angle[500]) <= 1",
+    },
+    Entry {
+        name: "slope",
+        kind: Kind::SeedReduction,
+        params: &[OF, ALONG],
+        doc: "The exponent p of the power law c x^p that fits the values best: the least-squares slope of their logarithms \
+              against the logarithms of what varies. Values and what varies must be above 0.",
+        example: "expect slope(median(maml.mse[500]), over: rate) <= 1",
+    },
+    Entry {
+        name: "rise",
+        kind: Kind::SeedReduction,
+        params: &[OF, ALONG],
+        doc: "The smallest difference from one value to the next, in increasing order of what varies: above 0 exactly where the \
+              values rise throughout.",
+        example: "expect rise(median(maml.mse[500]), over: rate) > -1",
     },
 ];

@@ -15,6 +15,7 @@ pub mod page;
 mod partition;
 mod reader;
 mod solver;
+mod sweep;
 mod tasks;
 
 pub use args::{Arg, Args};
@@ -38,6 +39,7 @@ pub const ENTRIES: &[&[Entry]] = &[
     partition::ENTRIES,
     reader::ENTRIES,
     solver::ENTRIES,
+    sweep::ENTRIES,
     tasks::ENTRIES,
 ];
 

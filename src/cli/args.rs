@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::exec::exact::Path;
+
 /// Experiments in meta-learning, federated learning and fine-tuning, stated in one file, checked before they run, and
 /// recorded so that anyone can replay them.
 #[derive(Debug, Parser)]
@@ -574,9 +576,12 @@ pub struct Overrides {
 /// Where programs run.
 #[derive(Debug, clap::Args)]
 pub struct Machine {
-    /// What computes [default: dfdx where this build has it, else reference; `replay`: what the run used].
+    /// What computes [default: exact; `replay`: what the run used].
     #[arg(long, value_enum)]
     pub device: Option<Device>,
+    /// The instructions of the exact device: avx512, avx2 or portable; all give the same bits [default: the fastest there is].
+    #[arg(long, env = "METADSL_CPU", value_name = "PATH")]
+    pub cpu: Option<Path>,
     /// The number of threads; arms and seeds run side by side [default: one per core].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
@@ -585,11 +590,13 @@ pub struct Machine {
 /// The devices by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Device {
-    /// dfdx on the CPU.
+    /// On the CPU: fast, the same bits on every machine and any number of threads.
+    Exact,
+    /// dfdx on the CPU: a second opinion.
     Dfdx,
     /// dfdx on an NVIDIA GPU; needs a build with `--features cuda`.
     Cuda,
-    /// Plain loops on the CPU: slow, the same bits on every machine.
+    /// Plain loops on the CPU: slow, the oracle of the tests.
     Reference,
 }
 

@@ -7,6 +7,7 @@ use super::failure::Failure;
 use super::progress::Progress;
 use super::record;
 use crate::exec::Numerics;
+use crate::exec::exact::{self, Exact, Path};
 use crate::exec::reference::Reference;
 use crate::ir::Precision;
 use crate::plan::{Arm, Plan, Verdict};
@@ -16,14 +17,15 @@ use crate::train::{Cell, DataSets, Observer, TrainError, run_cell};
 /// Raised whenever the same plan may give other bits on the same executor.
 const NUMERICS_EPOCH: u32 = 1;
 
-/// The device of a run: what was asked for, or the best this build has.
+/// The device of a run: what was asked for, or the exact executor.
 pub fn choose(machine: &Machine) -> Device {
-    machine.device.unwrap_or(if cfg!(feature = "dfdx") { Device::Dfdx } else { Device::Reference })
+    machine.device.unwrap_or(Device::Exact)
 }
 
 /// The name of a device's executor class.
 pub fn executor_name(device: Device) -> &'static str {
     match device {
+        Device::Exact => "exact",
         Device::Dfdx => "dfdx-cpu",
         Device::Cuda => "dfdx-cuda",
         Device::Reference => "reference",
@@ -32,7 +34,7 @@ pub fn executor_name(device: Device) -> &'static str {
 
 /// The device whose executor class has that name.
 pub fn by_executor_name(name: &str) -> Option<Device> {
-    [Device::Dfdx, Device::Cuda, Device::Reference].into_iter().find(|&d| executor_name(d) == name)
+    [Device::Exact, Device::Dfdx, Device::Cuda, Device::Reference].into_iter().find(|&d| executor_name(d) == name)
 }
 
 /// What decides the bits of a run on a device, besides plan, data and seed.
@@ -43,7 +45,7 @@ pub fn numerics<'a>(device: Device, arms: impl IntoIterator<Item = &'a Arm>) -> 
     Numerics {
         executor: executor_name(device).to_owned(),
         precision: precisions.join("+"),
-        epoch: NUMERICS_EPOCH,
+        epoch: if device == Device::Exact { exact::EPOCH } else { NUMERICS_EPOCH },
         random: rng::GENERATOR.to_owned(),
     }
 }
@@ -80,18 +82,28 @@ pub fn run_cells(
 ) -> Result<Vec<Cell>, Failure> {
     let threads = machine.threads.map_or(0, usize::from);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
+    let path = machine.cpu.unwrap_or_else(Path::detect);
     let work: Vec<((&Arm, u64), Option<Cell>)> = cells(plan).into_iter().zip(known).collect();
     let run = |((arm, seed), known): ((&Arm, u64), Option<Cell>)| match known {
         Some(cell) => Ok(cell),
-        None => cell(device, arm, seed, sets, observer),
+        None => cell(device, path, arm, seed, sets, observer),
     };
     let cells: Result<Vec<Cell>, TrainError> = pool.install(|| work.into_par_iter().map(run).collect());
     Ok(cells?)
 }
 
-fn cell(device: Device, arm: &Arm, seed: u64, sets: &DataSets, observer: &dyn Observer) -> Result<Cell, TrainError> {
+fn cell(
+    device: Device,
+    path: Path,
+    arm: &Arm,
+    seed: u64,
+    sets: &DataSets,
+    observer: &dyn Observer,
+) -> Result<Cell, TrainError> {
     let precision = arm.train.precision;
     match (device, precision) {
+        (Device::Exact, Precision::F32) => run_cell(&Exact::<f32>::new(path), arm, seed, sets, observer),
+        (Device::Exact, Precision::F64) => run_cell(&Exact::<f64>::new(path), arm, seed, sets, observer),
         (Device::Reference, _) => run_cell(&Reference::new(precision), arm, seed, sets, observer),
         #[cfg(feature = "dfdx")]
         (Device::Dfdx, Precision::F32) => {

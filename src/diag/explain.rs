@@ -1,13 +1,14 @@
 //! What the code of a diagnostic means: the pages of `docs/codes`, one section for each code.
 
 /// The pages, by family of codes.
-const PAGES: [&str; 7] = [
+const PAGES: [&str; 8] = [
     include_str!("../../docs/codes/syntax.md"),
     include_str!("../../docs/codes/names.md"),
     include_str!("../../docs/codes/dims.md"),
     include_str!("../../docs/codes/parameters.md"),
     include_str!("../../docs/codes/experiment.md"),
     include_str!("../../docs/codes/data.md"),
+    include_str!("../../docs/codes/sweeps.md"),
     include_str!("../../docs/codes/warnings.md"),
 ];
 

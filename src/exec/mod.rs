@@ -5,7 +5,10 @@
 
 #[cfg(feature = "dfdx")]
 pub mod dfdx;
+pub mod exact;
 pub mod reference;
+#[cfg(test)]
+mod testing;
 
 use thiserror::Error;
 
@@ -67,8 +70,8 @@ pub enum ExecError {
 pub trait Executor: Send + Sync {
     /// A tensor on the device; cloning shares it.
     type Value: Clone + Send;
-    /// A compiled program.
-    type Kernel: Send + Sync;
+    /// A compiled program with the memory it works in; it serves one thread at a time.
+    type Kernel: Send;
 
     /// The name of the executor class, which is part of a run's identity.
     fn name(&self) -> &'static str;
@@ -87,4 +90,34 @@ pub trait Executor: Send + Sync {
 
     /// Runs a compiled program on one value per input; gives one value per output.
     fn run(&self, kernel: &Self::Kernel, args: &[&Self::Value]) -> Result<Vec<Self::Value>, ExecError>;
+}
+
+/// What a verified program is called and takes.
+#[derive(Debug)]
+struct Signature {
+    name: String,
+    inputs: Vec<(String, Vec<usize>)>,
+}
+
+impl Signature {
+    /// The signature of a program; refuses a malformed one.
+    fn of(function: &Function) -> Result<Signature, ExecError> {
+        let name = function.name.clone();
+        function.verify().map_err(|error| ExecError::Malformed { function: name.clone(), error })?;
+        let inputs = function.inputs.iter().map(|port| (port.name.clone(), function.dims(port.node).to_vec()));
+        Ok(Signature { name, inputs: inputs.collect() })
+    }
+
+    /// Refuses arguments of other shapes.
+    fn check<'a>(&self, found: impl Iterator<Item = &'a [usize]> + Clone) -> Result<(), ExecError> {
+        if found.clone().eq(self.inputs.iter().map(|(_, dims)| dims.as_slice())) {
+            return Ok(());
+        }
+        let listed = |shapes: Vec<String>| if shapes.is_empty() { "nothing".to_owned() } else { shapes.join(", ") };
+        Err(ExecError::Arguments {
+            function: self.name.clone(),
+            found: listed(found.map(|dims| format!("{dims:?}")).collect()),
+            wanted: listed(self.inputs.iter().map(|(name, dims)| format!("{name} {dims:?}")).collect()),
+        })
+    }
 }

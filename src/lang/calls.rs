@@ -193,7 +193,9 @@ impl Names<'_> {
                 items.iter().map(text).collect::<Option<Vec<_>>>().map(|paths| Some(Value::Names(paths)))
             }
             (Ty::Range | Ty::Bool | Ty::Text | Ty::Path | Ty::Paths, _) => None,
-            (Ty::Tensor | Ty::Metric | Ty::Measurement, _) => unreachable!("the caller reads these arguments itself"),
+            (Ty::Tensor | Ty::Metric | Ty::Measurement | Ty::Axis | Ty::Values, _) => {
+                unreachable!("the caller reads these arguments itself")
+            }
         };
         value.unwrap_or_else(|| {
             sink.push(wrong_form(entry, param, expr.span));

@@ -5,13 +5,17 @@ use super::calls::empty_range;
 use super::claims::Claims;
 use super::constant::Constants;
 use super::duplicates::duplicates;
+use super::sweep::{self, Grid};
 use super::{lints, overrides};
 use crate::diag::{Diagnostic, Severity, Sink, Span};
 use crate::plan::{Arm, DataSource, Plan};
-use crate::syntax::ast::{Expr, ExprKind, Field, File, Item, ItemKind, Name};
+use crate::syntax::ast::{Expr, ExprKind, Field, File, Item, ItemKind};
 
 /// The editions this version reads.
 const EDITIONS: [u32; 1] = [2026];
+
+/// The name of the arm of an experiment that declares none.
+const ONLY_ARM: &str = "main";
 
 /// The most seeds of one experiment.
 const MAX_SEEDS: u64 = 100_000;
@@ -47,15 +51,19 @@ pub fn compile(file: &File, set: &[Field], sink: &mut Sink) -> Option<Compiled> 
     let mut base = file.items.clone();
     set.iter().for_each(|field| overrides::apply(&mut base, field, sink));
     let at = file.name.as_ref().map_or(start, |n| n.span);
-    let arms = Arms::declared(file, start).check(&base, at, sink);
     let constants = Constants::collect(&base, &mut Sink::new());
     let seeds = seeds(&base, &constants, sink);
+    let grid = Grid::collect(&base, &constants, sink);
+    let declared = declared_arms(file, start);
+    let arms = Arms::new(&declared, set, &grid, start, sink).check(&base, at, sink);
 
     let measures: Vec<String> = base
         .iter()
         .filter_map(|i| if let ItemKind::Measure { name, .. } = &i.kind { Some(name.text.clone()) } else { None })
         .collect();
-    let scope = Claims { constants: &constants, arms: &arms.plans, measures: &measures };
+    let declared: Vec<String> = declared.iter().map(|arm| arm.name.to_owned()).collect();
+    let scope =
+        Claims { constants: &constants, arms: &arms.plans, declared: &declared, grid: &grid, measures: &measures };
     let claims: Vec<_> = base
         .iter()
         .filter_map(|i| match &i.kind {
@@ -78,9 +86,34 @@ pub fn compile(file: &File, set: &[Field], sink: &mut Sink) -> Option<Compiled> 
     Some(Compiled { plan, files: arms.files })
 }
 
-/// The arms as the text declares them.
-struct Arms<'a> {
-    declared: Vec<(String, Span, &'a [Field])>,
+/// An arm as the text declares it.
+struct Declared<'a> {
+    name: &'a str,
+    span: Span,
+    fields: &'a [Field],
+}
+
+/// The arms of a text, or the only one where it declares none.
+fn declared_arms(file: &File, start: Span) -> Vec<Declared<'_>> {
+    let declared = file.items.iter().filter_map(|item| match &item.kind {
+        ItemKind::Arm { name, fields } => Some(Declared { name: &name.text, span: item.span, fields }),
+        _ => None,
+    });
+    let declared: Vec<Declared> = declared.collect();
+    if declared.is_empty() { vec![Declared { name: ONLY_ARM, span: start, fields: &[] }] } else { declared }
+}
+
+/// An arm: one that the text declares, at one point of the sweeps.
+struct Variant {
+    name: String,
+    /// The places of the text that are this arm's own.
+    spans: Vec<Span>,
+    fields: Vec<Field>,
+}
+
+/// The arms of an experiment: those that the text declares, each at every point of the sweeps.
+struct Arms {
+    variants: Vec<Variant>,
 }
 
 /// The arms after checking.
@@ -90,32 +123,38 @@ struct CheckedArms {
     files: Vec<DataFile>,
 }
 
-impl<'a> Arms<'a> {
-    fn declared(file: &'a File, start: Span) -> Arms<'a> {
-        let mut declared: Vec<(String, Span, &[Field])> = file
-            .items
-            .iter()
-            .filter_map(|i| match &i.kind {
-                ItemKind::Arm { name, fields } => Some((name.text.clone(), i.span, fields.as_slice())),
-                _ => None,
-            })
-            .collect();
-        if declared.is_empty() {
-            declared.push(("main".into(), start, &[]));
+impl Arms {
+    fn new(declared: &[Declared], set: &[Field], grid: &Grid, start: Span, sink: &mut Sink) -> Arms {
+        declared.iter().for_each(|arm| overrides::check_twice(arm.fields, sink));
+        let fields = declared.iter().flat_map(|arm| arm.fields).chain(set);
+        fields.for_each(|field| grid.check_override(field, sink));
+        let mut points = grid.len();
+        if sweep::is_too_many(declared.len().saturating_mul(points)) {
+            sink.push(sweep::too_many(grid.axes.last().map_or(start, |axis| axis.span)));
+            points = 1;
         }
-        Arms { declared }
+        let swept = grid.axes.iter().map(|axis| axis.span);
+        let variant = |arm: &Declared, point| Variant {
+            name: grid.name(arm.name, point),
+            spans: swept.clone().chain([arm.span]).collect(),
+            fields: arm.fields.iter().cloned().chain(grid.fields(point)).collect(),
+        };
+        let mut variants = Vec::new();
+        for arm in declared {
+            variants.extend((0..points).map(|point| variant(arm, point)));
+        }
+        Arms { variants }
     }
 
     /// Checks every arm. What is wrong in all of them is reported once, as a mistake of the base experiment.
     fn check(&self, base: &[Item], at: Span, sink: &mut Sink) -> CheckedArms {
         let mut found: Vec<(Diagnostic, Vec<usize>)> = vec![];
         let mut checked = CheckedArms { plans: vec![], files: vec![] };
-        for (i, (name, _, fields)) in self.declared.iter().enumerate() {
+        for (i, variant) in self.variants.iter().enumerate() {
             let mut own = Sink::new();
             let mut items = base.to_vec();
-            overrides::check_twice(fields, &mut own);
-            fields.iter().for_each(|field| overrides::apply(&mut items, field, &mut own));
-            let result = arm(name, &items, at, &mut own);
+            variant.fields.iter().for_each(|field| overrides::apply(&mut items, field, &mut own));
+            let result = arm(&variant.name, &items, at, &mut own);
             for diagnostic in own.finish() {
                 match found.iter_mut().find(|(known, _)| *known == diagnostic) {
                     Some((_, arms)) => arms.push(i),
@@ -123,7 +162,7 @@ impl<'a> Arms<'a> {
                 }
             }
             let (plan, files) = result.map_or((None, vec![]), |(plan, files)| (Some(plan), files));
-            checked.plans.push((name.clone(), plan));
+            checked.plans.push((variant.name.clone(), plan));
             for file in files {
                 self.check_data(&checked.plans, i, &file, sink);
                 if !checked.files.iter().any(|f| f.name == file.name) {
@@ -138,11 +177,10 @@ impl<'a> Arms<'a> {
     /// A diagnostic of some arms: if it stands in the text that arms share but not all have it, it says which do.
     fn placed(&self, mut diagnostic: Diagnostic, arms: &[usize]) -> Option<Diagnostic> {
         const NAMED: usize = 3;
-        let inside = |&i: &usize| {
-            let (_, span, _) = self.declared[i];
-            span.start <= diagnostic.span.start && diagnostic.span.end <= span.end
-        };
-        if arms.len() == self.declared.len() || arms.iter().all(inside) {
+        let at = diagnostic.span;
+        let within = |span: &Span| span.start <= at.start && at.end <= span.end;
+        let inside = |&i: &usize| self.variants[i].spans.iter().any(within);
+        if arms.len() == self.variants.len() || arms.iter().all(inside) {
             return Some(diagnostic);
         }
         // A warning that holds in some arms alone is how an arm differs from the others.
@@ -150,8 +188,9 @@ impl<'a> Arms<'a> {
             return None;
         }
         for &i in arms.iter().take(NAMED) {
-            let (name, span, _) = &self.declared[i];
-            diagnostic = diagnostic.related(*span, format!("in arm `{name}`"));
+            let variant = &self.variants[i];
+            let span = *variant.spans.last().expect("an arm has a place");
+            diagnostic = diagnostic.related(span, format!("in arm `{}`", variant.name));
         }
         Some(diagnostic)
     }
@@ -164,14 +203,17 @@ impl<'a> Arms<'a> {
         let own = source(&plans[i]);
         let other = plans[..i].iter().find(|arm| source(arm).is_some_and(|s| Some(s) != own));
         if let Some((other, _)) = other {
-            let (name, span, _) = &self.declared[i];
+            let variant = &self.variants[i];
             sink.push(
                 Diagnostic::error(
                     "E0525",
                     file.span,
-                    format!("arms `{other}` and `{name}` read `{}` differently", file.set),
+                    format!("arms `{other}` and `{}` read `{}` differently", variant.name, file.set),
                 )
-                .related(*span, "this arm overrides a number that stands here")
+                .related(
+                    *variant.spans.last().expect("an arm has a place"),
+                    "this arm overrides a number that stands here",
+                )
                 .help("a data set is read once for all arms; declare a second `data` item"),
             );
         }
@@ -183,9 +225,8 @@ fn seeds(items: &[Item], constants: &Constants, sink: &mut Sink) -> Option<Vec<u
     let mut first: Option<Span> = None;
     let mut seeds = Some(vec![0]);
     for item in items {
-        let ItemKind::Sweep { name, values } = &item.kind else { continue };
-        if name.text != "seed" {
-            sink.push(not_swept(name));
+        let ItemKind::Sweep { paths, values } = &item.kind else { continue };
+        if !matches!(paths.as_slice(), [path] if sweep::is_seed(path)) {
             continue;
         }
         if let Some(first) = first {
@@ -198,12 +239,6 @@ fn seeds(items: &[Item], constants: &Constants, sink: &mut Sink) -> Option<Vec<u
         seeds = seed_values(values, constants, sink);
     }
     seeds
-}
-
-fn not_swept(name: &Name) -> Diagnostic {
-    Diagnostic::error("E0526", name.span, format!("`{}` cannot be swept", name.text))
-        .help("a sweep ranges over `seed`: `sweep seed in 0..5`")
-        .help("other variants of the experiment are arms: `arm fast { train.update.rate = 1 }`")
 }
 
 fn seed_values(values: &Expr, constants: &Constants, sink: &mut Sink) -> Option<Vec<u64>> {

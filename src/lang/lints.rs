@@ -41,6 +41,9 @@ fn single_seed(plan: &Plan, claims: &[Span], sink: &mut Sink) {
                 arms(left, found);
                 arms(right, found);
             }
+            Quantity::Along { of, .. } => of.iter().for_each(|q| arms(q, found)),
+            // The points of a sweep are not compared with each other.
+            Quantity::Each { of } => of.iter().take(1).for_each(|q| arms(q, found)),
         }
     }
     let compares = |claim: &Claim| {
@@ -205,7 +208,7 @@ fn mentions<'f>(expr: &'f Expr, used: &mut HashSet<&'f str>) {
         }
         ExprKind::Index(base, index) => {
             mentions(base, used);
-            index.iter().for_each(|e| mentions(e, used));
+            index.iter().for_each(|a| mentions(&a.value, used));
         }
         ExprKind::Number(_) | ExprKind::Text(_) | ExprKind::Bool(_) | ExprKind::Error => {}
     }

@@ -23,7 +23,9 @@ mod model;
 mod objective;
 mod overrides;
 mod sampler;
+mod series;
 mod source;
+mod sweep;
 mod train;
 mod writer;
 

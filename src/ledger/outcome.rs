@@ -93,11 +93,8 @@ record! {
 impl Weight {
     /// A host tensor in the float type of the run; with [`Precision::F32`] its elements are `f32` values, held exactly.
     pub fn new(name: impl Into<String>, tensor: &Tensor, precision: Precision) -> Weight {
-        let bits = match precision {
-            Precision::F32 => tensor.data().iter().flat_map(|x| (*x as f32).to_le_bytes()).collect(),
-            Precision::F64 => tensor.data().iter().flat_map(|x| x.to_le_bytes()).collect(),
-        };
-        Weight { name: name.into(), dims: tensor.dims().to_vec(), precision, bits: Bytes(bits) }
+        let bits = Bytes(tensor.to_le_bytes(precision));
+        Weight { name: name.into(), dims: tensor.dims().to_vec(), precision, bits }
     }
 
     /// The elements in row-major order.

@@ -12,7 +12,7 @@ mod subspace;
 pub use eigen::symmetric_eigenvalues;
 pub use simplex::simplex_projection;
 pub use singular::{energy_ratio, inverse_condition, numerical_rank, singular_values, spectral_norm};
-pub use stats::{mean, median, population_std, quantile, sample_std};
+pub use stats::{mean, median, population_std, quantile, sample_std, slope};
 use subspace::remove_components;
 pub use subspace::{chordal_distance, orthonormal_basis, subspace_distance};
 

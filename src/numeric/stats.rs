@@ -24,6 +24,14 @@ fn std_with_divisor(values: &[f64], divisor: f64) -> f64 {
     (values.iter().map(|x| (x - centre) * (x - centre)).sum::<f64>() / divisor).sqrt()
 }
 
+/// The least-squares slope of `ys` against `xs`; NaN where fewer than two distinct `xs` are given.
+pub fn slope(xs: &[f64], ys: &[f64]) -> f64 {
+    let (x, y) = (mean(xs), mean(ys));
+    let across: f64 = xs.iter().zip(ys).map(|(a, b)| (a - x) * (b - y)).sum();
+    let spread: f64 = xs.iter().map(|a| (a - x) * (a - x)).sum();
+    across / spread
+}
+
 /// The median: the middle value, or the mean of the two middle ones.
 pub fn median(values: &[f64]) -> f64 {
     quantile(values, 0.5)
@@ -67,6 +75,14 @@ mod tests {
         assert_eq!(quantile(&v, 1.0), 4.0);
         // numpy.quantile([4, 1, 3, 2], 0.4) = 2.2
         assert!((quantile(&v, 0.4) - 2.2).abs() < 1e-15);
+    }
+
+    #[test]
+    fn a_line_has_its_slope() {
+        assert_eq!(slope(&[0.0, 1.0, 3.0], &[1.0, 3.0, 7.0]), 2.0);
+        // numpy.polyfit([0, 1, 2], [0, 1, 0.5], 1)[0] = 0.25
+        assert_eq!(slope(&[0.0, 1.0, 2.0], &[0.0, 1.0, 0.5]), 0.25);
+        assert!(slope(&[1.0, 1.0], &[0.0, 1.0]).is_nan());
     }
 
     #[test]

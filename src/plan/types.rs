@@ -316,6 +316,23 @@ variants! {
         OverSeeds { reduction: SeedReduction, of: Box<Quantity> },
         /// Arithmetic, seed by seed.
         Arithmetic { operator: Arithmetic, left: Box<Quantity>, right: Box<Quantity> },
+        /// A reduction of the values at several steps or points of a sweep, seed by seed; `over` is the name of what varies.
+        Along { over: String, reduction: Along, of: Vec<Quantity> },
+        /// The same quantity at every point of the sweeps; only as a whole side of a claim, which must hold at each.
+        Each { of: Vec<Quantity> },
+    }
+}
+
+variants! {
+    /// How the values along steps or a sweep become one number.
+    #[derive(Debug, Clone, PartialEq)]
+    pub enum Along {
+        /// As over seeds.
+        Reduce { reduction: SeedReduction },
+        /// The least-squares slope of their logarithms against those of `at`.
+        Slope { at: Vec<f64> },
+        /// The smallest difference from one to the next.
+        Rise,
     }
 }
 

@@ -86,11 +86,11 @@ pub enum ItemKind {
         /// The number of steps from one value to the next.
         every: Option<Expr>,
     },
-    /// `sweep NAME in EXPR`
+    /// `sweep PATH in EXPR` or `sweep [PATH, ...] in EXPR`
     Sweep {
-        /// What is varied: `seed`, or a constant.
-        name: Name,
-        /// Its values: a range or a list.
+        /// What is varied: `seed`, or the paths of overrides, which vary together.
+        paths: Vec<Vec<Name>>,
+        /// Its values: a range, a list, or a call that makes them.
         values: Expr,
     },
     /// `expect EXPR CMP EXPR`: a claim
@@ -247,13 +247,13 @@ pub enum ExprKind {
     Neg(Box<Expr>),
     /// `a + b` and so on
     Binary(Operator, Box<Expr>, Box<Expr>),
-    /// `a[i, ...]`
-    Index(Box<Expr>, Vec<Expr>),
+    /// `a[i, key: value, ...]`
+    Index(Box<Expr>, Vec<Arg>),
     /// Text that could not be read; its diagnostic has been given.
     Error,
 }
 
-/// An argument of a call.
+/// An argument of a call or an index.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Arg {
     /// The key of `key: value`.

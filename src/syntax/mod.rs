@@ -36,6 +36,7 @@ mod parse_report;
 mod parse_rest;
 mod parse_statement;
 mod parse_token;
+mod print;
 
 pub use ast::File;
 pub use format::format;

@@ -101,7 +101,7 @@ impl Builder<'_, '_> {
             }
             let span = self.layout.span(start, part.as_span().end());
             let bracket = self.span(&part);
-            let index = self.values(part, "an index");
+            let index: Vec<Arg> = self.slots(part).into_iter().map(|s| Arg { key: s.key, value: s.value }).collect();
             if index.is_empty() {
                 self.report.push(Diagnostic::error("E0110", bracket, "an index is missing between the brackets"));
             }

@@ -127,11 +127,12 @@ impl Builder<'_, '_> {
             }
         }
         let (name, value) = (binding.name?, values?);
+        let paths = binding.paths;
         Some(match binding.keyword.text.as_str() {
             "dim" => ItemKind::Dim { name, value },
             "let" => ItemKind::Let { name, value },
             "data" => ItemKind::Data { name, value },
-            "sweep" => ItemKind::Sweep { name, values: value },
+            "sweep" => ItemKind::Sweep { paths, values: value },
             _ => ItemKind::Measure { name, value, on, every },
         })
     }

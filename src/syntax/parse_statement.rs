@@ -1,6 +1,6 @@
 //! Settings, declarations and definitions.
 
-use pest::iterators::Pair;
+use pest::iterators::{Pair, Pairs};
 
 use crate::diag::{Diagnostic, Span};
 
@@ -12,8 +12,10 @@ use super::parse_place::Place;
 pub(super) struct Binding {
     /// `dim`, `let`, ...
     pub(super) keyword: Name,
-    /// The declared name.
+    /// The declared name; of a sweep, the last word of its first path.
     pub(super) name: Option<Name>,
+    /// The paths that a sweep varies.
+    pub(super) paths: Vec<Vec<Name>>,
     /// The dims after `:`.
     pub(super) dims: Option<Dims>,
     /// Whether the value is drawn.
@@ -30,11 +32,7 @@ impl Builder<'_, '_> {
         let given = self.report.given();
         let mut parts = pair.into_inner();
         let keyword = self.name(&parts.next()?);
-        let name = take(&mut parts, Rule::name).filter(|n| keyword.text != "sweep" || n.as_str() != "in");
-        let name = name.map(|n| self.declared(&n));
-        if name.is_none() {
-            self.missing_name(&keyword);
-        }
+        let (name, paths) = self.target(&keyword, &mut parts);
         let annotation = take(&mut parts, Rule::annotation);
         let assign = take(&mut parts, Rule::assign);
         let value = take(&mut parts, Rule::expr);
@@ -80,7 +78,43 @@ impl Builder<'_, '_> {
                 _ => {}
             }
         }
-        Some(Binding { keyword, name, dims, drawn, value, clauses })
+        Some(Binding { keyword, name, paths, dims, drawn, value, clauses })
+    }
+
+    /// What a definition defines, and the paths that a sweep varies: `a.b` or `[a.b, c]`.
+    fn target(&mut self, keyword: &Name, parts: &mut Pairs<Rule>) -> (Option<Name>, Vec<Vec<Name>>) {
+        let path = take(parts, Rule::path).filter(|p| keyword.text != "sweep" || p.as_str() != "in");
+        let list = take(parts, Rule::list);
+        let given = self.report.given();
+        let mut paths: Vec<Vec<Name>> = Vec::new();
+        if let Some(path) = path {
+            let names = path.into_inner();
+            paths
+                .push(names.map(|n| if keyword.text == "sweep" { self.name(&n) } else { self.declared(&n) }).collect());
+        }
+        if let (Some(list), "sweep") = (list, keyword.text.as_str()) {
+            for value in self.values(list, "a list of paths") {
+                match value.kind {
+                    ExprKind::Path(path) => paths.push(path),
+                    ExprKind::Error => {}
+                    _ => {
+                        let message = "a sweep varies what a path names";
+                        let error = Diagnostic::error("E0116", value.span, message);
+                        self.report.push(error.help("for example `sweep [d, train.steps] in [[10, 100], [20, 400]]`"));
+                    }
+                }
+            }
+        }
+        let name = paths.first().and_then(|path| if keyword.text == "sweep" { path.last() } else { path.first() });
+        let name = name.cloned();
+        if let (Some([first, .., last]), false) = (paths.first().map(Vec::as_slice), keyword.text == "sweep") {
+            let span = first.span.to(last.span);
+            self.report.push(Diagnostic::error("E0116", span, "a declared name has no dots"));
+        }
+        if name.is_none() && self.report.given() == given {
+            self.missing_name(keyword);
+        }
+        (name, paths)
     }
 
     /// `from NAME`, `every EXPR`

@@ -101,6 +101,7 @@ pub fn run_cell<E: Executor>(
             way.trace.push((step, digest(&weights, exec.precision())));
             let mut finite = weights.iter().all(|(_, t)| t.data().iter().all(|x| x.is_finite()));
             for (i, value) in measures.take(exec, arm, &world, &way.state, step)? {
+                let value = one_nan(value);
                 finite &= value.is_finite();
                 way.series[i].steps.push(step);
                 way.series[i].values.push(value);
@@ -191,14 +192,20 @@ fn sample_once<E: Executor>(
 fn weights<E: Executor>(exec: &E, arm: &Arm, state: &State<E>) -> Result<Vec<(String, Tensor)>, TrainError> {
     let mut weights = Vec::new();
     for (i, slot) in arm.model.params.iter().enumerate() {
-        let tensor = match (&state.shared[i], &state.kept[i]) {
+        let mut tensor = match (&state.shared[i], &state.kept[i]) {
             (Some(value), _) => exec.download(value)?,
             (None, Some(table)) => table.clone(),
             (None, None) => unreachable!("a parameter is shared or kept"),
         };
+        tensor.data_mut().iter_mut().for_each(|x| *x = one_nan(*x));
         weights.push((slot.name.clone(), tensor));
     }
     Ok(weights)
+}
+
+/// The number, or the one NaN that is hashed: which NaN an operation gives depends on the processor.
+fn one_nan(x: f64) -> f64 {
+    if x.is_nan() { f64::NAN } else { x }
 }
 
 /// The digest of the parameters' bits, in the order of the model.

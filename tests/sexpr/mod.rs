@@ -1,7 +1,7 @@
 //! The syntax tree as S-expressions without spans, for snapshots.
 
 use metadsl::syntax::File;
-use metadsl::syntax::ast::{Decl, Dims, Expr, ExprKind, Field, ItemKind, Name};
+use metadsl::syntax::ast::{Arg, Decl, Dims, Expr, ExprKind, Field, ItemKind, Name};
 
 /// A whole file, one item after the other.
 pub fn file(file: &File) -> String {
@@ -53,7 +53,10 @@ fn kind(kind: &ItemKind) -> String {
             let every = every.as_ref().map_or(String::new(), |e| format!(" every {}", expr(e)));
             format!("measure {} {}{}{every}", name.text, expr(value), named(" on ", on))
         }
-        ItemKind::Sweep { name, values } => format!("sweep {} {}", name.text, expr(values)),
+        ItemKind::Sweep { paths, values } => {
+            let paths: Vec<String> = paths.iter().map(|p| path(p)).collect();
+            format!("sweep {} {}", paths.join(" "), expr(values))
+        }
         ItemKind::Expect { left, cmp, right } => format!("expect {} {} {}", cmp.symbol(), expr(left), expr(right)),
     }
 }
@@ -88,6 +91,10 @@ fn path(path: &[Name]) -> String {
     path.iter().map(|n| n.text.as_str()).collect::<Vec<_>>().join(".")
 }
 
+fn arg(a: &Arg) -> String {
+    a.key.as_ref().map_or(String::new(), |k| format!("{}:", k.text)) + &expr(&a.value)
+}
+
 /// One expression.
 pub fn expr(e: &Expr) -> String {
     let all = |head: &str, items: Vec<String>| {
@@ -100,12 +107,7 @@ pub fn expr(e: &Expr) -> String {
         ExprKind::Text(t) => format!("{t:?}"),
         ExprKind::Bool(b) => b.to_string(),
         ExprKind::Path(p) => path(p),
-        ExprKind::Call { callee, args } => {
-            let one = |a: &metadsl::syntax::ast::Arg| {
-                a.key.as_ref().map_or(String::new(), |k| format!("{}:", k.text)) + &expr(&a.value)
-            };
-            all(&callee.text, args.iter().map(one).collect())
-        }
+        ExprKind::Call { callee, args } => all(&callee.text, args.iter().map(arg).collect()),
         ExprKind::List(items) => all("list", items.iter().map(expr).collect()),
         ExprKind::Record(entries) => {
             all("record", entries.iter().map(|(k, v)| format!("{}:{}", k.text, expr(v))).collect())
@@ -113,7 +115,7 @@ pub fn expr(e: &Expr) -> String {
         ExprKind::Range(a, b) => all("..", vec![expr(a), expr(b)]),
         ExprKind::Neg(x) => all("neg", vec![expr(x)]),
         ExprKind::Binary(op, a, b) => all(op.symbol(), vec![expr(a), expr(b)]),
-        ExprKind::Index(x, i) => all("index", std::iter::once(expr(x)).chain(i.iter().map(expr)).collect()),
+        ExprKind::Index(x, i) => all("index", std::iter::once(expr(x)).chain(i.iter().map(arg)).collect()),
         ExprKind::Error => "ERROR".to_owned(),
     }
 }

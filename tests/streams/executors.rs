@@ -3,10 +3,11 @@
 use metadsl::exec::Executor;
 #[cfg(feature = "dfdx")]
 use metadsl::exec::dfdx::Dfdx;
+use metadsl::exec::exact::{Exact, Path};
 use metadsl::exec::reference::Reference;
+use metadsl::hash::{Id, Kind};
 use metadsl::ir::Precision;
 use metadsl::plan::Arm;
-#[cfg(feature = "dfdx")]
 use metadsl::train::Cell;
 use rayon::prelude::*;
 
@@ -31,6 +32,7 @@ fn assert_twice<E: Executor>(exec: &E, arms: &[Arm]) {
 #[test]
 fn two_runs_have_the_same_bits() {
     assert_twice(&Reference::new(Precision::F32), &arms("f32"));
+    assert_twice(&Exact::<f32>::new(Path::detect()), &arms("f32"));
     #[cfg(feature = "dfdx")]
     assert_twice(&Dfdx::<f32, _>::cpu(), &arms("f32"));
 }
@@ -45,6 +47,10 @@ fn threads_change_no_bit() {
     let arms = arms("f32");
     let reference = Reference::new(Precision::F32);
     assert_eq!(with(&reference, 1, &arms), with(&reference, 3, &arms));
+    let exact = Exact::<f32>::new(Path::detect());
+    let one = with(&exact, 1, &arms);
+    assert_eq!(one, with(&exact, 2, &arms));
+    assert_eq!(one, with(&exact, 7, &arms));
     #[cfg(feature = "dfdx")]
     {
         let dfdx = Dfdx::<f32, _>::cpu();
@@ -54,7 +60,6 @@ fn threads_change_no_bit() {
 
 /// Fails unless two cells measured and learned the same up to `tolerance`, relative to the largest weight of a
 /// tensor and to each measured value.
-#[cfg(feature = "dfdx")]
 fn assert_agree(a: &Cell, b: &Cell, tolerance: f64) {
     let near = |x: f64, y: f64, scale: f64, what: &str| {
         assert!((x - y).abs() <= tolerance * scale, "{}: {what} is {x} and {y}", a.arm);
@@ -87,4 +92,49 @@ fn dfdx_agrees_with_the_reference_in_f32() {
     for arm in arms("f32") {
         assert_agree(&run(&dfdx, &arm, 0, &DATA), &run(&reference, &arm, 0, &DATA), 1e-4);
     }
+}
+
+#[test]
+fn exact_agrees_with_the_reference() {
+    let (wide, exact) = (Reference::new(Precision::F64), Exact::<f64>::new(Path::detect()));
+    for arm in arms("f64") {
+        assert_agree(&run(&exact, &arm, 0, &DATA), &run(&wide, &arm, 0, &DATA), 1e-9);
+    }
+    let (narrow, exact) = (Reference::new(Precision::F32), Exact::<f32>::new(Path::detect()));
+    for arm in arms("f32") {
+        assert_agree(&run(&exact, &arm, 0, &DATA), &run(&narrow, &arm, 0, &DATA), 1e-4);
+    }
+}
+
+#[test]
+fn every_path_and_every_way_of_fusing_gives_the_same_bits() {
+    let arms = arms("f32");
+    let all = |exec: &Exact<f32>| -> Vec<_> { arms.iter().map(|arm| bits(&run(exec, arm, 0, &DATA))).collect() };
+    let wanted = all(&Exact::new(Path::detect()));
+    assert_eq!(all(&Exact::new(Path::detect()).without_fusion()), wanted, "without fusion");
+    for path in Path::available() {
+        assert_eq!(all(&Exact::new(path)), wanted, "{}", path.name());
+    }
+}
+
+/// The bits of every shipped experiment, cut short: a change here raises the executor's epoch.
+#[test]
+fn the_bits_of_the_shipped_experiments() {
+    let mut table = String::new();
+    for precision in ["f32", "f64"] {
+        for name in shipped::NAMES {
+            let override_ = format!("train.precision = {precision}");
+            for arm in plan(name, &[&override_]).arms {
+                let cell = match precision {
+                    "f32" => run(&Exact::<f32>::new(Path::detect()), &arm, 0, &DATA),
+                    _ => run(&Exact::<f64>::new(Path::detect()), &arm, 0, &DATA),
+                };
+                let words: Vec<u8> =
+                    bits(&cell).into_iter().flat_map(|(_, words)| words).flat_map(u64::to_le_bytes).collect();
+                let digest = Id::of_bytes(Kind::Trace, &words).to_string();
+                table.push_str(&format!("{precision} {name:16} {:24} {}\n", arm.name, &digest[..16]));
+            }
+        }
+    }
+    insta::assert_snapshot!(table);
 }

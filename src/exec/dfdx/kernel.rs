@@ -6,14 +6,12 @@ use super::device::{Backend, Element};
 use super::instruction::{Flat, Instruction};
 use super::lower::{Lowered, Place, lower};
 use super::{Value, device_error};
-use crate::exec::ExecError;
+use crate::exec::{ExecError, Signature};
 use crate::ir::Function;
 
 /// A compiled program.
 pub struct Kernel<E: Element, D: Backend<E>> {
-    pub(super) name: String,
-    /// The dims of the arguments.
-    pub(super) inputs: Vec<Vec<usize>>,
+    pub(super) signature: Signature,
     constants: Vec<Flat<E, D>>,
     steps: Vec<Step<E, D>>,
     /// How many values are kept between steps.
@@ -49,7 +47,7 @@ enum Source {
 
 impl<E: Element, D: Backend<E>> Kernel<E, D> {
     /// Compiles a verified program and computes what depends on none of its inputs.
-    pub(super) fn compile(device: &D, function: &Function) -> Result<Self, ExecError> {
+    pub(super) fn compile(device: &D, function: &Function, signature: Signature) -> Result<Self, ExecError> {
         let (code, outputs) = lower(device, function)?;
         let live = live(&code, &outputs);
         let values = evaluate_constants(device, &code, &live)?;
@@ -63,8 +61,7 @@ impl<E: Element, D: Backend<E>> Kernel<E, D> {
         let sources = planner.operands(&outputs, OUTPUT);
         let dims = function.output_dims().map(Arc::from);
         Ok(Kernel {
-            name: function.name.clone(),
-            inputs: function.input_dims().map(<[usize]>::to_vec).collect(),
+            signature,
             constants: planner.constants.iter().filter_map(|&i| values[i].clone()).collect(),
             steps,
             slots: planner.slots,

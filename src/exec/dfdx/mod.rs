@@ -23,7 +23,7 @@ pub use device::{Backend, Element};
 pub use kernel::Kernel;
 pub use remote::{Handle, Remote, RemoteValue};
 
-use super::{ExecError, Executor, Precision};
+use super::{ExecError, Executor, Precision, Signature};
 use crate::ir::{Function, Tensor};
 use instruction::Flat;
 
@@ -85,22 +85,12 @@ impl<E: Element, D: Backend<E>> Dfdx<E, D> {
     }
 
     fn compile_function(&self, function: &Function) -> Result<Kernel<E, D>, ExecError> {
-        let malformed = |error| ExecError::Malformed { function: function.name.clone(), error };
-        function.verify().map_err(malformed)?;
-        Kernel::compile(&self.device, function)
+        let signature = Signature::of(function)?;
+        Kernel::compile(&self.device, function, signature)
     }
 
     fn run_kernel(&self, kernel: &Kernel<E, D>, args: &[&Value<E, D>]) -> Result<Vec<Value<E, D>>, ExecError> {
-        let fits = args.len() == kernel.inputs.len()
-            && args.iter().zip(&kernel.inputs).all(|(arg, dims)| *arg.dims == dims[..]);
-        if !fits {
-            let found: Vec<&[usize]> = args.iter().map(|arg| &arg.dims[..]).collect();
-            return Err(ExecError::Arguments {
-                function: kernel.name.clone(),
-                found: format!("{found:?}"),
-                wanted: format!("{:?}", kernel.inputs),
-            });
-        }
+        kernel.signature.check(args.iter().map(|arg| &arg.dims[..]))?;
         kernel.run(&self.device, args)
     }
 }

@@ -8,7 +8,7 @@ mod kernels;
 
 use std::sync::Arc;
 
-use super::{ExecError, Executor, Precision};
+use super::{ExecError, Executor, Precision, Signature};
 use crate::ir::{Function, NodeId, Op, Tensor};
 
 /// The executor; it holds nothing but the float type.
@@ -37,10 +37,11 @@ pub struct Array {
     data: Arc<Vec<f64>>,
 }
 
-/// A verified program and when its values may be dropped.
+/// A verified program with its signature, and when its values may be dropped.
 #[derive(Debug)]
 pub struct Program {
     function: Function,
+    signature: Signature,
     releases: Vec<Vec<NodeId>>,
 }
 
@@ -67,13 +68,13 @@ impl Executor for Reference {
     }
 
     fn compile(&self, function: &Function) -> Result<Program, ExecError> {
-        function.verify().map_err(|error| ExecError::Malformed { function: function.name.clone(), error })?;
-        Ok(Program { function: function.clone(), releases: function.releases() })
+        let signature = Signature::of(function)?;
+        Ok(Program { function: function.clone(), signature, releases: function.releases() })
     }
 
     fn run(&self, kernel: &Program, args: &[&Array]) -> Result<Vec<Array>, ExecError> {
         let function = &kernel.function;
-        check_arguments(function, args)?;
+        kernel.signature.check(args.iter().map(|a| &a.dims[..]))?;
         let mut values: Vec<Option<Array>> = vec![None; function.nodes.len()];
         for (i, node) in function.nodes.iter().enumerate() {
             let operands: Vec<&Array> =
@@ -100,16 +101,4 @@ fn allocate(op: &'static str, len: usize) -> Result<Vec<f64>, ExecError> {
     let mut data = Vec::new();
     data.try_reserve_exact(len).map_err(|error| ExecError::Device { op, reason: error.to_string() })?;
     Ok(data)
-}
-
-fn check_arguments(function: &Function, args: &[&Array]) -> Result<(), ExecError> {
-    if args.iter().map(|a| &a.dims[..]).eq(function.input_dims()) {
-        return Ok(());
-    }
-    let listed = |shapes: Vec<String>| if shapes.is_empty() { "nothing".to_owned() } else { shapes.join(", ") };
-    Err(ExecError::Arguments {
-        function: function.name.clone(),
-        found: listed(args.iter().map(|a| format!("{:?}", a.dims)).collect()),
-        wanted: listed(function.inputs.iter().map(|p| format!("{} {:?}", p.name, function.dims(p.node))).collect()),
-    })
 }

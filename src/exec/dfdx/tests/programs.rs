@@ -6,60 +6,9 @@ use proptest::test_runner::RngSeed;
 use super::*;
 use crate::exec::dfdx::Remote;
 use crate::exec::reference::Reference;
+use crate::exec::testing::random_program;
 use crate::exec::{ExecError, Precision};
-use crate::ir::{Binary, Compare, Unary, grad};
-
-/// A program that `choices` describe: each adds one node to those before. Its functions are smooth or exact, so that
-/// rounding stays small; comparisons see inputs alone, so that it cannot turn them. The derivatives of a `smooth` one
-/// are so as well.
-fn random_program(choices: &[(u8, u8, u8, u8)], smooth: bool) -> Function {
-    const INPUTS: [&[usize]; 5] = [&[], &[4], &[3, 4], &[2, 3, 4], &[4, 3]];
-    program(&INPUTS, |b, inputs| {
-        let mut nodes = inputs.to_vec();
-        for &(kind, first, second, detail) in choices {
-            let x = nodes[first as usize % nodes.len()];
-            let (dims, detail) = (b.dims(x).to_vec(), detail as usize);
-            let rank = dims.len();
-            let alike: Vec<NodeId> = nodes.iter().copied().filter(|&n| b.dims(n) == dims).collect();
-            let y = alike[second as usize % alike.len()];
-            let axis = detail % rank.max(1);
-            let small = dims.iter().product::<usize>() < 400;
-            let kinks = |kinks: usize, all: usize| if smooth { all - kinks } else { all };
-            let node = match kind % 14 {
-                0 => b.unary([Unary::Neg, Unary::Tanh, Unary::Sin, Unary::Cos, Unary::Abs][detail % kinks(1, 5)], x),
-                1 | 2 => {
-                    let z =
-                        b.binary([Binary::Add, Binary::Sub, Binary::Mul, Binary::Max, Binary::Min][detail % 5], x, y);
-                    b.unary(Unary::Tanh, z)
-                }
-                3 => b.scale(x, [0.5, -1.0, 2.0][detail % 3]),
-                4 => b.offset(x, [0.5, -1.0, 0.0][detail % 3]),
-                5 => {
-                    let i = inputs[detail % inputs.len()];
-                    let dims = b.dims(i).to_vec();
-                    let zero = b.full(0.0, &dims);
-                    b.compare([Compare::Lt, Compare::Le, Compare::Eq][detail % 3], zero, i)
-                }
-                6 => {
-                    let cond = alike[detail % alike.len()];
-                    let one = b.full(1.0, &dims);
-                    let cond = b.compare(Compare::Eq, cond, one);
-                    b.select(cond, x, y)
-                }
-                7 if rank > 0 => b.sum(x, axis),
-                8 if rank > 0 && !smooth => b.reduce_max(x, axis),
-                9 if small => b.broadcast(x, detail % (rank + 1), 1 + detail % 7),
-                10 if rank > 1 => b.transpose(x),
-                11 if rank > 0 && small => b.pad(x, axis, detail % 3, 1),
-                12 if rank > 0 && dims[axis] > 1 => b.slice(x, axis, 1, dims[axis] - 1),
-                13 if rank > 1 => b.matmul(x, y, detail % 2 == 0, detail % 2 == 1),
-                _ => b.unary(Unary::Sin, x),
-            };
-            nodes.push(node);
-        }
-        nodes
-    })
-}
+use crate::ir::{Unary, grad};
 
 /// The outputs of the reference executor.
 fn reference(function: &Function, args: &[Tensor]) -> Vec<Tensor> {

@@ -1,44 +1,94 @@
-//! What every operation means, as loops over indices in `f64`.
+//! What every operation means, as loops over indices, over any arithmetic.
 
 use crate::ir::{Binary, Compare, Function, Node, Op, Reduce, Tensor, Unary};
 
-/// The outputs of a program.
+/// How numbers are computed with. Arguments and results are those of the arithmetic's float type, held in `f64`.
+pub trait Arithmetic {
+    /// A function of one number.
+    fn unary(&self, f: Unary, x: f64) -> f64;
+    /// A function of two numbers.
+    fn binary(&self, f: Binary, x: f64, y: f64) -> f64;
+    /// The sum of terms that lie side by side, or else with others between them.
+    fn sum(&self, terms: &[f64], adjacent: bool) -> f64;
+    /// The sum of products.
+    fn products(&self, terms: &[(f64, f64)]) -> f64;
+    /// `X` with `A X = B` for `[p, p]` and `[p, q]`.
+    fn solve(&self, a: &[f64], b: &[f64], p: usize, q: usize) -> Vec<f64>;
+    /// The nearest number of the float type.
+    fn round(&self, x: f64) -> f64;
+}
+
+/// The arithmetic of `f64` and the standard library.
+pub struct Plain;
+
+impl Arithmetic for Plain {
+    fn unary(&self, f: Unary, x: f64) -> f64 {
+        match f {
+            Unary::Neg => -x,
+            Unary::Abs => x.abs(),
+            Unary::Exp => x.exp(),
+            Unary::Ln => x.ln(),
+            Unary::Sqrt => x.sqrt(),
+            Unary::Sin => x.sin(),
+            Unary::Cos => x.cos(),
+            Unary::Tanh => x.tanh(),
+        }
+    }
+
+    fn binary(&self, f: Binary, x: f64, y: f64) -> f64 {
+        match f {
+            Binary::Add => x + y,
+            Binary::Sub => x - y,
+            Binary::Mul => x * y,
+            Binary::Div => x / y,
+            Binary::Max => x.max(y),
+            Binary::Min => x.min(y),
+        }
+    }
+
+    fn sum(&self, terms: &[f64], _adjacent: bool) -> f64 {
+        terms.iter().fold(0.0, |s, x| s + x)
+    }
+
+    fn products(&self, terms: &[(f64, f64)]) -> f64 {
+        terms.iter().fold(0.0, |s, (x, y)| s + x * y)
+    }
+
+    fn solve(&self, a: &[f64], b: &[f64], p: usize, q: usize) -> Vec<f64> {
+        eliminate(a.to_vec(), b.to_vec(), p, q)
+    }
+
+    fn round(&self, x: f64) -> f64 {
+        x
+    }
+}
+
+/// The outputs of a program in [`Plain`] arithmetic.
 pub fn evaluate(function: &Function, args: &[Tensor]) -> Vec<Tensor> {
+    evaluate_in(&Plain, function, args)
+}
+
+/// The outputs of a program.
+pub fn evaluate_in(arithmetic: &impl Arithmetic, function: &Function, args: &[Tensor]) -> Vec<Tensor> {
     let mut values: Vec<Tensor> = Vec::new();
     for node in &function.nodes {
         let operands: Vec<&Tensor> = node.args.iter().map(|a| &values[a.index()]).collect();
         values.push(match node.op {
             Op::Input { index, .. } => args[index].clone(),
-            _ => apply(node, &operands),
+            _ => apply(arithmetic, node, &operands),
         });
     }
     function.outputs.iter().map(|p| values[p.node.index()].clone()).collect()
 }
 
-fn apply(node: &Node, x: &[&Tensor]) -> Tensor {
+fn apply(arithmetic: &impl Arithmetic, node: &Node, x: &[&Tensor]) -> Tensor {
     let map = |f: &dyn Fn(&[f64]) -> f64| build(&node.dims, |i| f(&x.iter().map(|x| at(x, i)).collect::<Vec<f64>>()));
     match &node.op {
         Op::Input { .. } => unreachable!("inputs are given"),
-        Op::Const { value } => Tensor::scalar(value.0),
-        Op::Iota { axis, .. } => build(&node.dims, |i| i[*axis] as f64),
-        Op::Unary { f } => map(&|x| match f {
-            Unary::Neg => -x[0],
-            Unary::Abs => x[0].abs(),
-            Unary::Exp => x[0].exp(),
-            Unary::Ln => x[0].ln(),
-            Unary::Sqrt => x[0].sqrt(),
-            Unary::Sin => x[0].sin(),
-            Unary::Cos => x[0].cos(),
-            Unary::Tanh => x[0].tanh(),
-        }),
-        Op::Binary { f } => map(&|x| match f {
-            Binary::Add => x[0] + x[1],
-            Binary::Sub => x[0] - x[1],
-            Binary::Mul => x[0] * x[1],
-            Binary::Div => x[0] / x[1],
-            Binary::Max => x[0].max(x[1]),
-            Binary::Min => x[0].min(x[1]),
-        }),
+        Op::Const { value } => Tensor::scalar(arithmetic.round(value.0)),
+        Op::Iota { axis, .. } => build(&node.dims, |i| arithmetic.round(i[*axis] as f64)),
+        Op::Unary { f } => map(&|x| arithmetic.unary(*f, x[0])),
+        Op::Binary { f } => map(&|x| arithmetic.binary(*f, x[0], x[1])),
         Op::Compare { f } => map(&|x| match f {
             Compare::Lt => f64::from(x[0] < x[1]),
             Compare::Le => f64::from(x[0] <= x[1]),
@@ -46,10 +96,12 @@ fn apply(node: &Node, x: &[&Tensor]) -> Tensor {
         }),
         Op::Select => map(&|x| if x[0] != 0.0 { x[1] } else { x[2] }),
         Op::Reduce { f, axis } => build(&node.dims, |i| {
-            let entries = (0..x[0].dims()[*axis]).map(|j| at(x[0], &inserted(i, *axis, j)));
+            let entries: Vec<f64> = (0..x[0].dims()[*axis]).map(|j| at(x[0], &inserted(i, *axis, j))).collect();
             match f {
-                Reduce::Sum => entries.fold(0.0, |s, x| s + x),
-                Reduce::Max => entries.fold(f64::NEG_INFINITY, f64::max),
+                Reduce::Sum => arithmetic.sum(&entries, x[0].dims()[*axis + 1..].iter().product::<usize>() == 1),
+                Reduce::Max => {
+                    entries.into_iter().reduce(|a, b| arithmetic.binary(Binary::Max, a, b)).expect("an entry")
+                }
             }
         }),
         Op::Broadcast { axis, .. } => build(&node.dims, |i| {
@@ -64,8 +116,8 @@ fn apply(node: &Node, x: &[&Tensor]) -> Tensor {
                 let (row, column) = if transpose { (column, row) } else { (row, column) };
                 at(x, &[batch, &[row, column]].concat())
             };
-            let term = |k| entry(x[0], last[0], k, *transpose_a) * entry(x[1], k, last[1], *transpose_b);
-            (0..inner).map(term).fold(0.0, |s, x| s + x)
+            let term = |k| (entry(x[0], last[0], k, *transpose_a), entry(x[1], k, last[1], *transpose_b));
+            arithmetic.products(&(0..inner).map(term).collect::<Vec<_>>())
         }),
         Op::Permute { order } => build(&node.dims, |i| {
             let mut source = vec![0; i.len()];
@@ -91,10 +143,10 @@ fn apply(node: &Node, x: &[&Tensor]) -> Tensor {
         Op::SolveSpd => {
             let rank = x[0].dims().len();
             let (p, q) = (x[1].dims()[rank - 2], x[1].dims()[rank - 1]);
-            let solve = |(a, b): (&[f64], &[f64])| eliminate(a.to_vec(), b.to_vec(), p, q);
+            let solve = |(a, b): (&[f64], &[f64])| arithmetic.solve(a, b, p, q);
             Tensor::new(
                 node.dims.clone(),
-                x[0].data().chunks(p * p).zip(x[1].data().chunks(p * q)).flat_map(solve).collect(),
+                x[0].data().chunks((p * p).max(1)).zip(x[1].data().chunks((p * q).max(1))).flat_map(solve).collect(),
             )
         }
         Op::Detach => x[0].clone(),

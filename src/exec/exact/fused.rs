@@ -1,0 +1,247 @@
+//! Chains of elementwise operations, computed block by block so that intermediate results never leave the cache.
+
+use super::float::{Float, Pairs, binary, compare};
+use super::simd::{Here, Vector, Vectors, Work};
+use super::view::load;
+use crate::ir::{Binary, Compare, Unary};
+
+/// The entries that are computed at a time: 2 KiB of `f32` for every intermediate result.
+pub(super) const BLOCK: usize = 512;
+
+/// What a step does.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum StepOp {
+    /// Brings entries of a buffer into order.
+    Load {
+        buffer: usize,
+        offset: usize,
+        axes: Vec<(usize, usize)>,
+    },
+    /// The same number.
+    Copy,
+    Unary(Unary),
+    Binary(Binary),
+    Compare(Compare),
+    /// The second operand where the first is not 0, else the third.
+    Select,
+}
+
+/// What a step reads.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Operand {
+    Constant(f64),
+    /// Entry `offset + i` of a buffer.
+    Dense {
+        buffer: usize,
+        offset: usize,
+    },
+    /// One entry of a buffer.
+    Scalar {
+        buffer: usize,
+        at: usize,
+    },
+    /// What an earlier step gave.
+    Step(usize),
+}
+
+/// One step.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Step {
+    pub op: StepOp,
+    pub args: Vec<Operand>,
+    /// The output it is written to, if it is one.
+    pub output: Option<usize>,
+}
+
+/// Where a step leaves its result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Target {
+    /// In a register, which holds one block.
+    Register(usize),
+    /// In its place of an output.
+    Output(usize),
+}
+
+/// A chain of steps over `len` entries.
+#[derive(Debug, Clone)]
+pub(super) struct Fused {
+    pub len: usize,
+    /// The buffers that are filled.
+    pub outputs: Vec<usize>,
+    /// The number of registers that are in use at the same time.
+    pub registers: usize,
+    steps: Vec<Step>,
+    targets: Vec<Target>,
+}
+
+impl Fused {
+    /// Finds a register for every step that is no output; a register is free again after its last reader.
+    pub fn new(len: usize, steps: Vec<Step>, outputs: Vec<usize>) -> Fused {
+        let mut last = vec![0; steps.len()];
+        for (i, step) in steps.iter().enumerate() {
+            for arg in &step.args {
+                if let Operand::Step(read) = arg {
+                    last[*read] = i;
+                }
+            }
+        }
+        let (mut free, mut registers, mut targets) = (Vec::new(), 0, Vec::with_capacity(steps.len()));
+        for (i, step) in steps.iter().enumerate() {
+            // The result may not lie where an operand of this very step lies, so those are freed afterwards.
+            targets.push(match step.output {
+                Some(output) => Target::Output(output),
+                None => Target::Register(free.pop().unwrap_or_else(|| {
+                    registers += 1;
+                    registers - 1
+                })),
+            });
+            let mut done: Vec<usize> =
+                step.args.iter().filter_map(|a| if let Operand::Step(s) = a { Some(*s) } else { None }).collect();
+            done.push(i);
+            done.sort_unstable();
+            done.dedup();
+            for step in done.into_iter().filter(|&s| last[s] == i || (s == i && last[s] == 0)) {
+                if let Target::Register(register) = targets[step] {
+                    free.push(register);
+                }
+            }
+        }
+        Fused { len, outputs, registers, steps, targets }
+    }
+
+    /// The buffers that are read.
+    pub fn reads(&self) -> Vec<usize> {
+        let loads = self.steps.iter().filter_map(|s| match s.op {
+            StepOp::Load { buffer, .. } => Some(buffer),
+            _ => None,
+        });
+        let args = self.steps.iter().flat_map(|s| &s.args).filter_map(|a| match a {
+            Operand::Dense { buffer, .. } | Operand::Scalar { buffer, .. } => Some(*buffer),
+            Operand::Constant(_) | Operand::Step(_) => None,
+        });
+        loads.chain(args).collect()
+    }
+}
+
+/// The entries of an operand in one block.
+#[derive(Clone, Copy)]
+enum Source<'a, T> {
+    Entries(&'a [T]),
+    Repeated(T),
+}
+
+/// Runs a chain over the blocks of a range of its entries.
+pub(super) struct Run<'a, T, F> {
+    pub fused: &'a Fused,
+    /// Finds the elements of a buffer.
+    pub find: F,
+    /// Room for one block each.
+    pub registers: &'a mut [Vec<T>],
+    /// The outputs in full.
+    pub outputs: &'a mut [Vec<T>],
+}
+
+impl<'a, T: Vectors, F: Fn(usize) -> &'a [T]> Work<T> for Run<'a, T, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector<T>>(self, _here: Here<V>) {
+        let mut start = 0;
+        while start < self.fused.len {
+            let block = start..(start + BLOCK).min(self.fused.len);
+            for (step, &target) in self.fused.steps.iter().zip(&self.fused.targets) {
+                // The result is taken out while it is written, so that the operands can be borrowed.
+                let mut taken = match target {
+                    Target::Register(r) => std::mem::take(&mut self.registers[r]),
+                    Target::Output(o) => std::mem::take(&mut self.outputs[o]),
+                };
+                let out = match target {
+                    Target::Register(_) => &mut taken[..block.len()],
+                    Target::Output(_) => &mut taken[block.clone()],
+                };
+                let source = |operand: &Operand| match *operand {
+                    Operand::Constant(x) => Source::Repeated(T::from_f64(x)),
+                    Operand::Dense { buffer, offset } => {
+                        Source::Entries(&(self.find)(buffer)[offset + block.start..offset + block.end])
+                    }
+                    Operand::Scalar { buffer, at } => Source::Repeated((self.find)(buffer)[at]),
+                    Operand::Step(step) => Source::Entries(match self.fused.targets[step] {
+                        Target::Register(r) => &self.registers[r][..block.len()],
+                        Target::Output(o) => &self.outputs[o][block.clone()],
+                    }),
+                };
+                match (&step.op, &step.args[..]) {
+                    (StepOp::Load { buffer, offset, axes }, _) => {
+                        load((self.find)(*buffer), *offset, axes, block.start, out)
+                    }
+                    (StepOp::Copy, [a]) => match source(a) {
+                        Source::Entries(a) => out.copy_from_slice(a),
+                        Source::Repeated(a) => out.fill(a),
+                    },
+                    (StepOp::Unary(f), [a]) => match source(a) {
+                        Source::Entries(a) => T::unary(*f, a, out),
+                        Source::Repeated(a) => {
+                            let mut one = [a];
+                            T::unary(*f, &[a], &mut one);
+                            out.fill(one[0]);
+                        }
+                    },
+                    (StepOp::Binary(f), [a, b]) => binary(*f, Two { a: source(a), b: source(b), out }),
+                    (StepOp::Compare(f), [a, b]) => compare(*f, Two { a: source(a), b: source(b), out }),
+                    (StepOp::Select, [c, a, b]) => select(source(c), source(a), source(b), out),
+                    (op, args) => unreachable!("{op:?} does not take {} operands", args.len()),
+                }
+                match target {
+                    Target::Register(r) => self.registers[r] = taken,
+                    Target::Output(o) => self.outputs[o] = taken,
+                }
+            }
+            start = block.end;
+        }
+    }
+}
+
+/// Two operands and the result.
+struct Two<'a, T> {
+    a: Source<'a, T>,
+    b: Source<'a, T>,
+    out: &'a mut [T],
+}
+
+impl<T: Float> Pairs<T> for Two<'_, T> {
+    #[inline(always)]
+    fn each(self, f: impl Fn(T, T) -> T) {
+        match (self.a, self.b) {
+            (Source::Entries(a), Source::Entries(b)) => {
+                self.out.iter_mut().zip(a.iter().zip(b)).for_each(|(to, (&a, &b))| *to = f(a, b));
+            }
+            (Source::Entries(a), Source::Repeated(b)) => self.out.iter_mut().zip(a).for_each(|(to, &a)| *to = f(a, b)),
+            (Source::Repeated(a), Source::Entries(b)) => self.out.iter_mut().zip(b).for_each(|(to, &b)| *to = f(a, b)),
+            (Source::Repeated(a), Source::Repeated(b)) => self.out.fill(f(a, b)),
+        }
+    }
+}
+
+#[inline(always)]
+fn select<T: Float>(c: Source<T>, a: Source<T>, b: Source<T>, out: &mut [T]) {
+    let c = match c {
+        Source::Entries(c) => c,
+        Source::Repeated(c) => {
+            match if c != T::ZERO { a } else { b } {
+                Source::Entries(x) => out.copy_from_slice(x),
+                Source::Repeated(x) => out.fill(x),
+            }
+            return;
+        }
+    };
+    let choose = |c: T, a: T, b: T| if c != T::ZERO { a } else { b };
+    let pairs = out.iter_mut().zip(c);
+    match (a, b) {
+        (Source::Entries(a), Source::Entries(b)) => {
+            pairs.zip(a.iter().zip(b)).for_each(|((to, &c), (&a, &b))| *to = choose(c, a, b));
+        }
+        (Source::Entries(a), Source::Repeated(b)) => pairs.zip(a).for_each(|((to, &c), &a)| *to = choose(c, a, b)),
+        (Source::Repeated(a), Source::Entries(b)) => pairs.zip(b).for_each(|((to, &c), &b)| *to = choose(c, a, b)),
+        (Source::Repeated(a), Source::Repeated(b)) => pairs.for_each(|(to, &c)| *to = choose(c, a, b)),
+    }
+}

@@ -1,0 +1,289 @@
+//! Batched matrix products: every entry is one chain of fused multiply-adds in increasing `k`, however the work is cut.
+
+use super::simd::{Here, Matrix, Path, Vector, Vectors, Work, multiply};
+
+/// How a batch of matrices lies in a buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Matrices {
+    /// Where the first entry lies.
+    pub offset: usize,
+    /// From one matrix to the next; 0 where all are the same one.
+    pub next: usize,
+    /// From one row to the next.
+    pub row: usize,
+    /// From one column to the next.
+    pub column: usize,
+}
+
+/// `c[i] = a[i] b[i]` for `count` matrices `[m, k]` and `[k, n]`; `c` is dense.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Product {
+    pub count: usize,
+    pub m: usize,
+    pub k: usize,
+    pub n: usize,
+    pub a: Matrices,
+    pub b: Matrices,
+}
+
+/// Products of fewer multiply-adds are done by one thread.
+const PARALLEL: usize = 1 << 21;
+
+/// The entries of `b` up to which it is read where it lies.
+const SMALL: usize = 1 << 14;
+
+/// The steps of `k` for which a packed part of `b` stays in the second-level cache.
+const DEPTH: usize = 256;
+
+/// The rows of `a` that are packed at a time.
+const ROWS: usize = 96;
+
+impl Product {
+    /// Whether every entry that the product reads lies within buffers of these lengths.
+    fn fits(&self, a: usize, b: usize, c: usize) -> bool {
+        let last = |p: &Matrices, rows: usize, columns: usize| {
+            p.offset + p.next * (self.count - 1) + p.row * (rows - 1) + p.column * (columns - 1)
+        };
+        let empty = self.count * self.m * self.n * self.k == 0;
+        c == self.count * self.m * self.n
+            && (empty || last(&self.a, self.m, self.k) < a && last(&self.b, self.k, self.n) < b)
+    }
+
+    /// Computes the products; large ones on all threads of the pool.
+    pub fn run<T: Vectors>(&self, path: Path, a: &[T], b: &[T], c: &mut [T]) {
+        assert!(self.fits(a.len(), b.len(), c.len()), "the matrices lie within their buffers");
+        if self.k == 0 || c.is_empty() {
+            c.fill(T::ZERO);
+            return;
+        }
+        let work = self.count * self.m * self.k * self.n;
+        let threads = if work < PARALLEL { 1 } else { rayon::current_num_threads() };
+        self.split(path, a, b, c, threads);
+    }
+
+    /// Cuts the batch, or else the rows, into about equal parts; the bits of an entry do not depend on it.
+    fn split<T: Vectors>(&self, path: Path, a: &[T], b: &[T], c: &mut [T], threads: usize) {
+        let parts = if self.count > 1 { self.count } else { self.m };
+        if threads < 2 || parts < 2 {
+            return self.on(path, a, b, c);
+        }
+        let first = parts * (threads / 2) / threads;
+        let (mut one, mut other) = (self.clone(), self.clone());
+        if self.count > 1 {
+            (one.count, other.count) = (first, parts - first);
+            other.a.offset += first * self.a.next;
+            other.b.offset += first * self.b.next;
+        } else {
+            (one.m, other.m) = (first, parts - first);
+            other.a.offset += first * self.a.row;
+        }
+        let (c, rest) = c.split_at_mut(one.count * one.m * one.n);
+        rayon::join(|| one.split(path, a, b, c, threads / 2), || other.split(path, a, b, rest, threads - threads / 2));
+    }
+
+    fn on<T: Vectors>(&self, path: Path, a: &[T], b: &[T], c: &mut [T]) {
+        T::with_buffer(|packed| path.run(Tiles { product: self, a, b, c, packed }));
+    }
+}
+
+/// The products of one thread.
+struct Tiles<'a, T> {
+    product: &'a Product,
+    a: &'a [T],
+    b: &'a [T],
+    c: &'a mut [T],
+    /// Room for packed parts of the operands.
+    packed: &'a mut Vec<T>,
+}
+
+impl<T: Vectors> Work<T> for Tiles<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector<T>>(mut self, here: Here<V>) {
+        let Product { m, k, n, count, a, b } = *self.product;
+        for case in 0..count {
+            let a = Matrices { offset: a.offset + case * a.next, ..a };
+            let b = Matrices { offset: b.offset + case * b.next, ..b };
+            let c = case * m * n;
+            let (from_a, from_b) = (&self.a[a.offset..], &self.b[b.offset..]);
+            let to = &mut self.c[c..c + m * n];
+            if n == 1 && a.row != 1 {
+                vector(from_a, a, from_b, b, k, to);
+            } else if n == 1 {
+                // A column is the row of a product of transposed matrices.
+                let column = Matrix { data: from_b, row: b.column, column: b.row };
+                let turned = Matrix { data: from_a, row: a.column, column: a.row };
+                multiply(here, (1, k, m), column, turned, to, m, false);
+            } else if k * n <= SMALL {
+                let place_b = if b.column == 1 {
+                    Matrix { data: from_b, row: b.row, column: 1 }
+                } else {
+                    self.packed.resize(k * n, T::ZERO);
+                    copy(from_b, b, (k, n), self.packed);
+                    Matrix { data: self.packed, row: n, column: 1 }
+                };
+                let place_a = Matrix { data: from_a, row: a.row, column: a.column };
+                multiply(here, (m, k, n), place_a, place_b, to, n, false);
+            } else {
+                self.blocks(here, a, b, c);
+            }
+        }
+    }
+}
+
+/// A matrix times a vector: sixteen rows at a time.
+#[inline(always)]
+fn vector<T: Vectors>(a: &[T], place_a: Matrices, b: &[T], place_b: Matrices, k: usize, c: &mut [T]) {
+    for (group, to) in c.chunks_mut(16).enumerate() {
+        let mut sum = [T::ZERO; 16];
+        for l in 0..k {
+            let x = b[l * place_b.row];
+            let a = &a[group * 16 * place_a.row + l * place_a.column..];
+            for (i, s) in sum.iter_mut().enumerate().take(to.len()) {
+                *s = a[i * place_a.row].fma(x, *s);
+            }
+        }
+        to.copy_from_slice(&sum[..to.len()]);
+    }
+}
+
+impl<T: Vectors> Tiles<'_, T> {
+    /// A large product, in blocks that stay in the caches (Goto and van de Geijn, ACM TOMS 34(3), 2008).
+    #[inline(always)]
+    fn blocks<V: Vector<T>>(&mut self, here: Here<V>, a: Matrices, b: Matrices, c: usize) {
+        let Product { m, k, n, .. } = *self.product;
+        let (width, height) = (2 * V::LANES, V::ROWS);
+        let strips = n.div_ceil(width);
+        let depth = DEPTH.min(k);
+        self.packed.resize(depth * strips * width + depth * ROWS, T::ZERO);
+        for from in (0..k).step_by(DEPTH) {
+            let depth = DEPTH.min(k - from);
+            let (packed_b, packed_a) = self.packed.split_at_mut(strips * width * depth);
+            for (strip, to) in packed_b.chunks_exact_mut(width * depth).enumerate() {
+                let columns = width.min(n - strip * width);
+                for (l, to) in to.chunks_exact_mut(width).enumerate() {
+                    let at = b.offset + (from + l) * b.row + strip * width * b.column;
+                    if b.column == 1 {
+                        to[..columns].copy_from_slice(&self.b[at..at + columns]);
+                    } else {
+                        to[..columns].iter_mut().enumerate().for_each(|(j, to)| *to = self.b[at + j * b.column]);
+                    }
+                }
+            }
+            for top in (0..m).step_by(ROWS) {
+                let rows = ROWS.min(m - top);
+                // Rows are packed in groups of a tile, entry by entry of a group, so that a tile reads them in order.
+                for (group, to) in packed_a.chunks_mut(height * depth).enumerate().take(rows.div_ceil(height)) {
+                    let count = height.min(rows - group * height);
+                    for (l, to) in to.chunks_mut(height).enumerate().take(depth) {
+                        let at = a.offset + (top + group * height) * a.row + (from + l) * a.column;
+                        to.iter_mut().take(count).enumerate().for_each(|(i, to)| *to = self.a[at + i * a.row]);
+                    }
+                }
+                for (strip, b) in packed_b.chunks_exact(width * depth).enumerate() {
+                    let columns = width.min(n - strip * width);
+                    let b = Matrix { data: b, row: width, column: 1 };
+                    for (group, a) in packed_a.chunks(height * depth).enumerate().take(rows.div_ceil(height)) {
+                        let count = height.min(rows - group * height);
+                        let a = Matrix { data: a, row: 1, column: height };
+                        let first = c + (top + group * height) * n + strip * width;
+                        multiply(here, (count, depth, columns), a, b, &mut self.c[first..], n, from > 0);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Copies a matrix `[rows, columns]`, neither of them 0, row by row.
+#[inline(always)]
+fn copy<T: Copy>(data: &[T], from: Matrices, (rows, columns): (usize, usize), to: &mut [T]) {
+    if from.row == 1 {
+        // The source is read in order: it is the one that is larger than a line of the cache apart.
+        for j in 0..columns {
+            let column = &data[j * from.column..][..rows];
+            column.iter().enumerate().for_each(|(i, &x)| to[i * columns + j] = x);
+        }
+        return;
+    }
+    for (i, to) in to.chunks_exact_mut(columns).enumerate().take(rows) {
+        let at = i * from.row;
+        to.iter_mut().enumerate().for_each(|(j, to)| *to = data[at + j * from.column]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::float::Float;
+    use super::*;
+
+    /// A number that a sum of products cannot represent exactly.
+    fn number<T: Float>(i: usize) -> T {
+        T::from_f64(((i * 7919 + 13) % 1009) as f64 / 504.0 - 1.0)
+    }
+
+    fn check<T: Vectors>(count: usize, m: usize, k: usize, n: usize, turned: (bool, bool), shared: bool) {
+        let lay = |rows: usize, columns: usize, turned: bool, next: usize| {
+            let (row, column) = if turned { (1, rows) } else { (columns, 1) };
+            Matrices { offset: 3, next, row, column }
+        };
+        let a = lay(m, k, turned.0, m * k);
+        let b = lay(k, n, turned.1, if shared { 0 } else { k * n });
+        let product = Product { count, m, k, n, a, b };
+        let data_a: Vec<T> = (0..3 + count * m * k).map(number).collect();
+        let mut data_b: Vec<T> = (0..3 + count * k * n).map(|i| number(i + 5)).collect();
+        if k * n > 2 {
+            data_b[4] = T::from_f64(f64::INFINITY);
+        }
+        let mut wanted = Vec::new();
+        for case in 0..count {
+            for i in 0..m {
+                for j in 0..n {
+                    let entry = |l: usize| {
+                        let x = data_a[3 + case * a.next + i * a.row + l * a.column];
+                        (x, data_b[3 + case * b.next + l * b.row + j * b.column])
+                    };
+                    wanted.push((0..k).map(entry).fold(T::ZERO, |sum, (x, y)| x.fma(y, sum)).to_f64().to_bits());
+                }
+            }
+        }
+        for path in Path::available() {
+            for threads in [1, 3] {
+                let mut c = vec![T::NAN; count * m * n];
+                product.split(path, &data_a, &data_b, &mut c, threads);
+                let found: Vec<u64> = c.iter().map(|x| x.to_f64().to_bits()).collect();
+                assert_eq!(found, wanted, "{product:?} on {} with {threads} threads", path.name());
+            }
+        }
+    }
+
+    #[test]
+    fn every_entry_is_one_chain() {
+        let turns = [(false, false), (true, false), (false, true), (true, true)];
+        for turned in turns {
+            for (m, k, n) in [
+                (1, 1, 1),
+                (10, 40, 40),
+                (7, 3, 17),
+                (40, 10, 1),
+                (33, 5, 1),
+                (1, 25, 130),
+                (13, 300, 70),
+                (100, 260, 66),
+            ] {
+                check::<f32>(1, m, k, n, turned, false);
+                check::<f64>(2, m, k, n, turned, true);
+                check::<f32>(3, m, k, n, turned, false);
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_to_add_is_zero() {
+        let none = Matrices { offset: 0, next: 0, row: 1, column: 1 };
+        let mut c = [f32::NAN; 6];
+        Product { count: 1, m: 2, k: 0, n: 3, a: none, b: none }.run(Path::detect(), &[], &[], &mut c);
+        assert_eq!(c, [0.0; 6]);
+    }
+}

@@ -1,0 +1,107 @@
+//! The exact executor: the same bits on every processor and any number of threads, and fast.
+//!
+//! A program becomes a [flat schedule](schedule) over preplanned buffers: views cost nothing, elementwise chains are fused and run
+//! over blocks that stay in the cache, a matrix product is one chain of fused multiply-adds per entry, a sum is a tree whose shape
+//! depends on its length alone. `docs/numerics.md` states the contract.
+
+mod float;
+mod fused;
+mod kernel;
+mod math32;
+mod math64;
+mod matmul;
+mod reduce;
+mod schedule;
+mod simd;
+mod solve;
+#[cfg(test)]
+mod tests;
+mod view;
+
+use std::cell::RefCell;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use super::{ExecError, Executor, Precision, Signature};
+use crate::ir::{Function, Tensor};
+
+pub use float::Float;
+pub use simd::Path;
+
+/// Raised whenever the same program may give other bits.
+pub const EPOCH: u32 = 1;
+
+/// The executor of one float type on one path.
+#[derive(Debug, Clone, Copy)]
+pub struct Exact<T> {
+    path: Path,
+    fuse: bool,
+    element: PhantomData<T>,
+}
+
+impl<T> Exact<T> {
+    /// An executor for a path that this processor has.
+    pub fn new(path: Path) -> Exact<T> {
+        Exact { path, fuse: true, element: PhantomData }
+    }
+
+    /// The same executor with every elementwise operation an instruction of its own, for the tests of fusion.
+    pub fn without_fusion(self) -> Exact<T> {
+        Exact { fuse: false, ..self }
+    }
+}
+
+/// A value of the exact executor: row-major elements that other values may share.
+#[derive(Debug, Clone)]
+pub struct Array<T> {
+    dims: Arc<[usize]>,
+    data: Arc<Vec<T>>,
+}
+
+/// A compiled program with its signature.
+#[derive(Debug)]
+pub struct Program<T> {
+    signature: Signature,
+    kernel: RefCell<kernel::Kernel<T>>,
+}
+
+macro_rules! executor {
+    ($t:ident) => {
+        impl Executor for Exact<$t> {
+            type Value = Array<$t>;
+            type Kernel = Program<$t>;
+
+            fn name(&self) -> &'static str {
+                "exact"
+            }
+
+            fn precision(&self) -> Precision {
+                <$t as Float>::PRECISION
+            }
+
+            fn upload(&self, tensor: &Tensor) -> Result<Array<$t>, ExecError> {
+                let data = tensor.data().iter().map(|&x| x as $t).collect();
+                Ok(Array { dims: tensor.dims().into(), data: Arc::new(data) })
+            }
+
+            fn download(&self, value: &Array<$t>) -> Result<Tensor, ExecError> {
+                Ok(Tensor::new(value.dims.to_vec(), value.data.iter().map(|&x| f64::from(x)).collect()))
+            }
+
+            fn compile(&self, function: &Function) -> Result<Program<$t>, ExecError> {
+                Ok(Program {
+                    signature: Signature::of(function)?,
+                    kernel: RefCell::new(kernel::Kernel::new(function, self.fuse)),
+                })
+            }
+
+            fn run(&self, program: &Program<$t>, args: &[&Array<$t>]) -> Result<Vec<Array<$t>>, ExecError> {
+                program.signature.check(args.iter().map(|a| &a.dims[..]))?;
+                Ok(program.kernel.borrow_mut().run(self.path, args))
+            }
+        }
+    };
+}
+
+executor!(f32);
+executor!(f64);

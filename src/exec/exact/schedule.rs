@@ -1,0 +1,405 @@
+//! From a program to a flat list of instructions over numbered buffers.
+//!
+//! Reshapes, broadcasts, permutations and slices become views, which cost nothing; elementwise operations of one size are fused as far
+//! as nothing between them needs a whole result; the rest is one instruction each. Instructions are ordered by rank: an instruction
+//! comes after everything it reads because its rank is larger.
+
+use std::collections::HashMap;
+
+use super::fused::{Fused, Operand, Step, StepOp};
+use super::matmul::{Matrices, Product};
+use super::view::View;
+use crate::ir::{Function, Node, NodeId, Op, Reduce};
+
+/// What a buffer holds, and where it comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// An argument of the program.
+    Input(usize),
+    /// The numbers 0, 1, 2, ...
+    Positions,
+    /// An instruction.
+    Computed,
+}
+
+/// A buffer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Buffer {
+    pub origin: Origin,
+    /// Its number of elements.
+    pub len: usize,
+}
+
+/// One instruction; buffers are named by number.
+#[derive(Debug, Clone)]
+pub(super) enum Instruction {
+    /// A chain of elementwise operations.
+    Fused(Fused),
+    /// A reduction of dense entries `[outer, size, inner]`.
+    Reduce { f: Reduce, from: (usize, usize), outer: usize, size: usize, inner: usize, to: usize },
+    /// A batched matrix product.
+    Product { product: Product, a: usize, b: usize, to: usize },
+    /// Zeros before and after the dense rows `[outer, size * inner]`.
+    Pad { from: (usize, usize), outer: usize, row: usize, before: usize, after: usize, to: usize },
+    /// The solution of symmetric positive definite systems `[count, p, p]`, `[count, p, q]`.
+    Solve { count: usize, p: usize, q: usize, a: (usize, usize), b: (usize, usize), to: usize },
+}
+
+/// Where an output of the program comes from.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Output {
+    /// A buffer that an instruction fills and nothing else claims.
+    Computed(usize),
+    /// The dense entries of a buffer from an offset on.
+    Part(usize, usize),
+    /// One number, repeated.
+    Constant(f64),
+}
+
+/// A compiled program, for any float type and path.
+#[derive(Debug, Clone)]
+pub(super) struct Schedule {
+    pub buffers: Vec<Buffer>,
+    pub instructions: Vec<Instruction>,
+    pub outputs: Vec<Output>,
+}
+
+/// The value of a node.
+#[derive(Debug, Clone)]
+enum Value {
+    Constant(f64),
+    View(View),
+}
+
+/// Elementwise nodes that are computed together.
+struct Group {
+    rank: usize,
+    len: usize,
+    /// The members, in order: their buffers, operations and operands.
+    members: Vec<(usize, StepOp, Vec<Value>)>,
+}
+
+/// What produces a buffer.
+#[derive(Clone, Copy)]
+enum Producer {
+    Nothing,
+    Group(usize),
+    Single(usize),
+}
+
+/// A group with more members would not keep its intermediate results in the cache.
+const MOST_MEMBERS: usize = 96;
+
+struct Scheduler<'f> {
+    function: &'f Function,
+    values: Vec<Value>,
+    buffers: Vec<Buffer>,
+    producers: Vec<Producer>,
+    groups: Vec<Group>,
+    singles: Vec<(usize, Instruction)>,
+    /// The groups that a node of some length may join, by that length.
+    open: HashMap<usize, Vec<usize>>,
+    /// Whether instructions are to be fused.
+    fuse: bool,
+}
+
+impl Schedule {
+    /// The schedule of a verified program.
+    pub fn new(function: &Function, fuse: bool) -> Schedule {
+        let mut scheduler = Scheduler {
+            function,
+            values: Vec::with_capacity(function.nodes.len()),
+            buffers: vec![],
+            producers: vec![],
+            groups: vec![],
+            singles: vec![],
+            open: HashMap::new(),
+            fuse,
+        };
+        for node in &function.nodes {
+            let value = scheduler.value(node);
+            scheduler.values.push(value);
+        }
+        scheduler.finish()
+    }
+}
+
+impl<'f> Scheduler<'f> {
+    fn value(&mut self, node: &'f Node) -> Value {
+        let args: Vec<Value> = node.args.iter().map(|a| self.values[a.index()].clone()).collect();
+        let function = self.function;
+        let shapes: Vec<&[usize]> = node.args.iter().map(|&a| function.dims(a)).collect();
+        let view = |make: &dyn Fn(&View) -> View| match &args[0] {
+            Value::Constant(x) => Value::Constant(*x),
+            Value::View(view) => Value::View(make(view)),
+        };
+        match &node.op {
+            Op::Const { value } => Value::Constant(value.0),
+            Op::Input { index, dims } => Value::View(self.buffer(Origin::Input(*index), dims)),
+            Op::Iota { dims, axis } => {
+                let positions = self.buffer(Origin::Positions, &[dims[*axis]]);
+                let place = |(i, &size): (usize, &usize)| (size, usize::from(i == *axis));
+                Value::View(View { axes: dims.iter().enumerate().map(place).collect(), ..positions })
+            }
+            Op::Detach => args[0].clone(),
+            Op::Broadcast { axis, size } => view(&|v| v.broadcast(*axis, *size)),
+            Op::Permute { order } => view(&|v| v.permute(order)),
+            Op::Slice { axis, start, len } => view(&|v| v.slice(*axis, *start, *len)),
+            Op::Reshape { dims } => match &args[0] {
+                Value::Constant(x) => Value::Constant(*x),
+                Value::View(old) => Value::View(match old.reshape(dims) {
+                    Some(new) => new,
+                    None => {
+                        let moved = self.dense(&args[0], shapes[0]);
+                        moved.reshape(dims).expect("dense entries have any dims")
+                    }
+                }),
+            },
+            Op::Unary { f } => self.elementwise(StepOp::Unary(*f), args, &node.dims),
+            Op::Binary { f } => self.elementwise(StepOp::Binary(*f), args, &node.dims),
+            Op::Compare { f } => self.elementwise(StepOp::Compare(*f), args, &node.dims),
+            Op::Select => self.elementwise(StepOp::Select, args, &node.dims),
+            Op::Reduce { f, axis } => {
+                let dims = shapes[0].to_vec();
+                let (outer, inner) = (dims[..*axis].iter().product(), dims[*axis + 1..].iter().product());
+                let from = self.dense(&args[0], &dims);
+                let to = self.buffer(Origin::Computed, &node.dims);
+                let place = (from.buffer, from.offset);
+                let instruction =
+                    Instruction::Reduce { f: *f, from: place, outer, size: dims[*axis], inner, to: to.buffer };
+                self.single(instruction, &[from.buffer], to)
+            }
+            Op::Pad { axis, before, after } => {
+                let dims = shapes[0].to_vec();
+                let inner: usize = dims[*axis + 1..].iter().product();
+                let from = self.dense(&args[0], &dims);
+                let to = self.buffer(Origin::Computed, &node.dims);
+                let instruction = Instruction::Pad {
+                    from: (from.buffer, from.offset),
+                    outer: dims[..*axis].iter().product(),
+                    row: dims[*axis] * inner,
+                    before: before * inner,
+                    after: after * inner,
+                    to: to.buffer,
+                };
+                self.single(instruction, &[from.buffer], to)
+            }
+            Op::SolveSpd => {
+                let dims = shapes[1].to_vec();
+                let (p, q) = (dims[dims.len() - 2], dims[dims.len() - 1]);
+                let a = self.dense(&args[0], shapes[0]);
+                let b = self.dense(&args[1], &dims);
+                let to = self.buffer(Origin::Computed, &node.dims);
+                let count = dims[..dims.len() - 2].iter().product();
+                let (from_a, from_b) = ((a.buffer, a.offset), (b.buffer, b.offset));
+                let instruction = Instruction::Solve { count, p, q, a: from_a, b: from_b, to: to.buffer };
+                self.single(instruction, &[a.buffer, b.buffer], to)
+            }
+            Op::MatMul { transpose_a, transpose_b } => {
+                let (a, place_a) = self.matrices(&args[0], shapes[0], *transpose_a);
+                let (b, place_b) = self.matrices(&args[1], shapes[1], *transpose_b);
+                let (batch, last) = node.dims.split_at(node.dims.len() - 2);
+                let dims = shapes[0].to_vec();
+                let k = dims[dims.len() - if *transpose_a { 2 } else { 1 }];
+                let product =
+                    Product { count: batch.iter().product(), m: last[0], k, n: last[1], a: place_a, b: place_b };
+                let to = self.buffer(Origin::Computed, &node.dims);
+                self.single(Instruction::Product { product, a, b, to: to.buffer }, &[a, b], to)
+            }
+        }
+    }
+
+    fn buffer(&mut self, origin: Origin, dims: &[usize]) -> View {
+        self.buffers.push(Buffer { origin, len: dims.iter().product() });
+        self.producers.push(Producer::Nothing);
+        View::whole(self.buffers.len() - 1, dims)
+    }
+
+    fn rank(&self, buffer: usize) -> usize {
+        match self.producers[buffer] {
+            Producer::Nothing => 0,
+            Producer::Group(group) => self.groups[group].rank,
+            Producer::Single(single) => self.singles[single].0,
+        }
+    }
+
+    fn single(&mut self, instruction: Instruction, reads: &[usize], to: View) -> Value {
+        let rank = 1 + reads.iter().map(|&b| self.rank(b)).max().unwrap_or(0);
+        self.producers[to.buffer] = Producer::Single(self.singles.len());
+        self.singles.push((rank, instruction));
+        Value::View(to)
+    }
+
+    /// The entries side by side, copied if they are not.
+    fn dense(&mut self, value: &Value, dims: &[usize]) -> View {
+        match value {
+            Value::View(view) if view.is_dense() => View { axes: View::whole(0, dims).axes, ..view.clone() },
+            _ => match self.elementwise(StepOp::Copy, vec![value.clone()], dims) {
+                Value::View(view) => view,
+                Value::Constant(_) => unreachable!("a copy has a buffer"),
+            },
+        }
+    }
+
+    /// How a batch of matrices lies, copied if strides cannot say it; read with rows and columns exchanged where asked.
+    fn matrices(&mut self, value: &Value, dims: &[usize], transposed: bool) -> (usize, Matrices) {
+        let batch = |view: &View| {
+            let outer = View { axes: view.axes[..view.axes.len() - 2].to_vec(), ..view.clone() };
+            match outer.merged()[..] {
+                [] => Some(0),
+                [(_, stride)] => Some(stride),
+                _ => None,
+            }
+        };
+        let view = match value {
+            Value::View(view) if batch(view).is_some() => view.clone(),
+            _ => self.dense(value, dims),
+        };
+        let next = batch(&view).expect("the batch axes of dense entries merge");
+        let [(rows, row), (columns, column)] = view.axes[view.axes.len() - 2..] else { unreachable!("two axes") };
+        // The stride of an axis of one entry is never used; a plain one lets more products read in place.
+        let (row, column) = (if rows == 1 { columns * column } else { row }, if columns == 1 { 1 } else { column });
+        let (row, column) = if transposed { (column, row) } else { (row, column) };
+        (view.buffer, Matrices { offset: view.offset, next, row, column })
+    }
+
+    /// A member of a group: of one that computes an operand, or of another of the same length, if all it reads comes before.
+    fn elementwise(&mut self, op: StepOp, args: Vec<Value>, dims: &[usize]) -> Value {
+        let len = dims.iter().product();
+        let views = |args: &[Value]| -> Vec<View> {
+            args.iter().filter_map(|a| if let Value::View(v) = a { Some(v.clone()) } else { None }).collect()
+        };
+        let reads = views(&args);
+        // An operand that is computed in the group is there entry by entry; every other one must be complete.
+        let joins = |this: &Self, group: usize| {
+            let of_group = |v: &View| matches!(this.producers[v.buffer], Producer::Group(g) if g == group);
+            reads.iter().all(|v| match of_group(v) {
+                true => v.is_dense() && v.offset == 0 && this.buffers[v.buffer].len == len,
+                false => this.rank(v.buffer) < this.groups[group].rank,
+            }) && this.groups[group].members.len() < MOST_MEMBERS
+        };
+        let open = self.open.entry(len).or_default().clone();
+        let found = if self.fuse { open.iter().rev().copied().find(|&group| joins(self, group)) } else { None };
+        let group = found.unwrap_or_else(|| {
+            let rank = 1 + reads.iter().map(|v| self.rank(v.buffer)).max().unwrap_or(0);
+            self.groups.push(Group { rank, len, members: vec![] });
+            self.open.entry(len).or_default().push(self.groups.len() - 1);
+            self.groups.len() - 1
+        });
+        let to = self.buffer(Origin::Computed, dims);
+        self.producers[to.buffer] = Producer::Group(group);
+        self.groups[group].members.push((to.buffer, op, args));
+        Value::View(to)
+    }
+
+    fn finish(mut self) -> Schedule {
+        let outputs: Vec<Output> = self.outputs();
+        // A member is written to memory where something outside its group reads it.
+        let mut outside = vec![false; self.buffers.len()];
+        for (_, instruction) in &self.singles {
+            instruction.reads().into_iter().for_each(|b| outside[b] = true);
+        }
+        for (number, group) in self.groups.iter().enumerate() {
+            for view in group.members.iter().flat_map(|(_, _, args)| args) {
+                if let Value::View(v) = view
+                    && !matches!(self.producers[v.buffer], Producer::Group(g) if g == number)
+                {
+                    outside[v.buffer] = true;
+                }
+            }
+        }
+        for output in &outputs {
+            if let Output::Computed(b) | Output::Part(b, _) = output {
+                outside[*b] = true;
+            }
+        }
+        let mut ranked: Vec<(usize, Instruction)> = std::mem::take(&mut self.singles);
+        for group in &self.groups {
+            ranked.push((group.rank, Instruction::Fused(fused(group, &outside))));
+        }
+        ranked.sort_by_key(|(rank, _)| *rank);
+        let instructions = ranked.into_iter().map(|(_, i)| i).collect();
+        Schedule { buffers: self.buffers, instructions, outputs }
+    }
+
+    /// Where outputs come from. One that is no whole buffer of its own is copied by an instruction or, where dense, at the end.
+    fn outputs(&mut self) -> Vec<Output> {
+        let nodes: Vec<NodeId> = self.function.outputs.iter().map(|p| p.node).collect();
+        let mut claimed = Vec::new();
+        let mut outputs = Vec::new();
+        for node in nodes {
+            let dims = self.function.dims(node).to_vec();
+            let view = match self.values[node.index()].clone() {
+                Value::Constant(x) => {
+                    outputs.push(Output::Constant(x));
+                    continue;
+                }
+                value => self.dense(&value, &dims),
+            };
+            let whole = view.offset == 0 && self.buffers[view.buffer].len == view.len();
+            let own = whole && self.buffers[view.buffer].origin == Origin::Computed && !claimed.contains(&view.buffer);
+            claimed.push(view.buffer);
+            outputs.push(if own { Output::Computed(view.buffer) } else { Output::Part(view.buffer, view.offset) });
+        }
+        outputs
+    }
+}
+
+/// The steps of a group: operands that are not in the group and not dense are loaded just before their first use.
+fn fused(group: &Group, outside: &[bool]) -> Fused {
+    let mut steps: Vec<Step> = Vec::new();
+    let mut inside: HashMap<usize, Operand> = HashMap::new();
+    let mut loaded: Vec<(View, Operand)> = Vec::new();
+    let mut outputs: Vec<usize> = Vec::new();
+    for (buffer, op, args) in &group.members {
+        let args: Vec<Operand> = args
+            .iter()
+            .map(|arg| match arg {
+                Value::Constant(x) => Operand::Constant(*x),
+                Value::View(view) if inside.contains_key(&view.buffer) => inside[&view.buffer],
+                Value::View(view) if view.is_dense() => Operand::Dense { buffer: view.buffer, offset: view.offset },
+                Value::View(view) if view.is_scalar() => Operand::Scalar { buffer: view.buffer, at: view.offset },
+                Value::View(view) => match loaded.iter().find(|(v, _)| v == view) {
+                    Some((_, operand)) => *operand,
+                    None => {
+                        let load = StepOp::Load { buffer: view.buffer, offset: view.offset, axes: view.merged() };
+                        steps.push(Step { op: load, args: vec![], output: None });
+                        let operand = Operand::Step(steps.len() - 1);
+                        loaded.push((view.clone(), operand));
+                        operand
+                    }
+                },
+            })
+            .collect();
+        let output = outside[*buffer].then(|| {
+            outputs.push(*buffer);
+            outputs.len() - 1
+        });
+        steps.push(Step { op: op.clone(), args, output });
+        inside.insert(*buffer, Operand::Step(steps.len() - 1));
+    }
+    Fused::new(group.len, steps, outputs)
+}
+
+impl Instruction {
+    /// The buffers it reads.
+    pub fn reads(&self) -> Vec<usize> {
+        match self {
+            Instruction::Fused(fused) => fused.reads(),
+            Instruction::Reduce { from, .. } | Instruction::Pad { from, .. } => vec![from.0],
+            Instruction::Product { a, b, .. } => vec![*a, *b],
+            Instruction::Solve { a, b, .. } => vec![a.0, b.0],
+        }
+    }
+
+    /// The buffers it fills.
+    pub fn writes(&self) -> &[usize] {
+        match self {
+            Instruction::Fused(fused) => &fused.outputs,
+            Instruction::Reduce { to, .. }
+            | Instruction::Pad { to, .. }
+            | Instruction::Product { to, .. }
+            | Instruction::Solve { to, .. } => std::slice::from_ref(to),
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! Vectors: the few instructions of the matrix product that are named and not left to the compiler.
+
+use super::super::float::Float;
+
+/// A vector of some lanes.
+///
+/// # Safety
+/// The methods may only run on a processor that has the instructions, and pointers must be valid for the lanes they name.
+pub trait Vector<T>: Copy {
+    /// The number of lanes.
+    const LANES: usize;
+    /// The rows of a tile: as many as there are registers for, with two vectors each.
+    const ROWS: usize;
+    /// All lanes alike.
+    unsafe fn splat(x: T) -> Self;
+    /// The first `count` lanes from memory, 0 in the others.
+    unsafe fn load(from: *const T, count: usize) -> Self;
+    /// The first `count` lanes to memory.
+    unsafe fn store(self, to: *mut T, count: usize);
+    /// `self + a * b`, rounded once.
+    unsafe fn fma(self, a: Self, b: Self) -> Self;
+}
+
+/// Lanes in an array: what the compiler makes of it.
+#[derive(Clone, Copy)]
+pub struct Lanes<T, const N: usize>([T; N]);
+
+impl<T: Float, const N: usize> Vector<T> for Lanes<T, N> {
+    const LANES: usize = N;
+    const ROWS: usize = 4;
+
+    #[inline(always)]
+    unsafe fn splat(x: T) -> Self {
+        Lanes([x; N])
+    }
+
+    #[inline(always)]
+    unsafe fn load(from: *const T, count: usize) -> Self {
+        let mut lanes = [T::ZERO; N];
+        // SAFETY: the caller's pointer is valid for `count` elements, and `count` is at most `N`.
+        unsafe { std::ptr::copy_nonoverlapping(from, lanes.as_mut_ptr(), count) };
+        Lanes(lanes)
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut T, count: usize) {
+        // SAFETY: as for `load`.
+        unsafe { std::ptr::copy_nonoverlapping(self.0.as_ptr(), to, count) };
+    }
+
+    #[inline(always)]
+    unsafe fn fma(self, a: Self, b: Self) -> Self {
+        let mut sum = self.0;
+        sum.iter_mut().zip(a.0.iter().zip(&b.0)).for_each(|(sum, (&a, &b))| *sum = a.fma(b, *sum));
+        Lanes(sum)
+    }
+}
+
+/// The vectors of a float type on the paths.
+pub trait Vectors: Float {
+    /// 512 bits.
+    type Wide: Vector<Self>;
+    /// 256 bits.
+    type Middle: Vector<Self>;
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Vectors for f32 {
+    type Wide = std::arch::x86_64::__m512;
+    type Middle = std::arch::x86_64::__m256;
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Vectors for f64 {
+    type Wide = std::arch::x86_64::__m512d;
+    type Middle = std::arch::x86_64::__m256d;
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+impl<T: Float> Vectors for T {
+    type Wide = Lanes<T, 8>;
+    type Middle = Lanes<T, 8>;
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use super::Vector;
+    use std::arch::x86_64::*;
+
+    impl Vector<f32> for __m512 {
+        const LANES: usize = 16;
+        const ROWS: usize = 8;
+        #[inline(always)]
+        unsafe fn splat(x: f32) -> Self {
+            // SAFETY: the caller has the instructions.
+            unsafe { _mm512_set1_ps(x) }
+        }
+        #[inline(always)]
+        unsafe fn load(from: *const f32, count: usize) -> Self {
+            // SAFETY: lanes beyond `count` are masked and not read.
+            unsafe { if count == 16 { _mm512_loadu_ps(from) } else { _mm512_maskz_loadu_ps((1 << count) - 1, from) } }
+        }
+        #[inline(always)]
+        unsafe fn store(self, to: *mut f32, count: usize) {
+            // SAFETY: lanes beyond `count` are masked and not written.
+            unsafe {
+                if count == 16 { _mm512_storeu_ps(to, self) } else { _mm512_mask_storeu_ps(to, (1 << count) - 1, self) }
+            }
+        }
+        #[inline(always)]
+        unsafe fn fma(self, a: Self, b: Self) -> Self {
+            // SAFETY: the caller has the instructions.
+            unsafe { _mm512_fmadd_ps(a, b, self) }
+        }
+    }
+
+    impl Vector<f64> for __m512d {
+        const LANES: usize = 8;
+        const ROWS: usize = 8;
+        #[inline(always)]
+        unsafe fn splat(x: f64) -> Self {
+            // SAFETY: the caller has the instructions.
+            unsafe { _mm512_set1_pd(x) }
+        }
+        #[inline(always)]
+        unsafe fn load(from: *const f64, count: usize) -> Self {
+            // SAFETY: lanes beyond `count` are masked and not read.
+            unsafe { if count == 8 { _mm512_loadu_pd(from) } else { _mm512_maskz_loadu_pd((1 << count) - 1, from) } }
+        }
+        #[inline(always)]
+        unsafe fn store(self, to: *mut f64, count: usize) {
+            // SAFETY: lanes beyond `count` are masked and not written.
+            unsafe {
+                if count == 8 { _mm512_storeu_pd(to, self) } else { _mm512_mask_storeu_pd(to, (1 << count) - 1, self) }
+            }
+        }
+        #[inline(always)]
+        unsafe fn fma(self, a: Self, b: Self) -> Self {
+            // SAFETY: the caller has the instructions.
+            unsafe { _mm512_fmadd_pd(a, b, self) }
+        }
+    }
+
+    /// The mask of the first `count` of eight 32-bit lanes.
+    #[inline(always)]
+    unsafe fn mask32(count: usize) -> __m256i {
+        // SAFETY: the caller has the instructions.
+        unsafe { _mm256_cmpgt_epi32(_mm256_set1_epi32(count as i32), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7)) }
+    }
+
+    /// The mask of the first `count` of four 64-bit lanes.
+    #[inline(always)]
+    unsafe fn mask64(count: usize) -> __m256i {
+        // SAFETY: the caller has the instructions.
+        unsafe { _mm256_cmpgt_epi64(_mm256_set1_epi64x(count as i64), _mm256_setr_epi64x(0, 1, 2, 3)) }
+    }
+
+    impl Vector<f32> for __m256 {
+        const LANES: usize = 8;
+        const ROWS: usize = 6;
+        #[inline(always)]
+        unsafe fn splat(x: f32) -> Self {
+            // SAFETY: the caller has the instructions.
+            unsafe { _mm256_set1_ps(x) }
+        }
+        #[inline(always)]
+        unsafe fn load(from: *const f32, count: usize) -> Self {
+            // SAFETY: lanes beyond `count` are masked and not read.
+            unsafe { if count == 8 { _mm256_loadu_ps(from) } else { _mm256_maskload_ps(from, mask32(count)) } }
+        }
+        #[inline(always)]
+        unsafe fn store(self, to: *mut f32, count: usize) {
+            // SAFETY: lanes beyond `count` are masked and not written.
+            unsafe {
+                if count == 8 { _mm256_storeu_ps(to, self) } else { _mm256_maskstore_ps(to, mask32(count), self) }
+            }
+        }
+        #[inline(always)]
+        unsafe fn fma(self, a: Self, b: Self) -> Self {
+            // SAFETY: the caller has the instructions.
+            unsafe { _mm256_fmadd_ps(a, b, self) }
+        }
+    }
+
+    impl Vector<f64> for __m256d {
+        const LANES: usize = 4;
+        const ROWS: usize = 6;
+        #[inline(always)]
+        unsafe fn splat(x: f64) -> Self {
+            // SAFETY: the caller has the instructions.
+            unsafe { _mm256_set1_pd(x) }
+        }
+        #[inline(always)]
+        unsafe fn load(from: *const f64, count: usize) -> Self {
+            // SAFETY: lanes beyond `count` are masked and not read.
+            unsafe { if count == 4 { _mm256_loadu_pd(from) } else { _mm256_maskload_pd(from, mask64(count)) } }
+        }
+        #[inline(always)]
+        unsafe fn store(self, to: *mut f64, count: usize) {
+            // SAFETY: lanes beyond `count` are masked and not written.
+            unsafe {
+                if count == 4 { _mm256_storeu_pd(to, self) } else { _mm256_maskstore_pd(to, mask64(count), self) }
+            }
+        }
+        #[inline(always)]
+        unsafe fn fma(self, a: Self, b: Self) -> Self {
+            // SAFETY: the caller has the instructions.
+            unsafe { _mm256_fmadd_pd(a, b, self) }
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! The numerics contract of `docs/numerics.md` as plain loops over single numbers, and every operation against it.
+
+use std::marker::PhantomData;
+
+use super::super::float::Float;
+use super::super::simd::Vectors;
+use super::{Exact, bits, run};
+use crate::exec::Executor;
+use crate::exec::testing::oracle::{Arithmetic, evaluate_in};
+use crate::exec::testing::{noise, program, wild};
+use crate::ir::{Binary, Compare, Function, Reduce, Tensor, Unary};
+use crate::ir::{Builder, NodeId, Op};
+
+/// The arithmetic of the contract in one float type.
+pub(super) struct Contract<T>(PhantomData<T>);
+
+impl<T> Contract<T> {
+    pub fn new() -> Contract<T> {
+        Contract(PhantomData)
+    }
+}
+
+impl<T: Float> Arithmetic for Contract<T> {
+    fn unary(&self, f: Unary, x: f64) -> f64 {
+        let mut out = [T::ZERO];
+        T::unary(f, &[T::from_f64(x)], &mut out);
+        out[0].to_f64()
+    }
+
+    fn binary(&self, f: Binary, x: f64, y: f64) -> f64 {
+        let (a, b) = (T::from_f64(x), T::from_f64(y));
+        match f {
+            Binary::Add => a.add(b).to_f64(),
+            Binary::Sub => a.sub(b).to_f64(),
+            Binary::Mul => a.mul(b).to_f64(),
+            Binary::Div => a.div(b).to_f64(),
+            Binary::Max => {
+                if x > y || y.is_nan() {
+                    x
+                } else {
+                    y
+                }
+            }
+            Binary::Min => {
+                if x < y || y.is_nan() {
+                    x
+                } else {
+                    y
+                }
+            }
+        }
+    }
+
+    fn sum(&self, terms: &[f64], adjacent: bool) -> f64 {
+        let add = |a: f64, b: f64| T::from_f64(a).add(T::from_f64(b)).to_f64();
+        let total = |terms: &mut dyn Iterator<Item = f64>| terms.reduce(add);
+        if !adjacent {
+            return total(&mut terms.chunks(64).filter_map(|c| total(&mut c.iter().copied()))).unwrap_or(0.0);
+        }
+        let mut lanes: Vec<Option<f64>> =
+            (0..16).map(|lane| total(&mut terms.iter().copied().skip(lane).step_by(16))).collect();
+        while lanes.len() > 1 {
+            let half = lanes.len() / 2;
+            let join = |i: usize| match (lanes[i], lanes[half + i]) {
+                (Some(a), Some(b)) => Some(add(a, b)),
+                (a, _) => a,
+            };
+            lanes = (0..half).map(join).collect();
+        }
+        lanes[0].unwrap_or(0.0)
+    }
+
+    fn products(&self, terms: &[(f64, f64)]) -> f64 {
+        let step = |sum: T, &(x, y): &(f64, f64)| T::from_f64(x).fma(T::from_f64(y), sum);
+        terms.iter().fold(T::ZERO, step).to_f64()
+    }
+
+    fn solve(&self, a: &[f64], b: &[f64], p: usize, q: usize) -> Vec<f64> {
+        let t = |x: &f64| T::from_f64(*x);
+        let (mut l, mut x): (Vec<T>, Vec<T>) = (a.iter().map(t).collect(), b.iter().map(t).collect());
+        // `start - sum of x y`, one fused multiply-add after the other.
+        let less = |start: T, terms: &mut dyn Iterator<Item = (T, T)>| {
+            terms.fold(start, |rest, (x, y)| T::ZERO.sub(x).fma(y, rest))
+        };
+        for i in 0..p {
+            for j in 0..=i {
+                let rest = less(l[i * p + j], &mut (0..j).map(|k| (l[i * p + k], l[j * p + k])));
+                l[i * p + j] = if i > j { rest.div(l[j * p + j]) } else { rest.sqrt() };
+                let definite = rest > T::ZERO;
+                if i == j && !definite {
+                    return vec![f64::NAN; p * q];
+                }
+            }
+        }
+        for column in 0..q {
+            for i in 0..p {
+                let rest = less(x[i * q + column], &mut (0..i).map(|k| (l[i * p + k], x[k * q + column])));
+                x[i * q + column] = rest.div(l[i * p + i]);
+            }
+            for i in (0..p).rev() {
+                let rest = less(x[i * q + column], &mut (i + 1..p).map(|k| (l[k * p + i], x[k * q + column])));
+                x[i * q + column] = rest.div(l[i * p + i]);
+            }
+        }
+        x.into_iter().map(T::to_f64).collect()
+    }
+
+    fn round(&self, x: f64) -> f64 {
+        T::from_f64(x).to_f64()
+    }
+}
+
+/// Runs a program on every path and compares every bit with the contract's.
+pub(super) fn check<T: Vectors>(function: &Function, args: &[Tensor])
+where
+    Exact<T>: Executor,
+{
+    let round = |t: &Tensor| {
+        let data = t.data().iter().map(|&x| T::from_f64(x).to_f64()).collect();
+        Tensor::new(t.dims().to_vec(), data)
+    };
+    let args: Vec<Tensor> = args.iter().map(round).collect();
+    let (found, wanted) = (run::<T>(function, &args), evaluate_in(&Contract::<T>::new(), function, &args));
+    assert_eq!(bits(&found), bits(&wanted), "{function:?}");
+}
+
+fn both(inputs: &[&[usize]], body: impl Fn(&mut Builder, &[NodeId]) -> NodeId, args: &[Tensor]) {
+    let function = program(inputs, |b, x| vec![body(b, x)]);
+    check::<f32>(&function, args);
+    check::<f64>(&function, args);
+}
+
+const LENGTHS: [usize; 9] = [0, 1, 2, 15, 17, 64, 511, 513, 1500];
+
+#[test]
+fn elementwise() {
+    for n in LENGTHS {
+        for values in [noise, wild] {
+            let (x, y, z) = (values(&[n], 1), values(&[n], 2), wild(&[n], 3));
+            use Unary::*;
+            for f in [Neg, Abs, Exp, Ln, Sqrt, Sin, Cos, Tanh] {
+                both(&[&[n]], |b, x| b.unary(f, x[0]), std::slice::from_ref(&x));
+            }
+            use Binary::*;
+            for f in [Add, Sub, Mul, Div, Max, Min] {
+                both(&[&[n], &[n]], |b, x| b.binary(f, x[0], x[1]), &[x.clone(), y.clone()]);
+            }
+            for f in [Compare::Lt, Compare::Le, Compare::Eq] {
+                both(&[&[n], &[n]], |b, x| b.compare(f, x[0], x[1]), &[x.clone(), y.clone()]);
+            }
+            both(&[&[n], &[n], &[n]], |b, x| b.select(x[0], x[1], x[2]), &[z, x.clone(), y.clone()]);
+        }
+    }
+}
+
+#[test]
+fn reductions() {
+    for dims in [[1, 1, 1], [3, 17, 1], [2, 5, 33], [70, 2, 3], [2, 200, 31], [0, 3, 2], [2, 3, 0], [1, 1000, 1]] {
+        for (axis, values) in [(0, noise as fn(&[usize], u64) -> Tensor), (1, wild), (2, noise)] {
+            let args = [values(&dims, 4)];
+            both(&[&dims], |b, x| b.sum(x[0], axis), &args);
+            if dims[axis] > 0 {
+                both(&[&dims], |b, x| b.reduce_max(x[0], axis), &args);
+            }
+            // Of entries that do not lie side by side.
+            both(
+                &[&dims],
+                |b, x| {
+                    let turned = b.permute(x[0], &[2, 0, 1]);
+                    b.apply(Op::Reduce { f: Reduce::Sum, axis }, &[turned])
+                },
+                &args,
+            );
+        }
+    }
+}
+
+#[test]
+fn products() {
+    let sizes =
+        [(1, 1, 1), (2, 3, 4), (10, 40, 40), (25, 7, 17), (1, 64, 33), (33, 5, 1), (3, 0, 2), (0, 2, 3), (2, 3, 0)];
+    for (m, k, n) in sizes.into_iter().chain([(70, 300, 65)]) {
+        for (transpose_a, transpose_b) in [(false, false), (true, false), (false, true), (true, true)] {
+            let a = |count: usize| if transpose_a { [count, k, m] } else { [count, m, k] };
+            let c = |count: usize| if transpose_b { [count, n, k] } else { [count, k, n] };
+            let product = |b: &mut Builder, x: &[NodeId]| b.matmul(x[0], x[1], transpose_a, transpose_b);
+            both(&[&a(3), &c(3)], product, &[noise(&a(3), 5), noise(&c(3), 6)]);
+            // A matrix that all cases share, on either side.
+            let (one_a, one_c) = (a(1)[1..].to_vec(), c(1)[1..].to_vec());
+            let shared_right = |b: &mut Builder, x: &[NodeId]| {
+                let right = b.broadcast(x[1], 0, 3);
+                b.matmul(x[0], right, transpose_a, transpose_b)
+            };
+            both(&[&a(3), &one_c], shared_right, &[noise(&a(3), 5), noise(&one_c, 6)]);
+            let shared_left = |b: &mut Builder, x: &[NodeId]| {
+                let left = b.broadcast(x[0], 0, 3);
+                b.matmul(left, x[1], transpose_a, transpose_b)
+            };
+            both(&[&one_a, &c(3)], shared_left, &[noise(&one_a, 5), wild(&c(3), 6)]);
+        }
+    }
+}
+
+#[test]
+fn solutions() {
+    for (count, p, q) in [(1, 1, 1), (3, 5, 2), (2, 17, 3), (1, 0, 2), (2, 3, 0)] {
+        let (square, right) = ([count, p, p], [count, p, q]);
+        let solve = |b: &mut Builder, x: &[NodeId]| {
+            let gram = b.matmul(x[0], x[0], true, false);
+            b.solve_spd(gram, x[1])
+        };
+        both(&[&square, &right], solve, &[noise(&square, 7), noise(&right, 8)]);
+        // Not positive definite.
+        both(&[&square, &right], |b, x| b.solve_spd(x[0], x[1]), &[noise(&square, 9), noise(&right, 8)]);
+    }
+}
+
+#[test]
+fn moves() {
+    let dims = [3, 4, 5];
+    let args = [wild(&dims, 10)];
+    both(&[&dims], |b, x| b.permute(x[0], &[2, 0, 1]), &args);
+    both(&[&dims], |b, x| b.pad(x[0], 1, 2, 3), &args);
+    both(&[&dims], |b, x| b.slice(x[0], 2, 1, 3), &args);
+    both(&[&dims], |b, x| b.broadcast(x[0], 1, 7), &args);
+    let turned = |b: &mut Builder, x: &[NodeId]| {
+        let turned = b.permute(x[0], &[1, 2, 0]);
+        let flat = b.reshape(turned, &[10, 6]);
+        b.slice(flat, 0, 3, 5)
+    };
+    both(&[&dims], turned, &args);
+    both(&[], |b, _| b.iota(&[4, 3], 1), &[]);
+    both(&[], |b, _| b.full(0.1, &[2, 2]), &[]);
+}

@@ -1,0 +1,51 @@
+//! Tests of the exact executor: every bit of every operation, on every path, against loops that say what the contract says.
+
+mod contract;
+mod functions;
+mod golden;
+mod programs;
+
+use super::simd::Vectors;
+use super::{Exact, Path};
+use crate::exec::Executor;
+use crate::ir::{Function, Tensor};
+
+/// The outputs of a program on one executor.
+fn run_on<E: Executor>(executor: &E, function: &Function, args: &[Tensor]) -> Vec<Tensor> {
+    let kernel = executor.compile(function).unwrap();
+    let values: Vec<_> = args.iter().map(|arg| executor.upload(arg).unwrap()).collect();
+    let values: Vec<&_> = values.iter().collect();
+    let outputs = || -> Vec<Tensor> {
+        executor.run(&kernel, &values).unwrap().iter().map(|v| executor.download(v).unwrap()).collect()
+    };
+    let (first, second) = (outputs(), outputs());
+    assert_eq!(bits(&first), bits(&second), "two runs of {function:?}");
+    first
+}
+
+/// The outputs of a program, which must be the same on every path, fused or not, on any number of threads.
+fn run<T: Vectors>(function: &Function, args: &[Tensor]) -> Vec<Tensor>
+where
+    Exact<T>: Executor,
+{
+    let wanted = run_on(&Exact::<T>::new(Path::detect()), function, args);
+    for path in Path::available() {
+        let executor = Exact::<T>::new(path);
+        for (executor, how) in [(executor, "fused"), (executor.without_fusion(), "not fused")] {
+            let found = run_on(&executor, function, args);
+            assert_eq!(bits(&found), bits(&wanted), "{} {how}: {function:?}", path.name());
+        }
+    }
+    for threads in [1, 2, 7] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let found = pool.install(|| run_on(&Exact::<T>::new(Path::detect()), function, args));
+        assert_eq!(bits(&found), bits(&wanted), "{threads} threads: {function:?}");
+    }
+    wanted
+}
+
+/// The bits of every element; all NaN count as one, as they do where results are hashed.
+fn bits(tensors: &[Tensor]) -> Vec<Vec<u64>> {
+    let bits = |x: &f64| if x.is_nan() { f64::NAN.to_bits() } else { x.to_bits() };
+    tensors.iter().map(|t| t.data().iter().map(bits).collect()).collect()
+}
