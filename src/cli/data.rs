@@ -86,7 +86,8 @@ impl Division<'_> {
             spread(&sizes),
         );
         if self.set.classes() > 0 {
-            let held: Vec<f64> = self.clients.iter().map(|c| self.labels(c).iter().filter(|n| **n > 0).count() as f64).collect();
+            let held: Vec<f64> =
+                self.clients.iter().map(|c| self.labels(c).iter().filter(|n| **n > 0).count() as f64).collect();
             text.push_str(&format!("  of {}: {}\n", count(self.set.classes(), "label"), spread(&held)));
         }
         text
@@ -100,13 +101,20 @@ impl Division<'_> {
         let densest = self.clients.iter().flat_map(|c| self.labels(c)).max().unwrap_or(0);
         let mut head = vec!["client".to_owned(), "examples".into(), "train".into(), "held out".into()];
         match (each, plot) {
-            (true, true) => head.push((0..self.set.classes()).map(|label| label.to_string().pop().unwrap_or(' ')).collect()),
+            (true, true) => {
+                head.push((0..self.set.classes()).map(|label| label.to_string().pop().unwrap_or(' ')).collect())
+            }
             (true, false) => head.extend((0..self.set.classes()).map(|label| label.to_string())),
             (false, _) if self.set.classes() > 0 => head.push("labels".into()),
             (false, _) => {}
         }
         let row = |(i, client): (usize, &Client)| {
-            let mut cells = vec![self.name(i), size(client).to_string(), client.train.len().to_string(), client.held_out.len().to_string()];
+            let mut cells = vec![
+                self.name(i),
+                size(client).to_string(),
+                client.train.len().to_string(),
+                client.held_out.len().to_string(),
+            ];
             let labels = self.labels(client);
             match (each, plot) {
                 (true, true) => cells.push(labels.iter().map(|&n| shade(n, densest)).collect()),
@@ -186,6 +194,9 @@ mod tests {
     #[test]
     fn bars_and_shades_reach_from_nothing_to_the_most() {
         assert_eq!([0, 1, 4, 5, 8].map(|n| shade(n, 8)), ['·', '▁', '▄', '▅', '█']);
-        assert_eq!((bar(0, 0), bar(0, 48), bar(1, 48), bar(48, 48)), ("".into(), "".into(), "▌".into(), "█".repeat(24)));
+        assert_eq!(
+            (bar(0, 0), bar(0, 48), bar(1, 48), bar(48, 48)),
+            ("".into(), "".into(), "▌".into(), "█".repeat(24))
+        );
     }
 }

@@ -3,9 +3,7 @@
 use std::fmt::{self, Display, Write};
 
 use super::types::*;
-use crate::catalog::{
-    BaseLaw, Budget, Metric, Outer, Reader, Reduction, Sees, Simplex, Solver, Through, Weights,
-};
+use crate::catalog::{BaseLaw, Budget, Metric, Outer, Reader, Reduction, Sees, Simplex, Solver, Through, Weights};
 use crate::ir::{Binary, Function, Node, NodeId, Op, Unary};
 
 /// The text of a plan.
