@@ -56,6 +56,8 @@ hold! {
     attention_needs_its_softmax_where_tasks_are_not_linear: "softmax_icl/softmax.meta" ["--set", "seeds=2"];
     local_updates_learn_the_representation: "fedavg/local_updates.meta" ["--set", "seeds=3"];
     the_worst_task_nears_its_best_at_the_convex_rate: "tr_maml/convex.meta" ["--set", "seeds=5"];
+    info_nce_keeps_clusters_where_augmentations_reach_across_them: "infonce/clusters.meta" [];
+    many_tasks_bring_relu_features_into_the_subspace: "multitask_relu/features.meta" [];
 }
 
 #[test]
