@@ -58,6 +58,7 @@ hold! {
     the_worst_task_nears_its_best_at_the_convex_rate: "tr_maml/convex.meta" ["--set", "seeds=5"];
     info_nce_keeps_clusters_where_augmentations_reach_across_them: "infonce/clusters.meta" [];
     many_tasks_bring_relu_features_into_the_subspace: "multitask_relu/features.meta" [];
+    attention_looks_along_the_directions_that_matter: "softmax_icl/low_rank.meta" [];
 }
 
 #[test]

@@ -166,7 +166,7 @@ fn set_argument(target: &mut Field, key: &Name, field: &Field, sink: &mut Sink) 
 }
 
 /// The kind of entry that a field holds.
-fn kind_of(field: &str) -> Option<Kind> {
+pub(super) fn kind_of(field: &str) -> Option<Kind> {
     Some(match field {
         "adapt" => Kind::Adaptation,
         "outer" => Kind::Outer,
