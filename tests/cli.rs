@@ -131,7 +131,7 @@ fn an_experiment_with_errors_is_not_run() {
     let desk = Desk::new();
     let file = desk
         .write("broken.meta", SMALL.replace("loss = half_squared", "loss = half_sqared").replace("@ truth", "@ trut"));
-    for command in ["check", "plan", "run"] {
+    for command in ["check", "plan", "data", "run"] {
         let output = desk.run(&[command, file.to_str().unwrap()]);
         assert_eq!(code(&output), 1, "{command}");
         let text = stderr(&output);
@@ -211,6 +211,30 @@ fn data_is_replayed_from_the_ledger() {
 }
 
 #[test]
+fn data_shows_who_holds_what() {
+    let desk = Desk::new();
+    let digits = std::fs::read(Path::new(ROOT).join("experiments/data/digits.csv.gz")).unwrap();
+    desk.write("data/digits.csv.gz", digits);
+    let file = desk.write("fedrep/digits.meta", shipped::text("fedrep_digits"));
+    let uneven = "tasks.clients.partition=dirichlet(clients: 12, alpha: 0.2)";
+    let args = ["data", file.to_str().unwrap(), "--set", uneven, "--set", "train.tasks.batch=2"];
+    let output = desk.run(&[&args[..], &["--clients", "8"]].concat());
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    insta::assert_snapshot!("data_table", stdout(&output));
+    insta::assert_snapshot!("data_plot", stdout(&desk.run(&[&args[..], &["--plot"]].concat())));
+    let all = desk.json(&[&args[..], &["--json", "--seed", "3"]].concat());
+    let clients = all[0]["clients"].as_array().unwrap();
+    let held = |client: &serde_json::Value| client["train"].as_u64().unwrap() + client["held_out"].as_u64().unwrap();
+    let labels = |client: &serde_json::Value| -> u64 {
+        client["labels"].as_array().unwrap().iter().map(|n| n.as_u64().unwrap()).sum()
+    };
+    assert_eq!((clients.len(), clients.iter().map(held).sum::<u64>()), (12, 1797));
+    assert!(clients.iter().all(|client| labels(client) == held(client)), "{all}");
+    let small = desk.write("small.meta", SMALL);
+    assert_eq!(code(&desk.run(&["data", small.to_str().unwrap()])), 2);
+}
+
+#[test]
 fn show_tells_the_whole_run() {
     let desk = Desk::new();
     let file = desk.write("small.meta", SMALL);
@@ -228,7 +252,8 @@ fn show_tells_the_whole_run() {
 #[test]
 fn help_teaches() {
     let desk = Desk::new();
-    for command in ["check", "plan", "run", "replay", "log", "show", "verify", "report", "diff", "tag", "note", "watch"]
+    for command in
+        ["check", "plan", "data", "run", "replay", "log", "show", "verify", "report", "diff", "tag", "note", "watch"]
     {
         let output = desk.run(&[command, "--help"]);
         assert_eq!(code(&output), 0);

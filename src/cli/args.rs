@@ -66,6 +66,13 @@ pub enum Command {
         after_help = "Examples:\n  metadsl plan experiments/maml_anil/representation.meta\n  metadsl plan experiments/maml_anil/representation.meta --programs --arm maml\n  metadsl plan experiments/maml_anil/representation.meta --cost\n  metadsl plan before.meta --diff after.meta\n  metadsl plan experiments/maml_anil/representation.meta --help-params"
     )]
     Plan(Plan),
+    /// Show how data is divided among clients: who holds how many examples of which label.
+    ///
+    /// One table for every way in which the arms divide a data set, under the first seed or that of `--seed`; `--plot` draws it.
+    #[command(
+        after_help = "Examples:\n  metadsl data experiments/fedrep/digits.meta\n  metadsl data experiments/fedrep/digits.meta --plot --set tasks.clients.partition='dirichlet(clients: 20, alpha: 0.1)'"
+    )]
+    Data(Data),
     /// Run an experiment, check its claims and record it.
     ///
     /// Every arm runs under every seed, in parallel, all arms on the same tasks and random streams. Ends with the
@@ -285,6 +292,27 @@ pub struct Plan {
     pub help_params: bool,
     /// Print the plan as JSON.
     #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `data`.
+#[derive(Debug, clap::Args)]
+pub struct Data {
+    /// The `.meta` file.
+    pub file: PathBuf,
+    #[command(flatten)]
+    pub overrides: Overrides,
+    /// The seed under which the data is divided [default: the first of the experiment].
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// How many clients are shown.
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub clients: usize,
+    /// Draw the counts instead of printing them.
+    #[arg(long)]
+    pub plot: bool,
+    /// Print every client as JSON.
+    #[arg(long, conflicts_with = "plot")]
     pub json: bool,
 }
 

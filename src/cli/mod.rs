@@ -8,6 +8,7 @@ mod bundle;
 mod catalog;
 mod check;
 mod cost;
+mod data;
 mod device;
 mod diff;
 mod execute;
@@ -54,6 +55,7 @@ pub fn main() -> ExitCode {
         Command::Catalog(options) => catalog::catalog(options),
         Command::Explain(options) => explain::explain(options),
         Command::Plan(options) => plan::plan(options),
+        Command::Data(options) => data::data(options),
         Command::Bench(options) => bench::bench(options),
         Command::Run(options) => run::run(options),
         Command::Replay(options) => replay::replay(options),

@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Write};
 
 use super::types::*;
 use crate::catalog::{
-    BaseLaw, Budget, Factor, Loss, Metric, Outer, Partition, Reader, Reduction, Sees, Simplex, Solver, Through, Weights,
+    BaseLaw, Budget, Factor, Loss, Metric, Outer, Reader, Reduction, Sees, Simplex, Solver, Through, Weights,
 };
 use crate::ir::{Binary, Function, Node, NodeId, Op, Unary};
 
@@ -138,17 +138,7 @@ fn reader_name(reader: &Reader) -> String {
 fn write_family(out: &mut String, family: &Family) -> fmt::Result {
     writeln!(out, "  tasks {}", family.name)?;
     if let Some(source) = &family.source {
-        let partition = match &source.partition {
-            Partition::Iid { clients } => format!("iid over {clients} clients"),
-            Partition::Shards { clients, classes } => format!("shards over {clients} clients, {classes} labels each"),
-            Partition::Dirichlet { clients, alpha } => format!("dirichlet({alpha}) over {clients} clients"),
-            Partition::LogNormal { clients, spread } => {
-                format!("log-normal sizes of spread {spread} over {clients} clients")
-            }
-            Partition::Owners { first, end } => format!("the owners {first}..{end} as clients"),
-            Partition::Classes { first, end } => format!("the classes {first}..{end} as one client"),
-        };
-        writeln!(out, "    from {}, {partition}", source.data)?;
+        writeln!(out, "    from {}, {}", source.data, source.partition.describe())?;
         match source.ways {
             Some(ways) => writeln!(out, "    at every visit {ways} classes of a client, numbered anew")?,
             None => writeln!(out, "    {} of each client's examples held out", source.hold_out)?,
