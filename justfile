@@ -9,11 +9,16 @@ snapshots:
     INSTA_UPDATE=always cargo test --release
     git diff --stat -- '*.snap'
 
-# the full experiments, into the committed ledger (about ten minutes on two cores)
+# all experiments in full, into the committed ledger
 reproduce:
     cargo build --release
-    for file in experiments/*/*.meta; do ./target/release/metadsl run $file --ledger ledger || exit 1; done
+    bash experiments/reproduce.sh --ledger ledger
     ./target/release/metadsl verify --ledger ledger
+
+# all experiments with fewer seeds where they are long, into a ledger of their own: ten minutes at most on two cores
+reproduce-quick:
+    cargo build --release
+    bash experiments/reproduce.sh --quick --ledger target/quick-ledger
 
 # steps per second against JAX and PyTorch (installs both into .venv)
 bench:

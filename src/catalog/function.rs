@@ -41,7 +41,7 @@ pub enum TensorFunction {
     Mean,
     /// `e^x` normalised over the last dim; keeps the dims.
     Softmax,
-    /// The last two dims exchanged.
+    /// The last two dims swapped.
     Transpose,
 }
 
@@ -78,19 +78,6 @@ impl TensorFunction {
             TensorFunction::Elementwise(_) | TensorFunction::Sum | TensorFunction::Mean => 0,
             TensorFunction::Softmax => 1,
             TensorFunction::Transpose => 2,
-        }
-    }
-
-    /// The dims of its result.
-    pub fn dims<D>(self, mut x: Vec<D>) -> Vec<D> {
-        match self {
-            TensorFunction::Elementwise(_) | TensorFunction::Softmax => x,
-            TensorFunction::Sum | TensorFunction::Mean => vec![],
-            TensorFunction::Transpose => {
-                let rank = x.len();
-                x.swap(rank - 2, rank - 1);
-                x
-            }
         }
     }
 
@@ -203,5 +190,11 @@ pub(super) const ENTRIES: &[Entry] = &[
     function("sum", "The sum of all entries, a scalar.", "sum(x)"),
     function("mean", "The mean of all entries, a scalar.", "mean(x)"),
     function("softmax", "e^x normalised to sum 1 over the last dim.", "softmax(x)"),
-    function("transpose", "The last two dims exchanged.", "transpose(B)"),
+    Entry {
+        name: "transpose",
+        kind: Kind::Function,
+        params: X,
+        doc: "The last two dims swapped, so that `transpose(B) @ B` contracts the first dim of a matrix with itself.",
+        example: "transpose(B)",
+    },
 ];

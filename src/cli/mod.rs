@@ -7,6 +7,8 @@ mod bench;
 mod bundle;
 mod catalog;
 mod check;
+mod cost;
+mod data;
 mod device;
 mod diff;
 mod execute;
@@ -19,6 +21,7 @@ mod gc;
 mod import;
 mod load;
 mod log;
+mod new;
 mod note;
 mod plan;
 mod progress;
@@ -26,6 +29,7 @@ mod record;
 mod replay;
 mod report;
 mod resume;
+mod rewrite;
 mod run;
 mod show;
 mod sign;
@@ -45,11 +49,13 @@ pub fn main() -> ExitCode {
     let args = Args::parse();
     let done = match &args.command {
         Command::Check(options) => check::check(options),
+        Command::New(options) => new::new(options),
         Command::Fmt(options) => fmt::fmt(options),
         Command::Freeze(options) => freeze::freeze(options),
         Command::Catalog(options) => catalog::catalog(options),
         Command::Explain(options) => explain::explain(options),
         Command::Plan(options) => plan::plan(options),
+        Command::Data(options) => data::data(options),
         Command::Bench(options) => bench::bench(options),
         Command::Run(options) => run::run(options),
         Command::Replay(options) => replay::replay(options),

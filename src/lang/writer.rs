@@ -302,18 +302,27 @@ impl<'a> Writer<'a> {
         };
         let argument = assign(entry, args, span, sink)?.into_iter().flatten().next()?;
         let x = self.expr(argument, sink)?;
-        if x.dims.len() < function.least_rank() {
-            let wants = match function.least_rank() {
-                1 => "needs a dim to go along, and a scalar has none",
-                _ => "exchanges the last two dims, and there are fewer",
-            };
+        let least = function.least_rank();
+        if x.dims.len() < least {
+            let does = if least == 1 { "normalises over the last dim" } else { "swaps the last two dims" };
+            let few = if x.dims.is_empty() { "a scalar has none" } else { "this has one" };
             sink.push(
-                Diagnostic::error("E0314", argument.span, format!("`{}` {wants}", callee.text))
+                Diagnostic::error("E0314", argument.span, format!("`{}` {does}, and {few}", callee.text))
                     .label(format!("this is {}", describe(&x.dims))),
             );
             return None;
         }
         let node = function.lower(&mut self.b, x.node);
-        Some(Typed { node, dims: function.dims(x.dims) })
+        let dims = match function {
+            TensorFunction::Elementwise(_) | TensorFunction::Softmax => x.dims,
+            TensorFunction::Sum | TensorFunction::Mean => vec![],
+            TensorFunction::Transpose => {
+                let mut dims = x.dims;
+                let last = dims.len() - 1;
+                dims.swap(last - 1, last);
+                dims
+            }
+        };
+        Some(Typed { node, dims })
     }
 }
