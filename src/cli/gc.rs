@@ -13,7 +13,7 @@ use super::replay::existing_ledger;
 pub fn gc(options: &Options) -> Result<ExitCode, Failure> {
     let store = existing_ledger(&options.ledger.ledger)?;
     for run in &options.bury {
-        store.bury(store.resolve(run)?)?;
+        store.bury(store.find(run)?.1)?;
     }
     let garbage = store.gc(options.apply, options.empty_trash)?;
     let mut out = anstream::stdout();

@@ -20,7 +20,7 @@ pub fn tag(options: &TagOptions) -> Result<ExitCode, Failure> {
         return Err(Failure::Usage("a tag is one word, such as `paper`; longer texts are for `metadsl note`".into()));
     }
     let store = existing_ledger(&options.ledger.ledger)?;
-    let run = store.resolve(&options.run)?;
+    let (_, run) = store.find(&options.run)?;
     let tags = query::read_tags(&store)?.remove(&run).unwrap_or_default();
     let has = tags.contains(&options.tag);
     if options.remove && !has {
@@ -42,7 +42,7 @@ pub fn note(options: &NoteOptions) -> Result<ExitCode, Failure> {
         return Err(Failure::Usage("a note has some text".into()));
     }
     let store = existing_ledger(&options.ledger.ledger)?;
-    let run = store.resolve(&options.run)?;
+    let (_, run) = store.find(&options.run)?;
     write(&store, run, "note", &options.text)?;
     answer(options.json, run, "note", &options.text, &format!("noted: run {}", run.short()))
 }
