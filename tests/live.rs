@@ -274,9 +274,21 @@ fn bytes(dir: &std::path::Path) -> u64 {
 #[test]
 fn a_run_of_ten_parameters_and_a_hundred_points_takes_six_kilobytes() {
     let desk = Desk::new();
-    let text = SMALL.replace("dim d = 4", "dim d = 9").replace("steps = 20", "steps = 99").replace("every 5", "every 1");
-    let text = text.replace("arm quick { train.update.rate = 0.2 }\n", "").replace("0..2", "0..1");
-    let file = desk.write("small.meta", text);
+    let file = desk.write(
+        "bench.meta",
+        "edition 2026
+experiment bench
+dim d = 10
+world { truth: [d] ~ normal }
+tasks linear { example { x: [d] ~ normal; y: [] = x @ truth } }
+model line(x: [d]) -> [] { param w: [d] = 0; x @ w }
+train {
+  tasks = fresh(linear, 3); split = { support: 4, query: 4 }; loss = half_squared
+  adapt = none; outer = mean; update = sgd(rate: 0.1); steps = 99
+}
+measure gap = sum((w - truth) ^ 2) every 1
+",
+    );
     let run = |rate: &str| {
         desk.json(&["run", file.to_str().unwrap(), "--json", "--set", &format!("train.update.rate={rate}")]);
         bytes(&desk.path("ledger"))

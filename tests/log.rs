@@ -263,7 +263,7 @@ fn names_from_a_record_steer_no_terminal() {
         settings: vec![Setting { name: text(), value: text() }],
         series: vec![],
         started_ms: 0,
-        finished_ms: u64::MAX,
+        finished_ms: i64::MAX as u64,
     };
     let imported = store.import(&imported).expect("sealed");
     for (about, key) in [(run, "tag"), (run, "note"), (imported, "tag")] {

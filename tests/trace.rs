@@ -138,7 +138,7 @@ fn a_last_place_in_any_operation_at_any_step_is_located() {
                 continue;
             }
             injected += 1;
-            assert!(matches!(cell, Err(TrainError::Cancelled)) || after == 4, "it ends where something is found");
+            assert!(matches!(cell, Err(TrainError::Cancelled)) || after == 3, "it ends where something is found");
             let found = watch.found().expect("what was injected is found");
             assert_eq!((found.op, found.count), (op, 1), "{found}");
             let bits = |text: &str| u32::from_str_radix(text, 16).expect("bits");
@@ -166,7 +166,7 @@ fn across_executors_the_policy_is_stated_and_the_operation_named() {
         let text = desk::stdout(&output);
         assert_eq!(desk::code(&output), 10, "{text}{}", desk::stderr(&output));
         assert!(text.starts_with("within tolerance (absolute 1e-5, relative 1e-2): the largest relative"), "{text}");
-        assert!(text.contains("operations of `") && text.contains("` against `"), "{text}");
+        assert!(text.contains("operations of `") && text.contains(" against `"), "{text}");
         assert!(
             text.contains(" steps: `") && text.contains(" of the program `") && text.contains(" and not "),
             "{text}"

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{Foreign, Found};
+use super::{Foreign, Found, whole};
 use crate::cli::failure::Failure;
 
 /// Reads MLflow's folder `mlruns`, or its sqlite file.
@@ -31,7 +31,7 @@ fn read_folder(root: &Path) -> Result<Found, Failure> {
                 continue;
             }
             let name = |meta: &BTreeMap<String, String>, key: &str| meta.get(key).cloned().unwrap_or_default();
-            let moment = |key: &str| run.get(key).and_then(|ms| ms.parse().ok()).unwrap_or(0);
+            let moment = |key: &str| run.get(key).and_then(|ms| whole(ms)).unwrap_or(0);
             let mut foreign = Foreign {
                 name: run.get("run_id").or_else(|| run.get("run_uuid")).cloned().unwrap_or_default(),
                 experiment: name(&meta, "name"),
@@ -86,7 +86,7 @@ pub(super) fn status(word: &str) -> String {
 /// Step and value of a line `timestamp value step`.
 fn point(line: &str) -> Option<(u64, f64)> {
     let [_, value, step] = line.split_whitespace().collect::<Vec<_>>()[..] else { return None };
-    Some((step.parse().ok()?, value.parse().ok()?))
+    Some((whole(step)?, value.parse().ok()?))
 }
 
 /// The folders in a folder, sorted; hidden ones are MLflow's trash.

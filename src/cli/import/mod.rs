@@ -82,6 +82,11 @@ pub fn import(options: &Options) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// A number that the ledger can keep: from 0 to 2^63 - 1.
+fn whole(text: &str) -> Option<u64> {
+    text.parse::<i64>().ok().and_then(|number| u64::try_from(number).ok())
+}
+
 /// Stores what was measured; gives the record.
 fn put(store: &Store, origin: &str, run: Foreign) -> Result<Imported, Failure> {
     let mut series = Vec::new();

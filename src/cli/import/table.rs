@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use csv::StringRecord;
 
-use super::{Foreign, Found};
+use super::{Foreign, Found, whole};
 use crate::cli::args::Import as Options;
 use crate::cli::export::COLUMNS;
 use crate::cli::failure::Failure;
@@ -26,7 +26,9 @@ pub(super) fn read(options: &Options) -> Result<Found, Failure> {
         let key: Vec<String> = layout.by.iter().map(|&(_, at)| row[at].to_owned()).collect();
         let (rows, run) = runs.entry(key.clone()).or_insert_with(|| (0, layout.run(&stem, &key)));
         let step = match layout.step {
-            Some(at) => row[at].trim().parse().map_err(|_| wrong(format!("line {line}: `{}` is no step", &row[at])))?,
+            Some(at) => {
+                whole(row[at].trim()).ok_or_else(|| wrong(format!("line {line}: `{}` is no step", &row[at])))?
+            }
             None => *rows,
         };
         *rows += 1;
