@@ -106,12 +106,14 @@ fn rank(item: &Item) -> u8 {
         ItemKind::Data { .. } => 2,
         ItemKind::World { .. } => 3,
         ItemKind::Tasks(_) => 4,
+        ItemKind::Function(_) => 2,
         ItemKind::Model(_) => 5,
         ItemKind::Section(_) => 6,
         ItemKind::Arm { .. } => 7,
         ItemKind::Measure { .. } => 8,
         ItemKind::Sweep { .. } => 9,
         ItemKind::Expect { .. } => 10,
+        ItemKind::Method(_) => 11,
     }
 }
 
@@ -186,13 +188,14 @@ fn each_expr(file: &mut File, visit: &mut impl FnMut(&mut Expr)) {
                     decls(&mut stratum.decls, visit);
                 }
             }
-            ItemKind::Model(model) => {
+            ItemKind::Model(model) | ItemKind::Function(model) => {
                 model.params.iter_mut().for_each(|p| within(&mut p.decl.value, visit));
                 decls(&mut model.lets, visit);
                 within(&mut model.body, visit);
             }
             ItemKind::Section(section) => fields(&mut section.fields, visit),
             ItemKind::Arm { fields: of_arm, .. } => fields(of_arm, visit),
+            ItemKind::Method(method) => fields(&mut method.fields, visit),
             ItemKind::Measure { value, every, .. } => {
                 within(value, visit);
                 every.iter_mut().for_each(|e| within(e, visit));

@@ -1,5 +1,7 @@
 //! Arguments that were checked against an entry's parameters.
 
+use super::schedule::Rate;
+
 /// A checked argument.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Arg {
@@ -17,6 +19,8 @@ pub enum Arg {
     Bool(bool),
     /// Text.
     Text(String),
+    /// A step size.
+    Rate(Rate),
 }
 
 /// The arguments of one call, one per parameter that was given or has an initial value.
@@ -46,6 +50,14 @@ impl Args {
         match self.get(name) {
             Some(Arg::Real(x)) => *x,
             other => unreachable!("`{name}` was checked to be a real number, not {other:?}"),
+        }
+    }
+
+    /// A step size.
+    pub fn rate(&self, name: &str) -> &Rate {
+        match self.get(name) {
+            Some(Arg::Rate(rate)) => rate,
+            other => unreachable!("`{name}` was checked to be a step size, not {other:?}"),
         }
     }
 

@@ -15,6 +15,12 @@ pub enum Kind {
     Outer,
     /// `update = ...`
     Update,
+    /// `with = ...`
+    Added,
+    /// `rate: ...`, where it is not a number
+    Schedule,
+    /// `retract = ...`
+    Retraction,
     /// `tasks = ...`
     Tasks,
     /// `partition = ...`
@@ -43,6 +49,9 @@ impl Kind {
             Kind::Adaptation => "an adaptation",
             Kind::Outer => "an outer objective",
             Kind::Update => "an update rule",
+            Kind::Added => "an added group",
+            Kind::Schedule => "a schedule",
+            Kind::Retraction => "a retraction",
             Kind::Tasks => "a source of tasks",
             Kind::Partition => "a partition",
             Kind::Data => "a data reader",
@@ -67,12 +76,18 @@ pub enum Ty {
         /// The upper bound, allowed.
         most: f64,
     },
+    /// A step size: a real above zero, a schedule, or parameters that are the step sizes.
+    Rate,
     /// A whole number of at least that size.
     Count(u64),
     /// One of these words.
     Word(&'static [&'static str]),
     /// One or more parameters or groups of the model, or `all`.
     Groups,
+    /// Groups that `with` added to the model.
+    AddedGroups,
+    /// `start`, or one or more parameters or groups of the model.
+    Anchor,
     /// A family of tasks.
     Family,
     /// Strata of the family.
@@ -120,10 +135,13 @@ impl Ty {
                 (true, false, true) => format!("a real number above {}, at most {}", number(above), number(most)),
                 (true, false, false) => format!("a real number above {}", number(above)),
             },
+            Ty::Rate => "a real number above 0, or a schedule such as `cosine(0.1, over: 500)`".into(),
             Ty::Count(0) => "a whole number".into(),
             Ty::Count(least) => format!("a whole number of at least {least}"),
             Ty::Word(words) => format!("one of {}", words.join(", ")),
             Ty::Groups => "parameters or groups of the model, such as `w`, `[B, w]` or `all`".into(),
+            Ty::AddedGroups => "groups that `with` adds, such as `lora`".into(),
+            Ty::Anchor => "`start`, or parameters or groups of the model".into(),
             Ty::Family => "the name of a `tasks` block".into(),
             Ty::Strata => "strata of the family, such as `[easy, hard]`".into(),
             Ty::Range => "a range of whole numbers, such as `0..64`".into(),

@@ -1,7 +1,7 @@
 //! Functions in tensor expressions, and the same functions of plain numbers.
 
 use super::entry::{Entry, Kind, Param, Ty};
-use crate::ir::{Binary, Builder, NodeId, Unary};
+use crate::ir::{Binary, Builder, Compare, NodeId, Unary};
 
 /// A function that maps every entry by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub enum Elementwise {
     Tanh,
     /// Magnitude.
     Abs,
+    /// -1, 0 or 1
+    Sign,
     /// `max(x, 0)`
     Relu,
     /// `1 / (1 + e^-x)`
@@ -56,6 +58,7 @@ impl TensorFunction {
             "cos" => TensorFunction::Elementwise(E::Cos),
             "tanh" => TensorFunction::Elementwise(E::Tanh),
             "abs" => TensorFunction::Elementwise(E::Abs),
+            "sign" => TensorFunction::Elementwise(E::Sign),
             "relu" => TensorFunction::Elementwise(E::Relu),
             "sigmoid" => TensorFunction::Elementwise(E::Sigmoid),
             "softplus" => TensorFunction::Elementwise(E::Softplus),
@@ -103,6 +106,11 @@ impl Elementwise {
             Elementwise::Cos => b.unary(Unary::Cos, x),
             Elementwise::Tanh => b.unary(Unary::Tanh, x),
             Elementwise::Abs => b.unary(Unary::Abs, x),
+            Elementwise::Sign => {
+                let zero = b.full(0.0, &dims);
+                let (above, below) = (b.compare(Compare::Lt, zero, x), b.compare(Compare::Lt, x, zero));
+                b.sub(above, below)
+            }
             Elementwise::Relu => {
                 let zero = b.full(0.0, &dims);
                 b.binary(Binary::Max, x, zero)
@@ -138,6 +146,7 @@ impl Elementwise {
             Elementwise::Cos => libm::cos,
             Elementwise::Tanh => libm::tanh,
             Elementwise::Abs => libm::fabs,
+            Elementwise::Sign => |x| f64::from(i8::from(x > 0.0) - i8::from(x < 0.0)),
             Elementwise::Relu => |x| if x > 0.0 { x } else { 0.0 },
             Elementwise::Sigmoid => |x| 0.5 * libm::tanh(0.5 * x) + 0.5,
             Elementwise::Softplus => {
@@ -161,6 +170,7 @@ pub(super) const ENTRIES: &[Entry] = &[
     function("cos", "The cosine of every entry, in radians.", "cos(x)"),
     function("tanh", "The hyperbolic tangent of every entry.", "tanh(x)"),
     function("abs", "The magnitude of every entry; its slope at 0 counts as 0.", "abs(x)"),
+    function("sign", "The sign of every entry: -1, 0 or 1; its slope counts as 0.", "sign(x)"),
     function("relu", "The larger of every entry and 0; its slope at 0 counts as 0.", "relu(x)"),
     function("sigmoid", "1 / (1 + e^-x) of every entry.", "sigmoid(x)"),
     function("softplus", "ln(1 + e^x) of every entry.", "softplus(x)"),

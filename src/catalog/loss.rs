@@ -2,11 +2,11 @@
 
 use super::entry::{Entry, Kind};
 use crate::hash::variants;
-use crate::ir::{Binary, Builder, Compare, NodeId, Unary};
+use crate::ir::{Binary, Builder, Compare, Function, NodeId, Unary};
 
 variants! {
     /// A loss; its mean over examples is what adaptation and training minimise.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    #[derive(Debug, Clone, PartialEq)]
     pub enum Loss {
         /// `sum (f - y)^2` over the entries of one prediction.
         Squared,
@@ -14,6 +14,9 @@ variants! {
         HalfSquared,
         /// `-log softmax(f)[y]` for a class number `y`.
         CrossEntropy,
+        /// A formula of one example: `function` gives the loss, a scalar, from parameters and the example's variables, by
+        /// name. What the model predicts is part of it.
+        Expression { function: Function },
     }
 }
 
@@ -28,33 +31,36 @@ impl Loss {
         })
     }
 
-    /// The name in a `.meta` file.
-    pub fn name(self) -> &'static str {
+    /// The name in a `.meta` file, or what a person reads in its place.
+    pub fn name(&self) -> &'static str {
         match self {
             Loss::Squared => "squared",
             Loss::HalfSquared => "half_squared",
             Loss::CrossEntropy => "cross_entropy",
+            Loss::Expression { .. } => "an expression",
         }
     }
 
     /// Why a prediction and a target of these dims do not fit, if they do not.
-    pub fn refuses(self, prediction: &[usize], target: &[usize]) -> Option<String> {
+    pub fn refuses(&self, prediction: &[usize], target: &[usize]) -> Option<String> {
         match self {
             Loss::Squared | Loss::HalfSquared if prediction == target => None,
             Loss::Squared | Loss::HalfSquared => Some("the prediction and the target must have the same dims".into()),
+            Loss::Expression { .. } => None,
             Loss::CrossEntropy if prediction.len() == 1 && target.is_empty() => None,
             Loss::CrossEntropy => Some("the prediction must be `[classes]` and the target a class number, `[]`".into()),
         }
     }
 
-    /// The loss of one example, a scalar.
-    pub fn lower(self, b: &mut Builder, prediction: NodeId, target: NodeId) -> NodeId {
-        match self {
+    /// The loss of one example, a scalar; `None` for an expression, which takes no prediction.
+    pub fn lower(&self, b: &mut Builder, prediction: NodeId, target: NodeId) -> Option<NodeId> {
+        Some(match self {
+            Loss::Expression { .. } => return None,
             Loss::Squared | Loss::HalfSquared => {
                 let error = b.sub(prediction, target);
                 let square = b.mul(error, error);
                 let sum = b.sum_all(square);
-                if self == Loss::HalfSquared { b.scale(sum, 0.5) } else { sum }
+                if *self == Loss::HalfSquared { b.scale(sum, 0.5) } else { sum }
             }
             Loss::CrossEntropy => {
                 let dims = b.dims(prediction).to_vec();
@@ -71,7 +77,7 @@ impl Loss {
                 let chosen = b.sum(chosen, 0);
                 b.binary(Binary::Sub, log_total, chosen)
             }
-        }
+        })
     }
 }
 

@@ -1,5 +1,7 @@
 //! Metrics: what a measurement takes from the state, from examples, over tasks.
 
+use super::args::Args;
+use super::cluster;
 use super::entry::{Entry, Initial, Kind, Param, Ty};
 use super::loss::{Loss, one_hot};
 use crate::hash::variants;
@@ -7,7 +9,7 @@ use crate::ir::{Builder, Compare, NodeId};
 
 variants! {
     /// A number for one task after adaptation.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    #[derive(Debug, Clone, PartialEq)]
     pub enum Metric {
         /// The mean of a loss over the task's query examples.
         Loss { loss: Loss },
@@ -15,28 +17,70 @@ variants! {
         Accuracy,
         /// The family's closed-form population risk.
         Risk,
+        /// The agreement of the signs of the outputs with the target's class, over all query examples of a task: normalised
+        /// mutual information.
+        Nmi { classes: u64 },
+        /// The same as purity.
+        Purity { classes: u64 },
     }
 }
 
 impl Metric {
-    /// The metric of that name.
-    pub fn find(name: &str) -> Option<Metric> {
+    /// The metric that a checked call of an entry is.
+    pub fn from_args(name: &str, args: &Args) -> Metric {
+        let classes = || args.count("classes").expect("`classes` is required");
         match name {
-            "accuracy" => Some(Metric::Accuracy),
-            "risk" => Some(Metric::Risk),
-            _ => Loss::find(name).map(|loss| Metric::Loss { loss }),
+            "accuracy" => Metric::Accuracy,
+            "risk" => Metric::Risk,
+            "nmi" => Metric::Nmi { classes: classes() },
+            "purity" => Metric::Purity { classes: classes() },
+            _ => Metric::Loss { loss: Loss::find(name).expect("every other metric of examples is a loss") },
         }
     }
 
     /// Whether a larger value is better, which decides what `worst` means.
-    pub fn higher_is_better(self) -> bool {
-        matches!(self, Metric::Accuracy)
+    pub fn higher_is_better(&self) -> bool {
+        matches!(self, Metric::Accuracy | Metric::Nmi { .. } | Metric::Purity { .. })
     }
 
-    /// The value for one example, a scalar; `None` for a metric that needs no examples.
-    pub fn lower(self, b: &mut Builder, prediction: NodeId, target: NodeId) -> Option<NodeId> {
+    /// Why a prediction and a target of these dims do not fit, if they do not.
+    pub fn refuses(&self, prediction: &[usize], target: &[usize]) -> Option<String> {
+        let class = prediction.len() == 1 && target.is_empty();
         match self {
-            Metric::Loss { loss } => Some(loss.lower(b, prediction, target)),
+            Metric::Loss { loss } => loss.refuses(prediction, target),
+            Metric::Risk => None,
+            Metric::Nmi { .. } | Metric::Purity { .. } if class && prediction[0] <= cluster::MAX_BITS => None,
+            Metric::Nmi { .. } | Metric::Purity { .. } => Some(format!(
+                "the prediction must be `[p]` with p of at most {}, whose signs are a code, and the target a class number, `[]`",
+                cluster::MAX_BITS
+            )),
+            Metric::Accuracy if class => None,
+            Metric::Accuracy => {
+                Some("the prediction must be `[classes]` and the target a class number, `[]`".to_owned())
+            }
+        }
+    }
+
+    /// The value for all examples of a task at once, a scalar: predictions `[n, p]`, targets `[n]` and 1 for every example
+    /// that is there, `[n]`. `None` for a metric that is a mean over examples, or needs none.
+    pub fn lower_together(
+        &self,
+        b: &mut Builder,
+        predictions: NodeId,
+        targets: NodeId,
+        present: NodeId,
+    ) -> Option<NodeId> {
+        match *self {
+            Metric::Nmi { classes } => Some(cluster::nmi(b, predictions, targets, present, classes as usize)),
+            Metric::Purity { classes } => Some(cluster::purity(b, predictions, targets, present, classes as usize)),
+            Metric::Loss { .. } | Metric::Accuracy | Metric::Risk => None,
+        }
+    }
+
+    /// The value for one example, a scalar; `None` for a metric that is no mean over predictions of single examples.
+    pub fn lower(&self, b: &mut Builder, prediction: NodeId, target: NodeId) -> Option<NodeId> {
+        match self {
+            Metric::Loss { loss } => loss.lower(b, prediction, target),
             Metric::Accuracy => {
                 let classes = b.dims(prediction)[0];
                 let hit = one_hot(b, target, classes);
@@ -45,7 +89,7 @@ impl Metric {
                 let top = b.reduce_max(prediction, 0);
                 Some(b.compare(Compare::Le, top, chosen))
             }
-            Metric::Risk => None,
+            Metric::Risk | Metric::Nmi { .. } | Metric::Purity { .. } => None,
         }
     }
 }
@@ -135,6 +179,9 @@ impl StateMetric {
         }
     }
 }
+
+const CLASSES: &[Param] =
+    &[Param::required("classes", Ty::Count(2), "how many classes the target has, numbered from 0")];
 
 const OF: Param = Param::required("of", Ty::Measurement, "what is taken under every seed, at every step or point");
 
@@ -247,6 +294,22 @@ pub(super) const ENTRIES: &[Entry] = &[
         params: &[],
         doc: "The mean cross-entropy over a task's query examples, in nats.",
         example: "measure loss = mean(cross_entropy) on test every 10",
+    },
+    Entry {
+        name: "nmi",
+        kind: Kind::ExampleMetric,
+        params: CLASSES,
+        doc: "How well the signs of the outputs, read as a code, tell the target's classes apart over all query examples of a \
+              task: normalised mutual information, 2 I(code; class) / (H(code) + H(class)). 1 where each class has a code of \
+              its own, 0 where the code says nothing.",
+        example: "measure agreement = mean(nmi(classes: 3)) on test every 10",
+    },
+    Entry {
+        name: "purity",
+        kind: Kind::ExampleMetric,
+        params: CLASSES,
+        doc: "The share of query examples that have the most frequent class among those with the same signs of the outputs.",
+        example: "measure purity = mean(purity(classes: 3)) on test every 10",
     },
     Entry {
         name: "risk",

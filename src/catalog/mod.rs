@@ -4,7 +4,9 @@
 //! The typed value that a checked call becomes (a [`Solver`], an [`Outer`]...) lives beside its entries, together with
 //! its lowering to tensor programs. To add an entry: its file, and one line in [`ENTRIES`].
 
+mod added;
 mod args;
+mod cluster;
 mod entry;
 mod function;
 mod law;
@@ -14,10 +16,13 @@ mod outer;
 pub mod page;
 mod partition;
 mod reader;
+mod retract;
+mod schedule;
 mod solver;
 mod sweep;
 mod tasks;
 
+pub use added::{Added, AddedPart, Start};
 pub use args::{Arg, Args};
 pub use entry::{Entry, Initial, Kind, Param, Ty};
 pub use function::{Elementwise, ScalarFunction, TensorFunction};
@@ -27,10 +32,13 @@ pub use metric::{Metric, Reduction, StateMetric};
 pub use outer::{Outer, Sees, Simplex, Through, Weights};
 pub use partition::Partition;
 pub use reader::Reader;
+pub use retract::Retraction;
+pub use schedule::{Factor, Rate};
 pub use solver::{Budget, Solver};
 
 /// Every entry, grouped by kind.
 pub const ENTRIES: &[&[Entry]] = &[
+    added::ENTRIES,
     law::ENTRIES,
     function::ENTRIES,
     loss::ENTRIES,
@@ -38,6 +46,8 @@ pub const ENTRIES: &[&[Entry]] = &[
     outer::ENTRIES,
     partition::ENTRIES,
     reader::ENTRIES,
+    retract::ENTRIES,
+    schedule::ENTRIES,
     solver::ENTRIES,
     sweep::ENTRIES,
     tasks::ENTRIES,

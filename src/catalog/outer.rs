@@ -58,12 +58,16 @@ variants! {
     pub enum Outer {
         /// The mean of the tasks' losses after adaptation.
         Mean,
-        /// The largest mixture of them: `max over p in the simplex of sum_i p_i F_i`.
+        /// The largest mixture of them: `max over p in the simplex of sum_i p_i F_i`. The adversary's weights climb by `ascent`
+        /// times the losses and are projected, or grow by the exponential of that and are normalised.
         Worst {
             over: Simplex,
             ascent: f64,
             sees: Sees,
+            exponential: bool = false,
         },
+        /// The mean of the worst share `q` of the losses of a step: the conditional value at risk.
+        Cvar { q: f64 },
         /// The average of the adapted parameters themselves.
         Average { weights: Weights },
     }
@@ -78,7 +82,9 @@ impl Outer {
                 over: if args.word("over") == "task" { Simplex::Task } else { Simplex::Stratum },
                 ascent: args.real("ascent"),
                 sees: if args.word("sees") == "raw" { Sees::Raw } else { Sees::Weighted },
+                exponential: args.word("by") == "exponential",
             },
+            "cvar" => Outer::Cvar { q: args.real("q") },
             "average" => Outer::Average {
                 weights: if args.word("weights") == "examples" { Weights::Examples } else { Weights::Uniform },
             },
@@ -107,11 +113,30 @@ pub(super) const ENTRIES: &[Entry] = &[
             ),
             Param::required("ascent", Ty::POSITIVE, "the adversary's step size"),
             Param::optional("sees", Ty::Word(&["raw", "weighted"]), Initial::Word("raw"), "the losses it ascends"),
+            Param::optional(
+                "by",
+                Ty::Word(&["projection", "exponential"]),
+                Initial::Word("projection"),
+                "how the weights stay on the simplex",
+            ),
         ],
         doc: "min over parameters of max over the simplex of sum_i p_i F_i, by alternating steps: parameters descend the weighted \
               loss of the sampled tasks, then p_i grows by `ascent` times the loss of each sampled task and is projected back onto \
-              the simplex in the Euclidean norm (TR-MAML, Collins et al. 2020).",
+              the simplex in the Euclidean norm (TR-MAML, Collins et al. 2020). By `exponential`, p_i is multiplied by the exponential \
+              of that product and all are divided by their sum (group DRO, Sagawa et al. 2020).",
         example: "outer = worst(over: task, ascent: 1e-5)",
+    },
+    Entry {
+        name: "cvar",
+        kind: Kind::Outer,
+        params: &[Param::required(
+            "q",
+            Ty::Real { above: 0.0, closed: false, most: 1.0 },
+            "the share of the tasks of a step that counts, the worst first",
+        )],
+        doc: "The mean of the losses of the worst tasks of a step, so many as make up the share `q`; the last of them counts in part \
+              (conditional value at risk, Rockafellar & Uryasev 2000).",
+        example: "outer = cvar(0.2)",
     },
     Entry {
         name: "average",

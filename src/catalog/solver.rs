@@ -2,6 +2,7 @@
 
 use super::args::Args;
 use super::entry::{Entry, Initial, Kind, Param, Ty};
+use super::schedule::Factor;
 use crate::hash::variants;
 use crate::ir::{Builder, NodeId, Unary};
 
@@ -11,9 +12,17 @@ variants! {
     pub enum Solver {
         /// Gradient descent with PyTorch's momentum and weight decay:
         /// `g += decay * theta; v = momentum * v + g; theta -= rate * v` (without momentum `v = g`).
-        Sgd { rate: f64, momentum: f64, weight_decay: f64 },
-        /// Adam with bias correction (Kingma & Ba 2015, algorithm 1).
-        Adam { rate: f64, beta1: f64, beta2: f64, epsilon: f64 },
+        Sgd { rate: f64, momentum: f64, weight_decay: f64, schedule: Vec<Factor> = vec![] },
+        /// Adam with bias correction (Kingma & Ba 2015, algorithm 1), and with decay apart from the gradient: `theta -= rate *
+        /// weight_decay * theta` in every step (Loshchilov & Hutter 2019, algorithm 2).
+        Adam {
+            rate: f64,
+            beta1: f64,
+            beta2: f64,
+            epsilon: f64,
+            weight_decay: f64 = 0.0,
+            schedule: Vec<Factor> = vec![],
+        },
         /// The exact minimiser of a loss that is quadratic in the parameters, plus `penalty / 2` times their
         /// squared norm.
         ClosedForm { penalty: f64 },
@@ -34,18 +43,23 @@ variants! {
 impl Solver {
     /// The solver of a checked call of an adaptation or update.
     pub fn from_args(name: &str, args: &Args) -> Solver {
+        let rate = || args.rate("rate").base;
+        let schedule = || args.rate("rate").factors.clone();
         match name {
-            "gradient" => Solver::Sgd { rate: args.real("rate"), momentum: 0.0, weight_decay: 0.0 },
+            "gradient" => Solver::Sgd { rate: rate(), momentum: 0.0, weight_decay: 0.0, schedule: schedule() },
             "sgd" => Solver::Sgd {
-                rate: args.real("rate"),
+                rate: rate(),
                 momentum: args.real("momentum"),
                 weight_decay: args.real("weight_decay"),
+                schedule: schedule(),
             },
-            "adam" => Solver::Adam {
-                rate: args.real("rate"),
+            "adam" | "adamw" => Solver::Adam {
+                rate: rate(),
                 beta1: args.real("beta1"),
                 beta2: args.real("beta2"),
                 epsilon: args.real("epsilon"),
+                weight_decay: args.get("weight_decay").map_or(0.0, |_| args.real("weight_decay")),
+                schedule: schedule(),
             },
             "least_squares" => Solver::ClosedForm { penalty: 0.0 },
             "ridge" => Solver::ClosedForm { penalty: args.real("penalty") },
@@ -64,19 +78,44 @@ impl Solver {
 
     /// The numbers that depend on how many steps came before; programs take them as scalar inputs.
     pub fn schedule_names(&self) -> &'static [&'static str] {
-        match self {
-            Solver::Adam { .. } => &["unbias_m", "unbias_v"],
-            Solver::Sgd { .. } | Solver::ClosedForm { .. } => &[],
+        match (self, self.factors().is_empty()) {
+            (Solver::Adam { .. }, true) => &["unbias_m", "unbias_v"],
+            (Solver::Adam { .. }, false) => &["unbias_m", "unbias_v", "rate"],
+            (Solver::Sgd { .. }, false) => &["rate"],
+            (Solver::Sgd { .. }, true) | (Solver::ClosedForm { .. }, _) => &[],
         }
     }
 
-    /// Those numbers for step `step`, from 1: for Adam `1 / (1 - beta^step)`.
-    pub fn schedule(&self, step: u64) -> Vec<f64> {
+    fn factors(&self) -> &[Factor] {
         match self {
+            Solver::Sgd { schedule, .. } | Solver::Adam { schedule, .. } => schedule,
+            Solver::ClosedForm { .. } => &[],
+        }
+    }
+
+    /// Those numbers for step `step`, from 1: for Adam `1 / (1 - beta^step)`, and the step size where it changes.
+    pub fn schedule(&self, step: u64) -> Vec<f64> {
+        let mut numbers = match self {
             Solver::Adam { beta1, beta2, .. } => {
                 [beta1, beta2].into_iter().map(|&beta| 1.0 / (1.0 - libm::pow(beta, step as f64))).collect()
             }
             Solver::Sgd { .. } | Solver::ClosedForm { .. } => vec![],
+        };
+        if let (Solver::Sgd { rate, .. } | Solver::Adam { rate, .. }, [_, ..]) = (self, self.factors()) {
+            numbers.push(self.factors().iter().fold(*rate, |rate, factor| rate * factor.at(step)));
+        }
+        numbers
+    }
+
+    /// A direction times the step size.
+    fn scaled(&self, b: &mut Builder, direction: NodeId, rate: f64, schedule: &[NodeId]) -> NodeId {
+        match (self.factors(), schedule.last()) {
+            ([_, ..], Some(&rate)) => {
+                let dims = b.dims(direction).to_vec();
+                let rate = b.expand(rate, &dims);
+                b.mul(direction, rate)
+            }
+            _ => b.scale(direction, rate),
         }
     }
 
@@ -92,7 +131,7 @@ impl Solver {
     ) -> (NodeId, Vec<NodeId>) {
         let dims = b.dims(theta).to_vec();
         match *self {
-            Solver::Sgd { rate, momentum, weight_decay } => {
+            Solver::Sgd { rate, momentum, weight_decay, .. } => {
                 let mut g = gradient;
                 if weight_decay != 0.0 {
                     let decay = b.scale(theta, weight_decay);
@@ -106,10 +145,10 @@ impl Solver {
                     }
                     _ => vec![],
                 };
-                let change = b.scale(g, rate);
+                let change = self.scaled(b, g, rate, schedule);
                 (b.sub(theta, change), memory)
             }
-            Solver::Adam { rate, beta1, beta2, epsilon } => {
+            Solver::Adam { rate, beta1, beta2, epsilon, weight_decay, .. } => {
                 let m = blend(b, memory[0], gradient, beta1);
                 let square = b.mul(gradient, gradient);
                 let v = blend(b, memory[1], square, beta2);
@@ -119,8 +158,12 @@ impl Solver {
                 let v_hat = b.mul(v, unbias_v);
                 let root = b.unary(Unary::Sqrt, v_hat);
                 let scale = b.offset(root, epsilon);
-                let direction = b.div(m_hat, scale);
-                let change = b.scale(direction, rate);
+                let mut direction = b.div(m_hat, scale);
+                if weight_decay != 0.0 {
+                    let decay = b.scale(theta, weight_decay);
+                    direction = b.add(direction, decay);
+                }
+                let change = self.scaled(b, direction, rate, schedule);
                 (b.sub(theta, change), vec![m, v])
             }
             Solver::ClosedForm { .. } => unreachable!("a closed form has no steps"),
@@ -135,7 +178,7 @@ fn blend(b: &mut Builder, old: NodeId, new: NodeId, beta: f64) -> NodeId {
 }
 
 const ON: Param = Param::required("on", Ty::Groups, "the parameters that move");
-const RATE: Param = Param::required("rate", Ty::POSITIVE, "the step size");
+const RATE: Param = Param::required("rate", Ty::Rate, "the step size");
 const STEPS: Param = Param::optional("steps", Ty::Count(0), Initial::Absent, "the number of steps");
 const EPOCHS: Param = Param::optional(
     "epochs",
@@ -168,6 +211,23 @@ const BETA2: Param = Param::optional(
 const EPSILON: Param =
     Param::optional("epsilon", Ty::POSITIVE, Initial::Real(1e-8), "what is added to the root of the second moment");
 
+const DECOUPLED: Param = Param::optional(
+    "weight_decay",
+    Ty::NON_NEGATIVE,
+    Initial::Real(0.01),
+    "the multiple of the parameter that a step of size 1 takes away",
+);
+const TOWARD: Param = Param::optional(
+    "toward",
+    Ty::Anchor,
+    Initial::Absent,
+    "what they are held near: `start`, where the task began, or other parameters of the same shapes",
+);
+const WEIGHT: Param =
+    Param::optional("weight", Ty::NON_NEGATIVE, Initial::Absent, "the factor of half the squared distance to it");
+const WITHOUT: Param =
+    Param::optional("without", Ty::AddedGroups, Initial::Absent, "added groups that the loss leaves out here");
+
 pub(super) const ENTRIES: &[Entry] = &[
     Entry {
         name: "none",
@@ -179,35 +239,42 @@ pub(super) const ENTRIES: &[Entry] = &[
     Entry {
         name: "gradient",
         kind: Kind::Adaptation,
-        params: &[ON, RATE, STEPS],
+        params: &[ON, RATE, STEPS, TOWARD, WEIGHT, WITHOUT],
         doc: "Gradient descent on the mean loss over all support examples (or on the risk): `theta -= rate * grad`.",
         example: "adapt = gradient(w, rate: 0.1, steps: 1)",
     },
     Entry {
         name: "sgd",
         kind: Kind::Adaptation,
-        params: &[ON, RATE, STEPS, EPOCHS, BATCH, MOMENTUM, WEIGHT_DECAY],
+        params: &[ON, RATE, STEPS, EPOCHS, BATCH, MOMENTUM, WEIGHT_DECAY, TOWARD, WEIGHT, WITHOUT],
         doc: "Gradient descent on batches of a task's support examples, reshuffled every epoch, with PyTorch's momentum and weight decay.",
         example: "adapt = sgd(head, rate: 0.1, epochs: 5, batch: 10)",
     },
     Entry {
         name: "adam",
         kind: Kind::Adaptation,
-        params: &[ON, RATE, STEPS, EPOCHS, BATCH, BETA1, BETA2, EPSILON],
+        params: &[ON, RATE, STEPS, EPOCHS, BATCH, BETA1, BETA2, EPSILON, TOWARD, WEIGHT, WITHOUT],
         doc: "Adam on batches of a task's support examples; its moments start at zero for every adaptation (Kingma & Ba 2015).",
         example: "adapt = adam(head, rate: 1e-3, steps: 10)",
     },
     Entry {
+        name: "adamw",
+        kind: Kind::Adaptation,
+        params: &[ON, RATE, STEPS, EPOCHS, BATCH, BETA1, BETA2, EPSILON, DECOUPLED, TOWARD, WEIGHT, WITHOUT],
+        doc: "Adam with weight decay apart from the gradient (Loshchilov & Hutter 2019).",
+        example: "adapt = adamw(head, rate: 1e-3, steps: 10)",
+    },
+    Entry {
         name: "least_squares",
         kind: Kind::Adaptation,
-        params: &[ON],
+        params: &[ON, WITHOUT],
         doc: "The exact minimiser over the named parameters of a loss that is quadratic in them.",
         example: "adapt = least_squares(w)",
     },
     Entry {
         name: "ridge",
         kind: Kind::Adaptation,
-        params: &[ON, Param::required("penalty", Ty::POSITIVE, "the weight of half the squared norm")],
+        params: &[ON, Param::required("penalty", Ty::POSITIVE, "the weight of half the squared norm"), WITHOUT],
         doc: "The exact minimiser over the named parameters of a loss that is quadratic in them, plus `penalty / 2` times their squared norm.",
         example: "adapt = ridge(w, penalty: 1e-3)",
     },
@@ -224,5 +291,12 @@ pub(super) const ENTRIES: &[Entry] = &[
         params: &[RATE, BETA1, BETA2, EPSILON],
         doc: "Adam on the outer objective (Kingma & Ba 2015).",
         example: "update = adam(rate: 1e-3)",
+    },
+    Entry {
+        name: "adamw",
+        kind: Kind::Update,
+        params: &[RATE, BETA1, BETA2, EPSILON, DECOUPLED],
+        doc: "Adam on the outer objective, with weight decay apart from the gradient (Loshchilov & Hutter 2019).",
+        example: "update = adamw(rate: 1e-3)",
     },
 ];

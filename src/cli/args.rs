@@ -61,6 +61,15 @@ pub enum Command {
         after_help = "Examples:\n  metadsl run experiments/maml_anil/representation.meta\n  metadsl run experiments/maml/sine.meta --set train.steps=2000 --json"
     )]
     Run(Run),
+    /// Time the training steps of an experiment, and show where the time goes.
+    ///
+    /// Runs every arm under the first seed on the exact device for some seconds, its measurements left out, and prints
+    /// steps per second, arithmetic per step, the share of the machine's peak in matrix products, and the share of each kind of
+    /// operation; `host` is what lies between programs, such as drawing tasks. Nothing is recorded.
+    #[command(
+        after_help = "Examples:\n  metadsl bench experiments/maml_sine/maml_sine.meta\n  metadsl bench my.meta --trace trace.json   # for chrome://tracing or ui.perfetto.dev"
+    )]
+    Bench(Bench),
     /// Run a recorded experiment again and compare every bit.
     ///
     /// Works from the stored plan alone: the `.meta` file is not needed. Says whether every series, every digest of the
@@ -251,6 +260,36 @@ pub struct Plan {
     /// Print the plan as JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+/// Options of `bench`.
+#[derive(Debug, clap::Args)]
+pub struct Bench {
+    /// The `.meta` file.
+    pub file: PathBuf,
+    #[command(flatten)]
+    pub overrides: Overrides,
+    /// How long every arm is timed, once without and once with a look at its operations.
+    #[arg(long, value_name = "SECONDS", default_value_t = 2.0, value_parser = seconds)]
+    pub seconds: f64,
+    /// The instructions to use: avx512, avx2 or portable [default: the fastest there is].
+    #[arg(long, env = "METADSL_CPU", value_name = "PATH")]
+    pub cpu: Option<Path>,
+    /// The number of threads.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: u16,
+    /// Write the first operations as a Chrome trace, for chrome://tracing or ui.perfetto.dev.
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A length of time.
+fn seconds(text: &str) -> Result<f64, String> {
+    let seconds = text.parse().ok().filter(|s| (0.01..=3600.0).contains(s));
+    seconds.ok_or_else(|| "a number of seconds from 0.01 to 3600 is wanted".to_owned())
 }
 
 /// Options of `run`.

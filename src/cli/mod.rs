@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "clock and environment are read here and nowhere else")]
 
 mod args;
+mod bench;
 mod bundle;
 mod catalog;
 mod check;
@@ -51,6 +52,7 @@ pub fn main() -> ExitCode {
         Command::Catalog(options) => catalog::catalog(options),
         Command::Explain(options) => explain::explain(options),
         Command::Plan(options) => plan::plan(options),
+        Command::Bench(options) => bench::bench(options),
         Command::Run(options) => run::run(options),
         Command::Replay(options) => replay::replay(options),
         Command::Resume(options) => resume::resume(options),

@@ -44,7 +44,9 @@ pub fn plan(options: &Options) -> Result<ExitCode, Failure> {
 pub fn programs_text(plan: &Plan, sets: &DataSets) -> Result<String, Failure> {
     let mut text = String::new();
     for arm in &plan.arms {
-        text.push_str(&arm_programs(arm, plan.seeds.first().copied().unwrap_or(0), sets)?);
+        for phase in arm.phases() {
+            text.push_str(&arm_programs(&phase, plan.seeds.first().copied().unwrap_or(0), sets)?);
+        }
     }
     Ok(text)
 }

@@ -22,7 +22,7 @@ const SHOWN: usize = 3;
 impl Progress {
     /// A bar for a plan. indicatif draws on the error stream, and only where that is a terminal.
     pub fn new(plan: &Plan) -> Progress {
-        let steps: u64 = plan.arms.iter().map(|a| a.train.steps * plan.seeds.len() as u64).sum();
+        let steps: u64 = plan.arms.iter().map(|a| a.steps() * plan.seeds.len() as u64).sum();
         let bar = ProgressBar::new(steps);
         let style = ProgressStyle::with_template("{bar:24} {pos}/{len} steps  {rate}  {eta} left  {wide_msg}");
         let rate = |state: &ProgressState, out: &mut dyn Write| {

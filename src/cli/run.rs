@@ -112,13 +112,13 @@ fn report_text(plan: &Plan, done: &Done) -> String {
                 .filter(|c| c.arm == arm.name)
                 .filter_map(|c| c.series.iter().find(|s| s.measure == measure.name))
                 .collect();
-            let values: Vec<f64> = series.iter().map(|s| s.at(arm.train.steps)).collect();
+            let values: Vec<f64> = series.iter().map(|s| s.at(arm.steps())).collect();
             let finite: Vec<f64> = values.iter().copied().filter(|x| !x.is_nan()).collect();
             let cell = |x: f64| if finite.is_empty() { "diverged".to_owned() } else { number(x) };
             rows.push(vec![
                 arm.name.clone(),
                 measure.name.clone(),
-                arm.train.steps.to_string(),
+                arm.steps().to_string(),
                 cell(numeric::median(&finite)),
                 cell(numeric::quantile(&finite, 0.0)),
                 cell(numeric::quantile(&finite, 1.0)),

@@ -120,7 +120,7 @@ fn progress(plan: &Plan, rows: &[Row]) -> Vec<Vec<String>> {
     for course in courses.values() {
         let Some(last) = course.last() else { continue };
         let (arm, seed, measure) = names(plan, last);
-        let steps = plan.arms.iter().find(|a| visible(&a.name) == arm).map_or(0, |a| a.train.steps);
+        let steps = plan.arms.iter().find(|a| visible(&a.name) == arm).map_or(0, |a| a.steps());
         let values: Vec<f64> = course.iter().map(|row| row.value().unwrap_or(f64::NAN)).collect();
         table.push(vec![
             arm,

@@ -1,14 +1,16 @@
 //! What the code of a diagnostic means: the pages of `docs/codes`, one section for each code.
 
 /// The pages, by family of codes.
-const PAGES: [&str; 8] = [
+const PAGES: &[&str] = &[
     include_str!("../../docs/codes/syntax.md"),
     include_str!("../../docs/codes/names.md"),
     include_str!("../../docs/codes/dims.md"),
     include_str!("../../docs/codes/parameters.md"),
     include_str!("../../docs/codes/experiment.md"),
+    include_str!("../../docs/codes/groups.md"),
     include_str!("../../docs/codes/data.md"),
     include_str!("../../docs/codes/sweeps.md"),
+    include_str!("../../docs/codes/functions.md"),
     include_str!("../../docs/codes/warnings.md"),
 ];
 

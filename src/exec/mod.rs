@@ -91,6 +91,18 @@ pub trait Executor: Send + Sync {
 
     /// Runs a compiled program on one value per input; gives one value per output.
     fn run(&self, kernel: &Self::Kernel, args: &[&Self::Value]) -> Result<Vec<Self::Value>, ExecError>;
+
+    /// The same, into a list whose room is used again; what it held is dropped.
+    fn run_into(
+        &self,
+        kernel: &Self::Kernel,
+        args: &[&Self::Value],
+        results: &mut Vec<Self::Value>,
+    ) -> Result<(), ExecError> {
+        results.clear();
+        results.extend(self.run(kernel, args)?);
+        Ok(())
+    }
 }
 
 /// What a verified program is called and takes.

@@ -12,6 +12,6 @@ mod value;
 mod view;
 
 pub use id::{Id, IdError, Kind};
-pub(crate) use record::{record, variants};
+pub(crate) use record::{put, record, take, variants};
 pub use value::{Bytes, Canonical, DecodeError, Value};
 pub use view::{from_ron, to_json, to_ron};

@@ -1,13 +1,57 @@
 //! `record!` and `variants!`: a type and its canonical form, stated in one place.
 //!
 //! The key of every field and the tag of every variant is the Rust name, so a rename changes identities; the
-//! golden ids in `tests/` make such a change visible.
+//! golden ids in `tests/` make such a change visible. A field declared with `= initial` is left out of the form while it has
+//! that value: what is added to a type later changes no identity of what does not use it, and old forms still read.
+
+/// Puts a field into a map, unless it has its initial value.
+macro_rules! put {
+    ($map:ident, $field:ident, $value:expr, $ty:ty) => {
+        $map.insert(stringify!($field).to_owned(), $crate::hash::Canonical::to_value($value));
+    };
+    ($map:ident, $field:ident, $value:expr, $ty:ty, $initial:expr) => {
+        let initial: $ty = $initial;
+        if *$value != initial {
+            $crate::hash::put!($map, $field, $value, $ty);
+        }
+    };
+}
+
+/// Reads a field from a map. An initial value is never spelled out, so that every value has one form.
+macro_rules! take {
+    ($map:ident, $owner:ident, $field:ident, $ty:ty) => {{
+        let field = $map.get(stringify!($field)).ok_or_else(|| {
+            $crate::hash::DecodeError::new(format!("{} lacks the field `{}`", stringify!($owner), stringify!($field)))
+        })?;
+        <$ty as $crate::hash::Canonical>::from_value(field).map_err(|e| e.within(stringify!($field)))?
+    }};
+    ($map:ident, $owner:ident, $field:ident, $ty:ty, $initial:expr) => {{
+        let initial: $ty = $initial;
+        match $map.get(stringify!($field)) {
+            None => initial,
+            Some(field) => {
+                let value =
+                    <$ty as $crate::hash::Canonical>::from_value(field).map_err(|e| e.within(stringify!($field)))?;
+                if value == initial {
+                    return Err($crate::hash::DecodeError::new(format!(
+                        "{} spells out the initial value of `{}`",
+                        stringify!($owner),
+                        stringify!($field)
+                    )));
+                }
+                value
+            }
+        }
+    }};
+}
 
 /// Defines a struct whose canonical form is a map from field name to field value. `checked by f` after it names a
 /// function `fn(&Self) -> Result<(), DecodeError>` that refuses field values which do not belong together.
 macro_rules! record {
     (
-        $(#[$meta:meta])* pub struct $name:ident { $($(#[$fmeta:meta])* pub $field:ident : $ty:ty),* $(,)? }
+        $(#[$meta:meta])* pub struct $name:ident {
+            $($(#[$fmeta:meta])* pub $field:ident : $ty:ty $(= $initial:expr)?),* $(,)?
+        }
         $(checked by $check:path)?
     ) => {
         $(#[$meta])*
@@ -16,7 +60,7 @@ macro_rules! record {
         impl $crate::hash::Canonical for $name {
             fn to_value(&self) -> $crate::hash::Value {
                 let mut map = std::collections::BTreeMap::new();
-                $(map.insert(stringify!($field).to_owned(), $crate::hash::Canonical::to_value(&self.$field));)*
+                $($crate::hash::put!(map, $field, &self.$field, $ty $(, $initial)?);)*
                 $crate::hash::Value::Map(map)
             }
             fn from_value(value: &$crate::hash::Value) -> Result<Self, $crate::hash::DecodeError> {
@@ -32,12 +76,7 @@ macro_rules! record {
                     )));
                 }
                 let object = Self {
-                    $($field: {
-                        let field = map.get(stringify!($field)).ok_or_else(|| $crate::hash::DecodeError::new(
-                            format!("{} lacks the field `{}`", stringify!($name), stringify!($field))
-                        ))?;
-                        $crate::hash::Canonical::from_value(field).map_err(|e| e.within(stringify!($field)))?
-                    }),*
+                    $($field: $crate::hash::take!(map, $name, $field, $ty $(, $initial)?)),*
                 };
                 $($check(&object)?;)?
                 Ok(object)
@@ -50,7 +89,9 @@ macro_rules! record {
 /// documentation of a variant explains its fields.
 macro_rules! variants {
     ($(#[$meta:meta])* pub enum $name:ident {
-        $($(#[$vmeta:meta])* $variant:ident $({ $($(#[$fmeta:meta])* $field:ident : $ty:ty),* $(,)? })?),* $(,)?
+        $($(#[$vmeta:meta])* $variant:ident $({
+            $($(#[$fmeta:meta])* $field:ident : $ty:ty $(= $initial:expr)?),* $(,)?
+        })?),* $(,)?
     }) => {
         $(#[$meta])*
         pub enum $name { $($(#[$vmeta])* $variant $({ $($(#[$fmeta])* #[allow(missing_docs)] $field: $ty),* })?),* }
@@ -61,7 +102,7 @@ macro_rules! variants {
                     $(Self::$variant $({ $($field),* })? => {
                         #[allow(unused_mut)]
                         let mut map = std::collections::BTreeMap::<String, $crate::hash::Value>::new();
-                        $($(map.insert(stringify!($field).to_owned(), $crate::hash::Canonical::to_value($field));)*)?
+                        $($($crate::hash::put!(map, $field, $field, $ty $(, $initial)?);)*)?
                         let tag = stringify!($variant).to_owned();
                         if map.is_empty() {
                             $crate::hash::Value::Text(tag)
@@ -94,12 +135,7 @@ macro_rules! variants {
                             )));
                         }
                         Ok(Self::$variant $({
-                            $($field: {
-                                let field = map.get(stringify!($field)).ok_or_else(|| $crate::hash::DecodeError::new(
-                                    format!("{} lacks the field `{}`", stringify!($variant), stringify!($field))
-                                ))?;
-                                $crate::hash::Canonical::from_value(field).map_err(|e| e.within(stringify!($field)))?
-                            }),*
+                            $($field: $crate::hash::take!(map, $variant, $field, $ty $(, $initial)?)),*
                         })?)
                     })*
                     other => Err($crate::hash::DecodeError::new(
@@ -111,7 +147,7 @@ macro_rules! variants {
     };
 }
 
-pub(crate) use {record, variants};
+pub(crate) use {put, record, take, variants};
 
 #[cfg(test)]
 mod tests {
@@ -140,6 +176,37 @@ mod tests {
             Unit,
             Normal { mean: f64, nested: Vec<Law> },
         }
+    }
+
+    record! {
+        #[derive(Debug, Clone, PartialEq)]
+        pub struct Later {
+            pub x: f64,
+            pub names: Vec<String> = vec![],
+            pub rule: Rule = Rule::Plain { power: 1.0 },
+        }
+    }
+
+    variants! {
+        #[derive(Debug, Clone, PartialEq)]
+        pub enum Rule {
+            Plain { power: f64 = 1.0 },
+        }
+    }
+
+    #[test]
+    fn fields_with_an_initial_value_are_left_out_while_they_have_it() {
+        let ron = |text: &str| from_ron(text).unwrap();
+        let old = Later { x: 2.0, names: vec![], rule: Rule::Plain { power: 1.0 } };
+        assert_eq!(old.to_value(), ron(r#"{"x": 2.0}"#));
+        let new = Later { x: 2.0, names: vec!["a".into()], rule: Rule::Plain { power: 2.0 } };
+        assert_eq!(new.to_value(), ron(r#"{"x": 2.0, "names": ["a"], "rule": {"Plain": {"power": 2.0}}}"#));
+        assert_eq!(Rule::Plain { power: 1.0 }.to_value(), ron(r#""Plain""#));
+        for later in [old, new] {
+            assert_eq!(Later::from_value(&later.to_value()), Ok(later));
+        }
+        let twice = Later::from_value(&ron(r#"{"x": 2.0, "names": []}"#)).unwrap_err().to_string();
+        assert_eq!(twice, "Later spells out the initial value of `names`");
     }
 
     fn point() -> Point {

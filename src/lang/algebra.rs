@@ -4,7 +4,7 @@ use super::dims::{Dim, check_size, describe, places, same, same_sizes, show, siz
 use super::writer::{Typed, Writer};
 use crate::diag::{Diagnostic, Sink, Span};
 use crate::ir::{NodeId, Unary};
-use crate::syntax::ast::Expr;
+use crate::syntax::ast::{Arg, Expr};
 
 impl Writer<'_> {
     /// `a @ b`: the sum over the last dim of `a` and the first dim of `b`.
@@ -90,6 +90,43 @@ impl Writer<'_> {
             }
         }
         power
+    }
+
+    /// `a[i]`, `a[i, j]`: the entries at constant positions along the first dims.
+    pub(super) fn index(&mut self, base: &Expr, index: &[Arg], span: Span, sink: &mut Sink) -> Option<Typed> {
+        let base_value = self.expr(base, sink);
+        let mut positions = Vec::new();
+        for arg in index {
+            if let Some(key) = &arg.key {
+                sink.push(
+                    Diagnostic::error("E0305", key.span, "the index of a tensor has no keys")
+                        .help("a key chooses a point of a sweep, in claims alone"),
+                );
+                return None;
+            }
+            let position = self.constants.count(&arg.value, 0, "a position", sink);
+            positions.push((position? as usize, arg.value.span));
+        }
+        let mut value = base_value?;
+        for (position, at) in positions {
+            let Some((first, rest)) = value.dims.split_first() else {
+                sink.push(
+                    Diagnostic::error("E0319", span, "there are more positions than dims")
+                        .related(base.span, "the tensor"),
+                );
+                return None;
+            };
+            if position >= first.size {
+                sink.push(
+                    Diagnostic::error("E0319", at, format!("`{first}` has {} entries, counted from 0", first.size))
+                        .label(format!("there is none at {position}")),
+                );
+                return None;
+            }
+            let slice = self.b.slice(value.node, 0, position, 1);
+            value = Typed { node: self.b.reshape(slice, &sizes(rest)), dims: rest.to_vec() };
+        }
+        Some(value)
     }
 
     /// Brings two operands to one shape: equal, or one repeated along the dims it lacks.

@@ -2,20 +2,23 @@
 
 use indexmap::IndexMap;
 
+use super::added::{Whole, whole};
 use super::calls::{Call, Names};
 use super::constant::Constants;
 use super::dims::Types;
 use super::evaluate::{CheckedEvaluation, evaluation};
 use super::family::{CheckedFamily, DataSets, ModelTypes, family};
 use super::feasible;
+use super::function::Callable;
 use super::measures::Measures;
+use super::methods;
 use super::model::{CheckedModel, input_types, model, param_types};
 use super::sampler::sampler;
-use super::train::train;
+use super::train::{CheckedTrain, stage, train};
 use crate::catalog::{Kind, Reader};
 use crate::diag::{Diagnostic, Sink, Span};
-use crate::plan::{Arm, DataSource, Evaluation, Measure, What};
-use crate::syntax::ast::{Decl, Item, ItemKind, Tasks};
+use crate::plan::{Arm, DataSource, Evaluation, Measure, Stage, What};
+use crate::syntax::ast::{Decl, Item, ItemKind, Name, Tasks};
 
 /// The checked parts that sections refer to.
 pub(super) struct Checked {
@@ -24,6 +27,8 @@ pub(super) struct Checked {
     pub model: CheckedModel,
     /// Where the model's inputs are declared.
     input_spans: Vec<(String, Span)>,
+    /// The model as losses and metrics call it; `None` where it has a mistake, which has been reported.
+    pub callable: Option<Callable>,
 }
 
 impl Checked {
@@ -53,6 +58,7 @@ pub struct DataFile {
 
 /// Checks the items of one arm. `at` is where to point when something is missing altogether.
 pub(super) fn arm(name: &str, items: &[Item], at: Span, sink: &mut Sink) -> Option<(Arm, Vec<DataFile>)> {
+    let items = &methods::expand(items, sink);
     let constants = Constants::collect(items, sink);
     let tasks: Vec<&Tasks> =
         items.iter().filter_map(|i| if let ItemKind::Tasks(t) = &i.kind { Some(t) } else { None }).collect();
@@ -71,7 +77,7 @@ pub(super) fn arm(name: &str, items: &[Item], at: Span, sink: &mut Sink) -> Opti
         .flat_map(|m| &m.params)
         .map(|p| (p.decl.name.text.clone(), p.group.as_ref().map(|g| g.text.clone())))
         .collect();
-    let names = Names { constants: &constants, params: &params, families: &declared };
+    let names = Names { constants: &constants, params: &params, families: &declared, added: &[] };
 
     let (data, files) = data(items, &names, sink);
     let world: Vec<&Decl> = items
@@ -86,14 +92,34 @@ pub(super) fn arm(name: &str, items: &[Item], at: Span, sink: &mut Sink) -> Opti
     let families = tasks.iter().filter_map(|t| family(t, &world_types, &data, &types, &names, sink)).collect();
     let input_spans = model_ast.inputs.iter().map(|(n, dims)| (n.text.clone(), n.span.to(dims.span))).collect();
     let model = model(model_ast, &world_types, types.params, &constants, sink);
-    let checked = Checked { world: world_types, families, model, input_spans };
+    let callable = model.callable();
+    let checked = Checked { world: world_types, families, model, input_spans, callable };
 
-    let train = train_ast.and_then(|section| train(section, &checked, &names, sink));
+    let declared_model = checked.model.plan.as_ref();
+    let trained_model = train_ast.and_then(|section| whole(section, declared_model, &names, sink));
+    let trained_model = trained_model.unwrap_or_else(|| Whole::declared(declared_model, &names));
+    let train_names = trained_model.names(&names);
+    let train = train_ast.and_then(|section| train(section, &trained_model, &checked, &train_names, sink));
     let trained = train.as_ref().map(|t| &t.plan);
+    let loss_of_training = train_ast
+        .and_then(|section| section.fields.iter().find(|f| matches!(f.path.as_slice(), [name] if name.text == "loss")))
+        .map(|field| &field.value);
     let evaluations: Vec<CheckedEvaluation> = items
         .iter()
         .filter_map(|i| match &i.kind {
-            ItemKind::Section(s) if s.keyword.text == "evaluate" => evaluation(s, trained, &checked, &names, sink),
+            ItemKind::Section(s) if s.keyword.text == "evaluate" => {
+                evaluation(s, (trained, loss_of_training), &trained_model, &checked, &names, sink)
+            }
+            _ => None,
+        })
+        .collect();
+    let stages: Vec<(&Name, Option<CheckedTrain>)> = items
+        .iter()
+        .filter_map(|i| match (&i.kind, train_ast) {
+            (ItemKind::Section(s), Some(first)) if s.keyword.text == "stage" => {
+                let checked = stage(s, first, trained, &trained_model, &checked, &train_names, sink);
+                Some((s.name.as_ref()?, checked))
+            }
             _ => None,
         })
         .collect();
@@ -109,8 +135,12 @@ pub(super) fn arm(name: &str, items: &[Item], at: Span, sink: &mut Sink) -> Opti
     let mut in_use: Vec<&CheckedEvaluation> = evaluations.iter().filter(|e| used(&e.name)).collect();
     in_use.sort_by(|a, b| a.name.cmp(&b.name));
     let evaluations: Vec<Evaluation> = in_use.iter().filter_map(|e| e.plan.clone()).collect();
-    let runs =
-        |family: &str| train.plan.tasks.family() == family || evaluations.iter().any(|e| e.tasks.family() == family);
+    let sources: Vec<&str> = std::iter::once(&train)
+        .chain(stages.iter().filter_map(|(_, checked)| checked.as_ref()))
+        .map(|checked| checked.plan.tasks.family())
+        .chain(evaluations.iter().map(|e| e.tasks.family()))
+        .collect();
+    let runs = |family: &str| sources.contains(&family);
     let mut families: Vec<_> = checked.families.into_iter().map(|f| f.plan).filter(|f| runs(&f.name)).collect();
     families.sort_by(|a, b| a.name.cmp(&b.name));
     let reads = |name: &str| families.iter().any(|f| f.source.as_ref().is_some_and(|s| s.data == name));
@@ -123,12 +153,22 @@ pub(super) fn arm(name: &str, items: &[Item], at: Span, sink: &mut Sink) -> Opti
         data,
         world,
         families,
-        model: checked.model.plan?,
+        model: trained_model.model?,
         train: train.plan.clone(),
+        stages: stages
+            .iter()
+            .map(|(name, checked)| Some(Stage { name: name.text.clone(), train: checked.as_ref()?.plan.clone() }))
+            .collect::<Option<_>>()?,
         evaluations,
         measures,
     };
-    feasible::check(&arm, &train, &in_use, sink);
+    let checked = std::iter::once(&train).chain(stages.iter().filter_map(|(_, checked)| checked.as_ref()));
+    for (phase, checked) in arm.phases().iter().zip(checked) {
+        feasible::check(phase, checked, &in_use, sink);
+        if sink.has_errors() {
+            return None;
+        }
+    }
     (!sink.has_errors()).then_some((arm, files))
 }
 

@@ -2,8 +2,9 @@
 
 use super::chosen::single;
 use super::constant::Constants;
-use crate::catalog::{self, Arg as Value, Args, Entry, Initial, Kind, Param, Ty};
+use crate::catalog::{self, Arg as Value, Args, Entry, Initial, Kind, Param, Rate, Ty};
 use crate::diag::{Diagnostic, Sink, Span};
+use crate::plan::Addition;
 use crate::syntax::ast::{Arg, Expr, ExprKind, Name};
 
 /// The names that a call can refer to.
@@ -13,6 +14,8 @@ pub(super) struct Names<'a> {
     pub params: &'a [(String, Option<String>)],
     /// The families with their strata.
     pub families: &'a [(String, Vec<String>)],
+    /// The groups that `with` added to the model.
+    pub added: &'a [Addition],
 }
 
 /// A checked call.
@@ -173,7 +176,13 @@ impl Names<'_> {
                 let what = format!("`{}` of `{}`", param.name, entry.name);
                 return self.constants.count(expr, least, &what, sink).map(Value::Count);
             }
+            (Ty::Rate, _) => return self.rate(entry, param, expr, sink).map(Value::Rate),
             (Ty::Groups, _) => return self.groups(expr, sink).map(Value::Names),
+            (Ty::AddedGroups, _) => return self.added_groups(expr, sink).map(Value::Names),
+            (Ty::Anchor, _) if single(expr).is_some_and(|n| n.text == "start") => {
+                return Some(Value::Word("start".into()));
+            }
+            (Ty::Anchor, _) => return self.groups(expr, sink).map(Value::Names),
             (Ty::Strata, _) => return self.strata(expr, family, sink).map(Value::Names),
             (Ty::Word(words), _) => single(expr).map(|name| {
                 let known = words.contains(&name.text.as_str());
@@ -201,6 +210,31 @@ impl Names<'_> {
             sink.push(wrong_form(entry, param, expr.span));
             None
         })
+    }
+
+    /// A step size: a number, a schedule, or parameters.
+    fn rate(&self, entry: &Entry, param: &Param, expr: &Expr, sink: &mut Sink) -> Option<Rate> {
+        let scheduled = |callee: &Name| catalog::find(Kind::Schedule, &callee.text).is_some();
+        let named =
+            |name: &Name| self.params.iter().any(|(p, group)| [Some(p), group.as_ref()].contains(&Some(&name.text)));
+        match &expr.kind {
+            ExprKind::Call { callee, .. } if scheduled(callee) => {
+                let call = self.call(Kind::Schedule, expr, sink)?;
+                Some(Rate::from_args(call.entry.name, &call.args))
+            }
+            ExprKind::Path(path) if path.len() == 1 && named(&path[0]) || matches!(expr.kind, ExprKind::List(_)) => {
+                let learned = self.groups(expr, sink)?;
+                if entry.kind != Kind::Adaptation || entry.name == "adam" || entry.name == "adamw" {
+                    sink.push(
+                        Diagnostic::error("E0417", expr.span, format!("`{}` cannot take a learned step size", entry.name))
+                            .help("parameters are step sizes in `adapt = gradient(...)` and `sgd(...)`; elsewhere a step size is a number or a schedule"),
+                    );
+                    return None;
+                }
+                Some(Rate { learned, ..Rate::constant(1.0) })
+            }
+            _ => self.real(entry, param, expr, sink).map(Rate::constant),
+        }
     }
 
     /// The number within its range that a real parameter gets.
@@ -233,12 +267,13 @@ impl Names<'_> {
 /// The number within its range that a real parameter gets.
 pub(super) fn real(constants: &Constants, entry: &Entry, param: &Param, expr: &Expr, sink: &mut Sink) -> Option<f64> {
     let x = constants.number(expr, sink)?;
-    let Ty::Real { above, closed, most } = param.ty else { return Some(x) };
+    let ty = if param.ty == Ty::Rate { Ty::POSITIVE } else { param.ty };
+    let Ty::Real { above, closed, most } = ty else { return Some(x) };
     let low = if closed { x >= above } else { x > above };
     if low && x <= most {
         return Some(x);
     }
-    let range = param.ty.describe();
+    let range = ty.describe();
     sink.push(
         Diagnostic::error("E0408", expr.span, format!("`{}` of `{}` must be {range}, not {x}", param.name, entry.name))
             .help(format!("`{}` is {}", param.name, param.doc)),

@@ -18,6 +18,19 @@ impl Names<'_> {
         unknown.is_empty().then(|| chosen.map(|(param, _)| param.clone()).collect())
     }
 
+    /// `lora` or `[lora, personal]`: the added groups named.
+    pub fn added_groups(&self, expr: &Expr, sink: &mut Sink) -> Option<Vec<String>> {
+        let names = names_of(expr, "groups that `with` adds are wanted here", "`lora`", sink)?;
+        let unknown = |name: &&Name| !self.added.iter().any(|group| group.name == name.text);
+        let unknown: Vec<&Name> = names.iter().filter(|name| unknown(name)).copied().collect();
+        for name in &unknown {
+            let error = Diagnostic::error("E0228", name.span, format!("`with` adds no group `{}`", name.text));
+            let error = error.help("what is declared in the model cannot be left out of it");
+            sink.push(self.constants.elsewhere(error, name, self.added.iter().map(|group| group.name.as_str())));
+        }
+        unknown.is_empty().then(|| names.iter().map(|n| n.text.clone()).collect())
+    }
+
     fn no_group(&self, name: &Name) -> Diagnostic {
         let mut known: Vec<&str> = vec![];
         for (param, group) in self.params {

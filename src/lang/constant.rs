@@ -3,6 +3,7 @@
 use indexmap::IndexMap;
 
 use super::directory::Directory;
+use super::function::{Callable, function};
 use crate::catalog::{self, Kind, TensorFunction};
 use crate::diag::{Diagnostic, Sink};
 use crate::syntax::ast::{Expr, ExprKind, Item, ItemKind, Name, Operator};
@@ -10,18 +11,20 @@ use crate::syntax::ast::{Expr, ExprKind, Item, ItemKind, Name, Operator};
 /// The largest count: of entries along a dim, of tasks, of steps.
 const MAX_COUNT: f64 = (1u64 << 31) as f64;
 
-/// The dims and numbers of an experiment, `None` where a value was wrong, which has been reported.
+/// The dims, numbers and functions of an experiment, `None` where a value was wrong, which has been reported.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Constants {
     /// `dim NAME = SIZE`
     pub dims: IndexMap<String, Option<usize>>,
     /// `let NAME = NUMBER`
     pub numbers: IndexMap<String, Option<f64>>,
+    /// `fn NAME(..) -> [..] { .. }`
+    pub functions: IndexMap<String, Option<Callable>>,
     directory: Directory,
 }
 
 impl Constants {
-    /// Reads every `dim` and `let`, in the order of the text.
+    /// Reads every `dim`, `let` and `fn`, in the order of the text.
     pub fn collect(items: &[Item], sink: &mut Sink) -> Constants {
         let mut constants = Constants { directory: Directory::of(items), ..Constants::default() };
         for item in items {
@@ -33,6 +36,10 @@ impl Constants {
                 ItemKind::Let { name, value } => {
                     let number = constants.number(value, sink);
                     constants.numbers.insert(name.text.clone(), number);
+                }
+                ItemKind::Function(written) => {
+                    let found = function(written, &constants, sink);
+                    constants.functions.insert(written.name.text.clone(), found);
                 }
                 _ => {}
             }
@@ -130,8 +137,8 @@ impl Constants {
                 }
             };
         }
-        if let Some(callee) = unknown_callee(expr) {
-            return no_function(callee);
+        if let Some(callee) = unknown_callee(expr).filter(|callee| !self.functions.contains_key(&callee.text)) {
+            return self.no_function(callee);
         }
         Diagnostic::error("E0402", expr.span, "a number is wanted here")
             .help("numbers are literals, `let` names, dims, `pi`, and arithmetic on them")
@@ -163,6 +170,16 @@ impl Constants {
         if known.is_empty() { error } else { error.help(format!("known here: {}", known.join(", "))) }
     }
 
+    /// The error about a call of something that is no function.
+    pub fn no_function(&self, callee: &Name) -> Diagnostic {
+        let known = catalog::of_kind(Kind::Function).map(|e| e.name).chain(self.functions.keys().map(String::as_str));
+        Diagnostic::error("E0205", callee.span, format!("no function is called `{}`", callee.text)).suggest(
+            callee.span,
+            &callee.text,
+            known,
+        )
+    }
+
     /// The whole number of at least `least` an expression must be.
     pub fn count(&self, expr: &Expr, least: u64, what: &str, sink: &mut Sink) -> Option<u64> {
         let x = self.number(expr, sink)?;
@@ -190,14 +207,4 @@ fn unknown_callee(expr: &Expr) -> Option<&Name> {
         }
         _ => None,
     }
-}
-
-/// The error about a call of something that is no function.
-pub(super) fn no_function(callee: &Name) -> Diagnostic {
-    let known = catalog::of_kind(Kind::Function).map(|e| e.name);
-    Diagnostic::error("E0205", callee.span, format!("no function is called `{}`", callee.text)).suggest(
-        callee.span,
-        &callee.text,
-        known,
-    )
 }

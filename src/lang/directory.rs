@@ -24,10 +24,14 @@ impl Directory {
                 }
                 ItemKind::Tasks(tasks) => directory.tasks(tasks),
                 ItemKind::Model(model) => directory.model(model),
+                ItemKind::Function(function) => directory.add(&function.name, "a function"),
                 ItemKind::Section(section) => {
-                    section.name.iter().for_each(|name| directory.add(name, "an `evaluate` block"));
+                    let what =
+                        if section.keyword.text == "stage" { "a stage of training" } else { "an `evaluate` block" };
+                    section.name.iter().for_each(|name| directory.add(name, what));
                 }
                 ItemKind::Arm { name, .. } => directory.add(name, "an arm"),
+                ItemKind::Method(method) => directory.add(&method.name, "a method"),
                 ItemKind::Measure { name, .. } => directory.add(name, "a measure"),
                 ItemKind::Sweep { .. } | ItemKind::Expect { .. } => {}
             }

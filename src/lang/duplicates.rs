@@ -18,6 +18,7 @@ pub(super) fn duplicates(items: &[Item], sink: &mut Sink) {
     let mut values: Vec<&Name> = vec![];
     let mut blocks: Vec<(&str, &Name)> = vec![];
     let mut scopes: Vec<Vec<&Name>> = vec![];
+    // Names that are apart from all others: the strata of one family, the parameters of one method.
     let mut strata: Vec<Vec<&Name>> = vec![];
     for item in items {
         match &item.kind {
@@ -36,6 +37,12 @@ pub(super) fn duplicates(items: &[Item], sink: &mut Sink) {
                 }
                 scopes.push(groups);
             }
+            ItemKind::Function(function) => {
+                blocks.push(("fn", &function.name));
+                scopes.push(
+                    function.inputs.iter().map(|(n, _)| n).chain(function.lets.iter().map(|d| &d.name)).collect(),
+                );
+            }
             ItemKind::Tasks(tasks) => {
                 blocks.push(("tasks", &tasks.name));
                 let common = || tasks.decls.iter().chain(&tasks.episode).chain(&tasks.example).map(|d| &d.name);
@@ -44,8 +51,14 @@ pub(super) fn duplicates(items: &[Item], sink: &mut Sink) {
                 scopes.extend(tasks.strata.iter().map(|s| s.decls.iter().map(|d| &d.name).chain(common()).collect()));
                 strata.push(tasks.strata.iter().map(|s| &s.name).collect());
             }
-            ItemKind::Section(section) => blocks.extend(section.name.as_ref().map(|n| ("evaluate", n))),
+            ItemKind::Section(section) => {
+                blocks.extend(section.name.as_ref().map(|n| (section.keyword.text.as_str(), n)))
+            }
             ItemKind::Arm { name, .. } => blocks.push(("arm", name)),
+            ItemKind::Method(method) => {
+                blocks.push(("method", &method.name));
+                strata.push(method.params.iter().map(|(name, _)| name).collect());
+            }
             ItemKind::Measure { name, .. } => blocks.push(("measure", name)),
             ItemKind::Sweep { .. } | ItemKind::Expect { .. } => {}
         }

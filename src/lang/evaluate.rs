@@ -1,6 +1,7 @@
 //! `evaluate`: how tasks are measured.
 
 use super::adaptation::adaptation;
+use super::added::{Whole, whole};
 use super::arm::Checked;
 use super::calls::Names;
 use super::fields::Fields;
@@ -9,7 +10,7 @@ use super::source::task_source;
 use super::train::check_whole_data;
 use crate::diag::{Diagnostic, Sink, Span};
 use crate::plan::{Evaluation, Objective, TaskSource, Train};
-use crate::syntax::ast::Section;
+use crate::syntax::ast::{Expr, Section};
 
 /// A checked `evaluate` section.
 pub(super) struct CheckedEvaluation {
@@ -22,40 +23,44 @@ pub(super) struct CheckedEvaluation {
     pub tasks: Span,
 }
 
-/// Checks an `evaluate` section. Its loss is the one of training unless it sets its own.
+/// Checks an `evaluate` section. Its loss is the one of training unless it sets its own, and its model is the `trained_model`
+/// unless it says `with` what it measures; `names` are those of the declared model.
 pub(super) fn evaluation(
     section: &Section,
-    trained: Option<&Train>,
+    (trained, loss_of_training): (Option<&Train>, Option<&Expr>),
+    trained_model: &Whole,
     checked: &Checked,
     names: &Names,
     sink: &mut Sink,
 ) -> Option<CheckedEvaluation> {
     let name = section.name.as_ref()?.text.clone();
+    let own = whole(section, checked.model.plan.as_ref(), names, sink);
+    let model = own.as_ref().unwrap_or(trained_model);
+    let names = &model.names(names);
     let fields = Fields::read(section, sink);
     let tasks = fields.required("tasks", "tasks = fresh(linear, 100)", sink);
     let tasks = tasks.and_then(|e| task_source(e, checked, names, sink));
-    let adapt = fields.required("adapt", "adapt = none", sink).and_then(|e| adaptation(e, names, sink));
+    let adapt =
+        fields.required("adapt", "adapt = none", sink).and_then(|e| adaptation(e, model.model.as_ref(), names, sink));
     let (adapt, blocks) = match adapt {
         Some(adapt) => (Some(adapt.blocks), adapt.spans),
         None => (None, vec![]),
     };
     let loss = match fields.get("loss") {
-        Some(field) => loss(&field.value, names, sink),
-        None => trained.map(|train| match train.objective {
-            Objective::Risk => None,
-            Objective::Sample { loss, .. } => Some(loss),
-        }),
+        Some(field) => loss(&field.value, checked, names, sink),
+        // A mistake in the loss of training has been reported there.
+        None => trained.and(loss_of_training).and_then(|expr| loss(expr, checked, names, &mut Sink::new())),
     };
     let episodes = match fields.get("episodes") {
         Some(field) => names.constants.count(&field.value, 1, "`episodes`", sink),
         None => Some(1),
     };
     if let Some(tasks) = &tasks {
-        check_tasks(tasks, trained, checked, &fields, sink);
+        check_tasks(tasks, trained, model, checked, &fields, sink);
     }
     let family = tasks.as_ref().and_then(|t| checked.family(t.family()));
     let objective = match (loss, family) {
-        (Some(loss), Some(family)) => objective(&fields, loss, family, checked, true, names, sink),
+        (Some(loss), Some(family)) => objective(&fields, &loss, family, checked, true, names, sink),
         _ => None,
     };
     if let (Some(Objective::Risk), Some(adapt)) = (&objective, &adapt) {
@@ -68,13 +73,21 @@ pub(super) fn evaluation(
             objective: objective?,
             adapt: adapt?,
             episodes: episodes?,
+            model: own.as_ref().and_then(|own| own.model.clone()),
         })
     };
     Some(CheckedEvaluation { plan: plan(), name: name.clone(), blocks, tasks: fields.span("tasks") })
 }
 
 /// The tasks of an evaluation against those of training.
-fn check_tasks(tasks: &TaskSource, trained: Option<&Train>, checked: &Checked, fields: &Fields, sink: &mut Sink) {
+fn check_tasks(
+    tasks: &TaskSource,
+    trained: Option<&Train>,
+    model: &Whole,
+    checked: &Checked,
+    fields: &Fields,
+    sink: &mut Sink,
+) {
     let at = fields.span("tasks");
     if let TaskSource::Pool { batch, .. } = tasks
         && Some(*batch as usize) != tasks.pool_size()
@@ -94,11 +107,15 @@ fn check_tasks(tasks: &TaskSource, trained: Option<&Train>, checked: &Checked, f
                 .help("clients are measured on examples that training does not see: set `hold_out` above 0"),
         );
     }
-    let Some(trained) = trained.filter(|t| !t.keep.is_empty()) else { return };
+    let Some(trained) = trained else { return };
+    let kept: Vec<&str> = trained.keep.iter().filter(|k| model.has(k)).map(String::as_str).collect();
+    if kept.is_empty() {
+        return;
+    }
     // A `keep` on fresh tasks is a mistake of its own.
     if trained.tasks.pool().is_some() && tasks.pool() != trained.tasks.pool() {
         sink.push(
-            Diagnostic::error("E0536", at, format!("these tasks have no {} of their own", trained.keep.join(", ")))
+            Diagnostic::error("E0536", at, format!("these tasks have no {} of their own", kept.join(", ")))
                 .help("parameters named in `keep` belong to the tasks of training; evaluate the same pool")
                 .help("or keep nothing, and let the tasks adapt here"),
         );

@@ -6,7 +6,7 @@ use crate::catalog::Solver;
 use crate::diag::{Diagnostic, Sink, Span};
 use crate::ir::{Function, Op};
 use crate::plan::lower::{ClientSizes, LowerError, lower};
-use crate::plan::{Arm, Block, Objective, TaskSource, Train};
+use crate::plan::{Arm, Block, Model, Objective, TaskSource, Train};
 
 /// The most entries that the tensors of one step may have: 2 GiB in `f64`, and 8 times less than the programs allow, so
 /// that derivatives have room.
@@ -14,10 +14,12 @@ const MAX_ENTRIES: u64 = 1 << 28;
 
 /// Reports what of an arm cannot be run.
 pub(super) fn check(arm: &Arm, train: &CheckedTrain, evaluations: &[&CheckedEvaluation], sink: &mut Sink) {
-    let part = Part { source: &arm.train.tasks, objective: &arm.train.objective, adapt: &arm.train.adapt };
+    let part =
+        Part { source: &arm.train.tasks, objective: &arm.train.objective, adapt: &arm.train.adapt, model: &arm.model };
     check_size(arm, &part, train.tasks, sink);
     for (plan, checked) in arm.evaluations.iter().zip(evaluations) {
-        let part = Part { source: &plan.tasks, objective: &plan.objective, adapt: &plan.adapt };
+        let model = arm.model_of(plan);
+        let part = Part { source: &plan.tasks, objective: &plan.objective, adapt: &plan.adapt, model };
         check_size(arm, &part, checked.tasks, sink);
     }
     if !sink.has_errors() {
@@ -30,6 +32,7 @@ struct Part<'a> {
     source: &'a TaskSource,
     objective: &'a Objective,
     adapt: &'a [Block],
+    model: &'a Model,
 }
 
 fn check_size(arm: &Arm, part: &Part, span: Span, sink: &mut Sink) {
@@ -45,13 +48,13 @@ fn check_size(arm: &Arm, part: &Part, span: Span, sink: &mut Sink) {
     let variable = |name: &str| {
         family.example.function.outputs.iter().any(|p| p.name == name) || family.source.is_some() && name == "x"
     };
-    let (per_task, per_example) = widths(&arm.model.forward, variable);
+    let (per_task, per_example) = widths(&part.model.forward, variable);
     let drawn = family.strata.iter().map(|s| &s.task.function).chain([&family.episode.function]);
-    let risk = family.risk.iter();
+    let risk = family.risk.iter().chain(part.model.added.iter().map(|group| &group.compose));
     let per_task = drawn.chain(risk).map(|f| widths(f, |_| false).0).fold(per_task, u64::max);
     let per_example = widths(&family.example.function, |_| false).0.max(per_example);
     let solved = part.adapt.iter().filter(|b| matches!(b.solver, Solver::ClosedForm { .. }));
-    let solved = solved.map(|b| entries(arm, &b.on)).max().unwrap_or(0);
+    let solved = solved.map(|b| entries(part.model, &b.on)).max().unwrap_or(0);
     let largest = [
         pool.saturating_mul(per_task),
         tasks.saturating_mul(per_task),
@@ -75,8 +78,8 @@ fn check_size(arm: &Arm, part: &Part, span: Span, sink: &mut Sink) {
 }
 
 /// The number of entries of some parameters.
-fn entries(arm: &Arm, names: &[String]) -> u64 {
-    let slots = arm.params_named(names).into_iter().map(|i| &arm.model.params[i]);
+fn entries(model: &Model, names: &[String]) -> u64 {
+    let slots = model.positions(names).into_iter().map(|i| &model.params[i]);
     slots.map(|slot| product(&slot.dims)).fold(0, u64::saturating_add)
 }
 

@@ -1,15 +1,31 @@
-//! The fields of `train` and `evaluate`.
+//! The fields of `train`, `stage` and `evaluate`.
 
 use super::calls::unknown_word;
 use super::chosen::single;
 use crate::diag::{Diagnostic, Sink, Span};
 use crate::syntax::ast::{Expr, ExprKind, Field, Section};
 
-/// The fields of `train`.
-const TRAIN: &[&str] = &["tasks", "split", "loss", "adapt", "through", "keep", "outer", "update", "steps", "precision"];
+/// The fields of `train` and of each `stage`.
+const TRAIN: &[&str] = &[
+    "method",
+    "tasks",
+    "split",
+    "loss",
+    "with",
+    "adapt",
+    "through",
+    "keep",
+    "freeze",
+    "reset",
+    "outer",
+    "update",
+    "retract",
+    "steps",
+    "precision",
+];
 
 /// The fields of `evaluate`.
-const EVALUATE: &[&str] = &["tasks", "split", "loss", "adapt", "episodes"];
+const EVALUATE: &[&str] = &["method", "tasks", "split", "loss", "with", "adapt", "episodes"];
 
 /// The fields of a section, each known and set once.
 pub(super) struct Fields<'a> {
@@ -21,9 +37,13 @@ pub(super) struct Fields<'a> {
 impl<'a> Fields<'a> {
     /// Reads the fields; reports those that are unknown or set twice.
     pub fn read(section: &'a Section, sink: &mut Sink) -> Fields<'a> {
-        let (what, allowed, (other, others)) = match &section.name {
-            Some(name) => (format!("`evaluate {}`", name.text), EVALUATE, ("train", TRAIN)),
-            None => ("`train`".to_owned(), TRAIN, ("evaluate", EVALUATE)),
+        let what = match &section.name {
+            Some(name) => format!("`{} {}`", section.keyword.text, name.text),
+            None => format!("`{}`", section.keyword.text),
+        };
+        let (allowed, (other, others)) = match section.keyword.text.as_str() {
+            "evaluate" => (EVALUATE, ("train", TRAIN)),
+            _ => (TRAIN, ("evaluate", EVALUATE)),
         };
         for (i, field) in section.fields.iter().enumerate() {
             let name = &field.path[0];

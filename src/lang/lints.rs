@@ -67,7 +67,9 @@ fn untrained(file: &File, plan: &Plan, sink: &mut Sink) {
     let params = file.items.iter().filter_map(|i| if let ItemKind::Model(m) = &i.kind { Some(m) } else { None });
     for param in params.flat_map(|m| &m.params) {
         let name = &param.decl.name;
-        if plan.arms.iter().any(|arm| trains(arm, &name.text)) {
+        let frozen = |arm: &Arm| arm.train.freeze.contains(&name.text);
+        let mut phases = plan.arms.iter().flat_map(Arm::phases);
+        if phases.any(|arm| trains(&arm, &name.text) || frozen(&arm)) {
             continue;
         }
         let read = plan.arms.iter().any(|arm| reads(arm, &name.text));
@@ -126,13 +128,24 @@ fn unused(file: &File, sink: &mut Sink) {
                     .for_each(|d| warn(&d.name, "variable", "the model reads an example's variables by name"));
             }
             ItemKind::Model(model) => model.lets.iter().for_each(|d| warn(&d.name, "value", remove)),
-            ItemKind::Section(section) => {
+            ItemKind::Function(function) => {
+                warn(&function.name, "function", remove);
+                function.lets.iter().for_each(|d| warn(&d.name, "value", remove));
+            }
+            ItemKind::Section(section) if section.keyword.text == "evaluate" => {
                 section
                     .name
                     .iter()
                     .for_each(|n| warn(n, "evaluation", "a measure names it: `measure mse = mean(squared) on NAME`"));
             }
-            ItemKind::Arm { .. } | ItemKind::Measure { .. } | ItemKind::Sweep { .. } | ItemKind::Expect { .. } => {}
+            ItemKind::Method(method) => {
+                warn(&method.name, "method", "`train` names it: `method = NAME(...)`");
+            }
+            ItemKind::Section(_)
+            | ItemKind::Arm { .. }
+            | ItemKind::Measure { .. }
+            | ItemKind::Sweep { .. }
+            | ItemKind::Expect { .. } => {}
         }
     }
 }
@@ -145,9 +158,10 @@ fn mentions_of_item<'f>(item: &'f ItemKind, used: &mut HashSet<&'f str>) {
         }
         ItemKind::World { decls } => of_decls(decls, used),
         ItemKind::Tasks(tasks) => of_tasks(tasks, used),
-        ItemKind::Model(model) => of_model(model, used),
+        ItemKind::Model(model) | ItemKind::Function(model) => of_model(model, used),
         ItemKind::Section(section) => of_fields(&section.fields, used),
         ItemKind::Arm { fields, .. } => of_fields(fields, used),
+        ItemKind::Method(method) => of_fields(&method.fields, used),
         ItemKind::Measure { value, on, every, .. } => {
             mentions(value, used);
             used.extend(on.iter().map(|n| n.text.as_str()));
@@ -198,7 +212,10 @@ fn of_fields<'f>(fields: &'f [Field], used: &mut HashSet<&'f str>) {
 fn mentions<'f>(expr: &'f Expr, used: &mut HashSet<&'f str>) {
     match &expr.kind {
         ExprKind::Path(path) => used.extend(path.iter().map(|n| n.text.as_str())),
-        ExprKind::Call { args, .. } => args.iter().for_each(|a| mentions(&a.value, used)),
+        ExprKind::Call { callee, args } => {
+            used.insert(&callee.text);
+            args.iter().for_each(|a| mentions(&a.value, used));
+        }
         ExprKind::List(items) => items.iter().for_each(|e| mentions(e, used)),
         ExprKind::Record(entries) => entries.iter().for_each(|(_, e)| mentions(e, used)),
         ExprKind::Neg(x) => mentions(x, used),

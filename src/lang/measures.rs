@@ -3,10 +3,12 @@
 use super::arm::Checked;
 use super::calls::{Names, assign, entry_wanted, unknown_entry};
 use super::chosen::single;
-use super::dims::{Types, describe, describe_sizes, same, sizes};
+use super::dims::{Dim, Types, describe, describe_sizes, same, sizes};
 use super::evaluate::CheckedEvaluation;
+use super::family::CheckedFamily;
+use super::objective::{formula, is_expression};
 use super::writer::Writer;
-use crate::catalog::{self, Entry, Initial, Kind, Metric, Outer, Reduction, StateMetric};
+use crate::catalog::{self, Entry, Initial, Kind, Loss, Metric, Outer, Reduction, StateMetric};
 use crate::diag::{Diagnostic, Sink, Span};
 use crate::plan::{Evaluation, Measure, Objective, TaskSource, Train, What};
 use crate::syntax::ast::{Arg, Expr, ExprKind, Item, ItemKind, Name};
@@ -64,25 +66,44 @@ impl Measures<'_> {
         };
         let assigned = assign(entry, args, value.span, sink)?;
         let expr = assigned[0]?;
-        let metric = metric(expr, sink)?;
+        let expression = is_expression(expr, self.checked, self.names);
+        let entry_metric = if expression { None } else { Some(self.metric(expr, sink)?) };
+        let falls = entry_metric.as_ref().is_none_or(|metric| !metric.higher_is_better());
         let reduction = match entry.name {
             "mean" => Reduction::Mean,
-            "worst" if metric.higher_is_better() => Reduction::Min,
-            "worst" => Reduction::Max,
-            "best" if metric.higher_is_better() => Reduction::Max,
-            "best" => Reduction::Min,
+            "worst" if falls => Reduction::Max,
+            "worst" => Reduction::Min,
+            "best" if falls => Reduction::Min,
+            "best" => Reduction::Max,
             "median" => Reduction::Quantile { q: 0.5 },
             "std" => Reduction::Std,
             _ => Reduction::Quantile { q: self.names.real(entry, &entry.params[1], assigned[1]?, sink)? },
         };
         let evaluation = evaluation?.plan.as_ref()?;
-        self.check_metric(metric, expr, evaluation, sink)?;
+        let family = self.checked.family(evaluation.tasks.family())?;
+        let metric = match entry_metric {
+            Some(metric) => metric,
+            None => Metric::Loss { loss: formula(expr, family, self.checked, self.names, sink)? },
+        };
+        self.check_metric(&metric, expr, evaluation, family, sink)?;
         Some(What::Evaluation { name: evaluation.name.clone(), metric, reduction })
     }
 
+    /// A metric of the catalog.
+    fn metric(&self, expr: &Expr, sink: &mut Sink) -> Option<Metric> {
+        let call = self.names.call(Kind::ExampleMetric, expr, sink)?;
+        Some(Metric::from_args(call.entry.name, &call.args))
+    }
+
     /// The metric must fit the model and the examples of the tasks.
-    fn check_metric(&self, metric: Metric, expr: &Expr, evaluation: &Evaluation, sink: &mut Sink) -> Option<()> {
-        let family = self.checked.family(evaluation.tasks.family())?;
+    fn check_metric(
+        &self,
+        metric: &Metric,
+        expr: &Expr,
+        evaluation: &Evaluation,
+        family: &CheckedFamily,
+        sink: &mut Sink,
+    ) -> Option<()> {
         let name = &family.plan.name;
         let (reason, label) = match (metric, &evaluation.objective) {
             (Metric::Risk, _) if family.plan.risk.is_some() || family.risk_is_wrong => return Some(()),
@@ -94,18 +115,17 @@ impl Measures<'_> {
                 format!("set for example `loss = squared` and `split` in `evaluate {}`", evaluation.name),
                 format!("`{}` takes the risk of its tasks and draws no examples", evaluation.name),
             ),
+            (Metric::Loss { loss: Loss::Expression { .. } }, _) => return Some(()),
+            _ if !self.fits_examples(family) => (
+                "it compares what the model predicts with the target `y`; a formula can do without: `mean((net(x) - z) ^ 2)`"
+                    .to_owned(),
+                format!("the examples of `{name}` have not all that the model reads, and a target `y`"),
+            ),
             _ => {
-                let output = sizes(self.checked.model.output.as_ref()?);
-                let target = sizes(family.example.get("y")?.as_ref()?);
-                let refused = match metric {
-                    Metric::Loss { loss } => loss.refuses(&output, &target),
-                    _ if output.len() == 1 && target.is_empty() => None,
-                    _ => Some("the prediction must be `[classes]` and the target a class number, `[]`".to_owned()),
-                };
-                let Some(reason) = refused else { return Some(()) };
-                let output = describe(self.checked.model.output.as_ref()?);
-                let target = describe(family.example.get("y")?.as_ref()?);
-                (reason, format!("the model predicts {output}, the target `y` is {target}"))
+                let output = self.checked.model.output.as_ref()?;
+                let target = family.example.get("y")?.as_ref()?;
+                let Some(reason) = metric.refuses(&sizes(output), &sizes(target)) else { return Some(()) };
+                (reason, format!("the model predicts {}, the target `y` is {}", describe(output), describe(target)))
             }
         };
         sink.push(
@@ -116,11 +136,22 @@ impl Measures<'_> {
         None
     }
 
+    /// Whether the model can be applied to the examples of a family, and its prediction be compared with a target.
+    fn fits_examples(&self, family: &CheckedFamily) -> bool {
+        let has = |name: &str, dims: &Option<Vec<Dim>>| match (family.example.get(name), dims) {
+            (Some(Some(found)), Some(dims)) => same(found, dims),
+            (found, _) => found.is_some(),
+        };
+        family.example.contains_key("y") && self.checked.model.inputs.iter().all(|(name, dims)| has(name, dims))
+    }
+
     /// `subspace_distance(B, truth)`, `mass(hard)`, or any scalar expression of parameters and world.
     fn of_state(&self, value: &Expr, sink: &mut Sink) -> Option<What> {
         if let ExprKind::Call { callee, args } = &value.kind {
-            let of_metric =
-                args.first().and_then(|a| single(&a.value)).is_some_and(|n| Metric::find(&n.text).is_some());
+            let of_metric = args
+                .first()
+                .and_then(|a| single(&a.value))
+                .is_some_and(|n| catalog::find(Kind::ExampleMetric, &n.text).is_some());
             if of_metric && catalog::find(Kind::Reduction, &callee.text).is_some() {
                 sink.push(
                     Diagnostic::error("E0226", value.span, "this is taken over tasks, and the measure names none")
@@ -213,7 +244,7 @@ impl Measures<'_> {
                 Some("training draws new tasks at every step, which have no weights".to_owned())
             }
             // An arm without an adversary weighs all tasks alike; its mass is then a constant worth comparing with.
-            TaskSource::Pool { .. } if !matches!(train.outer, Outer::Worst { .. } | Outer::Mean) => {
+            TaskSource::Pool { .. } if matches!(train.outer, Outer::Average { .. }) => {
                 Some("training averages parameters and has no weights over tasks".to_owned())
             }
             TaskSource::Pool { strata: pool, .. } => strata
@@ -231,16 +262,4 @@ impl Measures<'_> {
         }
         Some(What::Mass { strata })
     }
-}
-
-fn metric(expr: &Expr, sink: &mut Sink) -> Option<Metric> {
-    let name = single(expr);
-    let metric = name.and_then(|n| Metric::find(&n.text));
-    if metric.is_none() && !matches!(expr.kind, ExprKind::Error) {
-        sink.push(match name {
-            Some(name) => unknown_entry(Kind::ExampleMetric, name),
-            None => entry_wanted(Kind::ExampleMetric, expr.span),
-        });
-    }
-    metric
 }

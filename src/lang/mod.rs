@@ -2,6 +2,7 @@
 //! first step runs; nothing is executed.
 
 mod adaptation;
+mod added;
 mod algebra;
 mod arm;
 mod calls;
@@ -17,8 +18,10 @@ mod experiment;
 mod family;
 mod feasible;
 mod fields;
+mod function;
 mod lints;
 mod measures;
+mod methods;
 mod model;
 mod objective;
 mod overrides;

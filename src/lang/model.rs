@@ -2,6 +2,7 @@
 
 use super::constant::Constants;
 use super::dims::{Types, describe, read_dims, same, same_sizes, sizes, slots};
+use super::function::Callable;
 use super::sampler::sampler;
 use super::writer::{Typed, Writer};
 use crate::diag::{Diagnostic, Sink};
@@ -16,6 +17,15 @@ pub(super) struct CheckedModel {
     pub params: Types,
     pub inputs: Types,
     pub output: Option<Vec<super::dims::Dim>>,
+}
+
+impl CheckedModel {
+    /// The model as a function of its inputs.
+    pub fn callable(&self) -> Option<Callable> {
+        let plan = self.plan.as_ref()?;
+        let output = self.output.clone()?;
+        Some(Callable { name: plan.name.clone(), inputs: self.inputs.clone(), output, program: plan.forward.clone() })
+    }
 }
 
 /// The parameters of the model and their types, before anything else of it is checked.
@@ -49,7 +59,13 @@ pub(super) fn model(
         inputs.insert(name.text.clone(), read_dims(dims, constants, sink));
     }
     let output = read_dims(&model.output, constants, sink);
-    let forward = forward(model, &params, &inputs, output.as_deref(), constants, sink);
+    let mut known = params.clone();
+    known.extend(inputs.iter().map(|(n, d)| (n.clone(), d.clone())));
+    let what = Body {
+        value: "prediction",
+        no_draws: "a model is a function of its inputs and parameters; what is random belongs into `tasks`",
+    };
+    let forward = body(model, &what, &known, output.as_deref(), constants, sink);
     if model.params.is_empty() {
         sink.push(
             Diagnostic::error(
@@ -60,26 +76,32 @@ pub(super) fn model(
             .help("declare one: `param w: [d] = 0`"),
         );
     }
-    let plan =
-        forward.map(|forward| PlanModel { name: model.name.text.clone(), params: slots(&params), init, forward });
+    let plan = forward.map(|forward| PlanModel {
+        name: model.name.text.clone(),
+        params: slots(&params),
+        init,
+        forward,
+        added: vec![],
+    });
     CheckedModel { plan, params, inputs, output }
 }
 
-fn forward(
+/// How messages call the value of a block, and why nothing can be drawn in it.
+pub(super) struct Body {
+    pub value: &'static str,
+    pub no_draws: &'static str,
+}
+
+/// The program of a model or a function, from the values it may read.
+pub(super) fn body(
     model: &Model,
-    params: &Types,
-    inputs: &Types,
+    what: &Body,
+    known: &Types,
     output: Option<&[super::dims::Dim]>,
     constants: &Constants,
     sink: &mut Sink,
 ) -> Option<Function> {
-    let mut known = params.clone();
-    known.extend(inputs.iter().map(|(n, d)| (n.clone(), d.clone())));
-    let mut writer = Writer::new(
-        constants,
-        &known,
-        Some("a model is a function of its inputs and parameters; what is random belongs into `tasks`"),
-    );
+    let mut writer = Writer::new(constants, known, Some(what.no_draws));
     for decl in &model.lets {
         writer.declare(decl, sink);
     }
@@ -96,7 +118,7 @@ fn forward(
         let error = Diagnostic::error(
             "E0301",
             model.body.span,
-            format!("the prediction of `{}` does not have its declared dims", model.name.text),
+            format!("the {} of `{}` does not have its declared dims", what.value, model.name.text),
         )
         .label(format!("this is {}", describe(&body.dims)))
         .related(model.output.span, format!("declared {}", describe(output)));
@@ -107,5 +129,5 @@ fn forward(
         });
         return None;
     }
-    Some(writer.into_function(&model.name.text, vec![("prediction".into(), body.node)]))
+    Some(writer.into_function(&model.name.text, vec![(what.value.into(), body.node)]))
 }

@@ -5,31 +5,98 @@ use super::calls::Names;
 use super::dims::{describe, describe_sizes, same, same_sizes, sizes};
 use super::family::CheckedFamily;
 use super::fields::Fields;
-use crate::catalog::{Kind, Loss};
-use crate::diag::{Diagnostic, Sink};
+use super::writer::Writer;
+use crate::catalog::{Kind, Loss, TensorFunction};
+use crate::diag::{Diagnostic, Sink, Span};
 use crate::plan::Objective;
 use crate::syntax::ast::{Expr, ExprKind};
 
-/// A loss of examples; `Some(None)` is `risk`.
-pub(super) fn loss(expr: &Expr, names: &Names, sink: &mut Sink) -> Option<Option<Loss>> {
-    names.call(Kind::Loss, expr, sink).map(|call| Loss::find(call.entry.name))
+/// What `loss = ...` says.
+#[derive(Debug, Clone)]
+pub(super) enum Stated<'e> {
+    Risk,
+    Entry(Loss),
+    /// A formula of the example's variables, in which the model is a function.
+    Expression(&'e Expr),
 }
 
-/// The objective of a section, `None` for `loss` meaning the risk. `measures` says whether it is an evaluation's, for
+/// Reads a loss.
+pub(super) fn loss<'e>(expr: &'e Expr, checked: &Checked, names: &Names, sink: &mut Sink) -> Option<Stated<'e>> {
+    if is_expression(expr, checked, names) {
+        return Some(Stated::Expression(expr));
+    }
+    let call = names.call(Kind::Loss, expr, sink)?;
+    Some(Loss::find(call.entry.name).map_or(Stated::Risk, Stated::Entry))
+}
+
+/// Whether something is a formula and no name of the catalog: it has an operator, or calls a function.
+pub(super) fn is_expression(expr: &Expr, checked: &Checked, names: &Names) -> bool {
+    match &expr.kind {
+        ExprKind::Neg(_) | ExprKind::Binary(..) => true,
+        ExprKind::Call { callee, .. } => {
+            let is_model = checked.callable.as_ref().is_some_and(|model| model.name == callee.text);
+            let is_function = names.constants.functions.contains_key(&callee.text);
+            is_model || is_function || TensorFunction::find(&callee.text).is_some()
+        }
+        _ => false,
+    }
+}
+
+/// The program of a formula of one example: a scalar from parameters and the example's variables.
+pub(super) fn formula(
+    expr: &Expr,
+    family: &CheckedFamily,
+    checked: &Checked,
+    names: &Names,
+    sink: &mut Sink,
+) -> Option<Loss> {
+    let model = checked.callable.as_ref()?;
+    let mut known = checked.model.params.clone();
+    known.extend(family.example.iter().map(|(n, d)| (n.clone(), d.clone())));
+    let reason = "a loss is computed from examples; what is random belongs into `tasks`";
+    let mut writer = Writer::new(names.constants, &known, Some(reason)).calling(model);
+    let value = writer.expr(expr, sink)?;
+    if !value.dims.is_empty() {
+        sink.push(
+            Diagnostic::error("E0308", expr.span, "the loss of one example must be a scalar")
+                .label(format!("this is {}", describe(&value.dims)))
+                .help("reduce it with `sum` or `mean`"),
+        );
+        return None;
+    }
+    Some(Loss::Expression { function: writer.into_function("loss", vec![("value".into(), value.node)]) })
+}
+
+/// The objective of a section. `measures` says whether it is an evaluation's, for
 /// which clients are measured on what is held out.
 pub(super) fn objective(
     fields: &Fields,
-    loss: Option<Loss>,
+    loss: &Stated,
     family: &CheckedFamily,
     checked: &Checked,
     measures: bool,
     names: &Names,
     sink: &mut Sink,
 ) -> Option<Objective> {
-    let Some(loss) = loss else {
-        return risk(fields, family, sink);
+    let loss = match loss {
+        Stated::Risk => return risk(fields, family, sink),
+        Stated::Entry(loss) => check_example(loss, family, checked, fields, sink).map(|()| loss.clone()),
+        Stated::Expression(_) if family.example.is_empty() => {
+            sink.push(no_examples(fields.span("tasks"), "a formula", &family.plan.name));
+            None
+        }
+        Stated::Expression(expr) => formula(expr, family, checked, names, sink),
     };
-    let fits = check_example(loss, family, checked, fields, sink);
+    if let Some(Loss::Expression { function }) = &loss
+        && !measures
+        && !function.inputs.iter().any(|port| checked.model.params.contains_key(&port.name))
+    {
+        sink.push(
+            Diagnostic::error("E0713", fields.span("loss"), "this loss does not depend on the model")
+                .help("call the model in it, as in `(net(x) - y) ^ 2`"),
+        );
+        return None;
+    }
     let ways = family.plan.source.as_ref().and_then(|source| source.ways);
     let held_out = measures && family.plan.source.is_some() && ways.is_none();
     let (support, query) = match (fields.get("split"), &family.plan.source) {
@@ -44,7 +111,7 @@ pub(super) fn objective(
             return None;
         }
     };
-    fits?;
+    let loss = loss?;
     // With `ways`, a split counts the examples of each class.
     let each = ways.unwrap_or(1);
     Some(Objective::Sample { loss, support: support.saturating_mul(each), query: query.saturating_mul(each) })
@@ -119,9 +186,14 @@ fn split(expr: &Expr, held_out: bool, names: &Names, sink: &mut Sink) -> Option<
     fine.then(|| Some((support?, if held_out { 0 } else { query? }))).flatten()
 }
 
+fn no_examples(tasks: Span, loss: &str, family: &str) -> Diagnostic {
+    Diagnostic::error("E0510", tasks, format!("{loss} is a loss of examples, and `{family}` draws none"))
+        .help("add an `example { ... }` block to the tasks, or use `loss = risk`")
+}
+
 /// The model must fit the family's examples, and the loss the target `y`.
 fn check_example(
-    loss: Loss,
+    loss: &Loss,
     family: &CheckedFamily,
     checked: &Checked,
     fields: &Fields,
@@ -130,14 +202,7 @@ fn check_example(
     let name = &family.plan.name;
     let tasks = fields.span("tasks");
     if family.example.is_empty() {
-        sink.push(
-            Diagnostic::error(
-                "E0510",
-                tasks,
-                format!("`{}` is a loss of examples, and `{name}` draws none", loss.name()),
-            )
-            .help("add an `example { ... }` block to the tasks, or use `loss = risk`"),
-        );
+        sink.push(no_examples(tasks, &format!("`{}`", loss.name()), name));
         return None;
     }
     let mut fine = Some(());
@@ -183,7 +248,7 @@ fn check_example(
     };
     let (output, target) = (checked.model.output.as_ref()?, target.as_ref()?);
     let reason = loss.refuses(&sizes(output), &sizes(target));
-    let renamed = loss != Loss::CrossEntropy && !same(output, target);
+    let renamed = *loss != Loss::CrossEntropy && !same(output, target);
     let reason = reason.or_else(|| renamed.then(|| "the sizes are equal, but dims agree by name".to_owned()));
     if let Some(reason) = reason {
         sink.push(

@@ -41,7 +41,7 @@ pub(super) fn apply(items: &mut [Item], field: &Field, sink: &mut Sink) {
                 field.path_span(),
                 format!("`{}` names nothing that can be overridden", text(path)),
             );
-            let blocks = ["train", "evaluate", "tasks"];
+            let blocks = ["train", "stage", "evaluate", "tasks"];
             let error = match path {
                 [name] => error.suggest(name.span, &name.text, known.iter().map(String::as_str)),
                 [head, ..] if !blocks.contains(&head.text.as_str()) => error.suggest(head.span, &head.text, blocks),
@@ -174,6 +174,8 @@ fn kind_of(field: &str) -> Option<Kind> {
         "tasks" => Kind::Tasks,
         "partition" => Kind::Partition,
         "loss" => Kind::Loss,
+        "with" => Kind::Added,
+        "retract" => Kind::Retraction,
         _ => return None,
     })
 }

@@ -72,7 +72,7 @@ impl Claims<'_> {
             (_, Some(_)) => Diagnostic::error("E0709", span, format!("these are several values of `{measure}`"))
                 .help(format!("reduce them: `mean({}[last(10)], over: steps)`", text.join("."))),
             (Some(arm), None) => Diagnostic::error("E0521", span, format!("`{measure}` is a series: at which step?"))
-                .fix(span, format!("{}[{}]", text.join("."), arm.train.steps), "name the last step"),
+                .fix(span, format!("{}[{}]", text.join("."), arm.steps()), "name the last step"),
             (None, None) => Diagnostic::error("E0521", span, format!("`{measure}` is a series: at which step?"))
                 .help("write for example `[last]` behind it"),
         }
@@ -193,7 +193,7 @@ impl Claims<'_> {
         let Some(arm) = series.arm else {
             return Some(if index.is_none() || window.is_some() { Steps::Several(vec![]) } else { Steps::One(0) });
         };
-        let (last, every) = (arm.train.steps, arm.measures.iter().find(|m| m.name == series.measure)?.every);
+        let (last, every) = (arm.steps(), arm.measures.iter().find(|m| m.name == series.measure)?.every);
         let all = || -> Vec<u64> {
             let inner = (0..last).step_by(usize::try_from(every).unwrap_or(usize::MAX));
             inner.chain([last]).collect()

@@ -1,17 +1,18 @@
-//! `train`: its fields, and whether they make sense together.
+//! `train` and `stage`: their fields, and whether they make sense together.
 
 use super::adaptation::adaptation;
+use super::added::Whole;
 use super::arm::Checked;
 use super::calls::Names;
 use super::family::CheckedFamily;
 use super::fields::{Fields, word};
 use super::objective::{loss, objective};
 use super::source::task_source;
-use crate::catalog::{Budget, Kind, Outer, Simplex, Solver, Through};
-use crate::diag::{Diagnostic, Sink, Span};
+use crate::catalog::{Budget, Kind, Outer, Retraction, Simplex, Solver, Through};
+use crate::diag::{Diagnostic, Severity, Sink, Span};
 use crate::ir::Precision;
-use crate::plan::{Block, Objective, TaskSource, Train};
-use crate::syntax::ast::{Field, Section};
+use crate::plan::{Block, Objective, Retract, TaskSource, Train};
+use crate::syntax::ast::{Expr, ExprKind, Field, Section};
 
 const THROUGH: &[(&str, Through)] = &[
     ("exact", Through::Exact),
@@ -34,26 +35,36 @@ pub(super) struct CheckedTrain {
     pub tasks: Span,
 }
 
-/// Checks the `train` section.
-pub(super) fn train(section: &Section, checked: &Checked, names: &Names, sink: &mut Sink) -> Option<CheckedTrain> {
+/// Checks the `train` section, which works on the `whole` model.
+pub(super) fn train(
+    section: &Section,
+    whole: &Whole,
+    checked: &Checked,
+    names: &Names,
+    sink: &mut Sink,
+) -> Option<CheckedTrain> {
     let fields = Fields::read(section, sink);
     let tasks = fields.required("tasks", "tasks = fresh(linear, 10)", sink);
     let tasks = tasks.and_then(|e| task_source(e, checked, names, sink));
-    let loss = fields.required("loss", "loss = half_squared", sink).and_then(|e| loss(e, names, sink));
-    let adapt = fields.required("adapt", "adapt = none", sink).and_then(|e| adaptation(e, names, sink));
+    let loss = fields.required("loss", "loss = half_squared", sink).and_then(|e| loss(e, checked, names, sink));
+    let adapt =
+        fields.required("adapt", "adapt = none", sink).and_then(|e| adaptation(e, whole.model.as_ref(), names, sink));
     let outer = fields.required("outer", "outer = mean", sink).and_then(|e| names.call(Kind::Outer, e, sink));
     let outer = outer.map(|call| Outer::from_args(call.entry.name, &call.args));
     let through = optional(&fields, "through", Through::Exact, |f| word(&f.value, "through", THROUGH, sink));
     let keep = optional(&fields, "keep", vec![], |f| names.groups(&f.value, sink));
+    let freeze = optional(&fields, "freeze", vec![], |f| names.groups(&f.value, sink));
+    let reset = optional(&fields, "reset", vec![], |f| names.groups(&f.value, sink));
     let update = optional(&fields, "update", None, |f| {
         names.call(Kind::Update, &f.value, sink).map(|c| Some(Solver::from_args(c.entry.name, &c.args)))
     });
+    let retract = optional(&fields, "retract", vec![], |f| retractions(&f.value, whole, names, sink));
     let precision = optional(&fields, "precision", Precision::F32, |f| word(&f.value, "precision", PRECISION, sink));
     let steps = fields.required("steps", "steps = 500", sink);
     let steps = steps.and_then(|e| names.constants.count(e, 0, "`steps`", sink));
     let family = tasks.as_ref().and_then(|t| checked.family(t.family()));
     let objective = match (loss, family) {
-        (Some(loss), Some(family)) => objective(&fields, loss, family, checked, false, names, sink),
+        (Some(loss), Some(family)) => objective(&fields, &loss, family, checked, false, names, sink),
         _ => None,
     };
     let adapt = adapt?;
@@ -63,17 +74,72 @@ pub(super) fn train(section: &Section, checked: &Checked, names: &Names, sink: &
         adapt: adapt.blocks,
         through: through?,
         keep: keep?,
+        freeze: freeze?,
+        reset: reset?,
         outer: outer?,
         update: update?,
+        retract: retract?,
         steps: steps?,
         precision: precision?,
     };
-    let check = Check { train: &plan, family: family?, params: checked.model.params.len(), fields: &fields };
+    let check = Check { train: &plan, family: family?, params: whole.params.len(), fields: &fields };
     check.outer(sink);
     check.keep(sink);
+    check.lifetimes(sink);
+    check.retract(sink);
     check.adaptation(sink);
     check.without_effect(sink);
     Some(CheckedTrain { plan, blocks: adapt.spans, tasks: fields.span("tasks") })
+}
+
+/// Checks a `stage` section: the fields of the `first` section of training, save those that it sets itself.
+pub(super) fn stage(
+    section: &Section,
+    first: &Section,
+    trained: Option<&Train>,
+    whole: &Whole,
+    checked: &Checked,
+    names: &Names,
+    sink: &mut Sink,
+) -> Option<CheckedTrain> {
+    let own = Fields::read(section, sink);
+    for field in ["with", "precision"] {
+        if let Some(found) = own.get(field) {
+            sink.push(
+                Diagnostic::error("E0553", found.path_span(), format!("`{field}` cannot change between stages"))
+                    .help("a stage goes on with the state in which the one before ended; set it in `train`"),
+            );
+            return None;
+        }
+    }
+    let inherited = first.fields.iter().filter(|f| f.path.len() == 1 && own.get(&f.path[0].text).is_none());
+    let fields = section.fields.iter().chain(inherited.clone()).cloned().collect();
+    // What is wrong with the fields of `train` has been reported there, so a stage is checked after it.
+    let trained = trained?;
+    let mut found = Sink::new();
+    let checked = train(&Section { fields, ..section.clone() }, whole, checked, names, &mut found);
+    for diagnostic in found.finish() {
+        let at = diagnostic.span;
+        let within = |f: &Field| f.path_span().start <= at.start && at.end <= f.value.span.end;
+        if diagnostic.severity == Severity::Error || !inherited.clone().any(within) {
+            sink.push(diagnostic);
+        }
+    }
+    let checked = checked?;
+    let plan = &checked.plan;
+    let place = if plan.keep != trained.keep {
+        Some("keep")
+    } else {
+        (!plan.keep.is_empty() && plan.tasks.pool() != trained.tasks.pool()).then_some("tasks")
+    };
+    if let Some(field) = place {
+        sink.push(
+            Diagnostic::error("E0553", own.span(field), "a stage has the tasks of `train` keep what they kept there")
+                .help("`keep` cannot change between stages, nor the pool of tasks that keep something"),
+        );
+        return None;
+    }
+    Some(checked)
 }
 
 fn optional<'a, T>(
@@ -127,17 +193,22 @@ impl Check<'_> {
                 ),
                 _ => {}
             }
-            if self.train.through == Through::Difference {
-                sink.push(
-                    Diagnostic::error(
-                        "E0530",
-                        self.fields.span("through"),
-                        "`difference` takes no gradient of the losses, which `worst` weighs",
-                    )
-                    .related(at, "the worst case is over these losses")
-                    .help("use `through = exact` or `first_order`"),
-                );
-            }
+        }
+        let weighs = match self.train.outer {
+            Outer::Worst { .. } => Some("worst"),
+            Outer::Cvar { .. } => Some("cvar"),
+            Outer::Mean | Outer::Average { .. } => None,
+        };
+        if let (Some(weighs), Through::Difference) = (weighs, self.train.through) {
+            sink.push(
+                Diagnostic::error(
+                    "E0530",
+                    self.fields.span("through"),
+                    format!("`difference` takes no gradient of the losses, which `{weighs}` weighs"),
+                )
+                .related(at, "the worst case is over these losses")
+                .help("use `through = exact` or `first_order`"),
+            );
         }
         if !matches!(self.train.outer, Outer::Average { .. }) && self.train.update.is_none() {
             sink.push(self.fields.missing("update").help("for example `update = adam(rate: 1e-3)`"));
@@ -181,12 +252,70 @@ impl Check<'_> {
             ),
             TaskSource::Pool { .. } => {}
         }
-        if self.train.keep.len() == self.params && self.train.update.is_some() {
+    }
+
+    /// Each parameter has one lifetime, which its adaptation respects, and something is left for `update`.
+    fn lifetimes(&self, sink: &mut Sink) {
+        let train = self.train;
+        let lists = [("keep", &train.keep), ("freeze", &train.freeze), ("reset", &train.reset)];
+        for (i, (field, names)) in lists.iter().enumerate() {
+            let mut earlier = lists[..i].iter();
+            let shared = earlier.find_map(|(other, known)| Some((other, names.iter().find(|n| known.contains(n))?)));
+            if let Some((other, name)) = shared {
+                sink.push(
+                    Diagnostic::error("E0548", self.fields.span(field), format!("`{name}` has two lifetimes"))
+                        .related(self.fields.span(other), format!("`{other}` names it, too"))
+                        .help("`keep` stays with its task, `freeze` never moves, `reset` begins every episode anew"),
+                );
+                return;
+            }
+        }
+        let adapted = |name: &&String| train.adapt.iter().any(|block| block.on.contains(name));
+        if let Some(name) = train.freeze.iter().find(adapted) {
+            sink.push(
+                Diagnostic::error(
+                    "E0549",
+                    self.fields.span("freeze"),
+                    format!("`{name}` is frozen, and `adapt` moves it"),
+                )
+                .related(self.fields.span("adapt"), "this adapts it")
+                .help("write `reset` for parameters that tasks adapt, but that begin every episode as they were"),
+            );
+        } else if let Some(name) = train.reset.iter().find(|name| !adapted(name)) {
+            sink.push(
+                Diagnostic::error(
+                    "E0549",
+                    self.fields.span("reset"),
+                    format!("`{name}` is reset, and nothing adapts it"),
+                )
+                .related(self.fields.span("adapt"), "this does not move it")
+                .help("write `freeze` for parameters that never move"),
+            );
+        }
+        let held: usize = lists.iter().map(|(_, names)| names.len()).sum();
+        if held > 0 && held == self.params && train.update.is_some() {
+            let field = lists.iter().find(|(_, names)| !names.is_empty()).map_or("keep", |(field, _)| field);
             sink.push(
                 Diagnostic::error("E0516", self.fields.whole_span("update"), "`update` has nothing to move")
-                    .related(at, "every parameter stays with its task")
+                    .related(self.fields.span(field), "every parameter stays with its task or where it is")
                     .help("purely local training is `outer = average` with `keep = all`, without `update`"),
             );
+        }
+    }
+
+    /// What is brought back to its set is what the outer step moves.
+    fn retract(&self, sink: &mut Sink) {
+        let train = self.train;
+        let held = [("keep", &train.keep), ("freeze", &train.freeze), ("reset", &train.reset)];
+        for name in train.retract.iter().flat_map(|retract| &retract.on) {
+            if let Some((field, _)) = held.iter().find(|(_, names)| names.contains(name)) {
+                sink.push(
+                    Diagnostic::error("E0552", self.fields.span("retract"), format!("no update moves `{name}`"))
+                        .related(self.fields.span(field), format!("`{field}` names it"))
+                        .help("a retraction follows each outer step, for the parameters that tasks share"),
+                );
+                return;
+            }
         }
     }
 
@@ -246,6 +375,34 @@ impl Check<'_> {
         };
         sink.push(Diagnostic::warning("W0501", field.path_span(), "`through` has no effect here").help(reason));
     }
+}
+
+/// `none`, one retraction, or a list of them.
+fn retractions(expr: &Expr, whole: &Whole, names: &Names, sink: &mut Sink) -> Option<Vec<Retract>> {
+    let items = match &expr.kind {
+        ExprKind::List(items) => items.as_slice(),
+        _ => std::slice::from_ref(expr),
+    };
+    let mut found = vec![];
+    for item in items {
+        let call = names.call(Kind::Retraction, item, sink)?;
+        if call.entry.name == "none" {
+            continue;
+        }
+        let (by, on) = (Retraction::from_args(call.entry.name), call.args.names("on"));
+        let slots = whole.model.iter().flat_map(|model| &model.params).filter(|slot| on.contains(&slot.name));
+        let refused = slots.filter_map(|slot| Some((slot, by.refuses(&slot.dims)?))).next();
+        if let Some((slot, reason)) = refused {
+            sink.push(
+                Diagnostic::error("E0551", item.span, format!("`{}` has no meaning for `{}`", by.name(), slot.name))
+                    .label(format!("`{}` has the dims {:?}", slot.name, slot.dims))
+                    .help(reason),
+            );
+            return None;
+        }
+        found.push(Retract { on, by });
+    }
+    Some(found)
 }
 
 /// Whether some block loops over the examples of a task.

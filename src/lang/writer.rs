@@ -3,8 +3,9 @@
 use indexmap::IndexMap;
 
 use super::calls::assign;
-use super::constant::{Constants, no_function};
+use super::constant::Constants;
 use super::dims::{Dim, Types, describe, read_dims, same, sizes};
+use super::function::Callable;
 use crate::catalog::{self, Kind, Law, TensorFunction};
 use crate::diag::{Diagnostic, Sink, Span};
 use crate::ir::{Binary, Builder, Function, NodeId};
@@ -33,6 +34,8 @@ pub(super) struct Writer<'a> {
     pub(super) declared: Option<(String, Vec<Dim>)>,
     /// Why nothing can be drawn here, where that is so.
     pub(super) no_draws: Option<&'static str>,
+    /// The model, where it can be called.
+    model: Option<&'a Callable>,
 }
 
 impl<'a> Writer<'a> {
@@ -47,7 +50,13 @@ impl<'a> Writer<'a> {
             draws: vec![],
             declared: None,
             no_draws,
+            model: None,
         }
+    }
+
+    /// The same, where the model can be called; its parameters are among the known values.
+    pub fn calling(self, model: &'a Callable) -> Self {
+        Writer { model: Some(model), ..self }
     }
 
     /// Writes a declaration; its name is known from then on. Its declared type even where the value is wrong.
@@ -129,8 +138,9 @@ impl<'a> Writer<'a> {
                 self.check_names(b, sink);
             }
             ExprKind::Call { callee, args } => {
-                if Law::find(&callee.text).is_none() && TensorFunction::find(&callee.text).is_none() {
-                    sink.push(no_function(callee));
+                let known = Law::find(&callee.text).is_some() || TensorFunction::find(&callee.text).is_some();
+                if !known && !self.constants.functions.contains_key(&callee.text) {
+                    sink.push(self.constants.no_function(callee));
                 }
                 args.iter().for_each(|arg| self.check_names(&arg.value, sink));
             }
@@ -179,13 +189,7 @@ impl<'a> Writer<'a> {
             }
             ExprKind::Call { callee, args } => self.call(callee, args, expr.span, sink),
             ExprKind::Number(_) | ExprKind::Error => None,
-            ExprKind::Index(..) => {
-                sink.push(
-                    Diagnostic::error("E0305", expr.span, "a tensor cannot be indexed")
-                        .help("tensors are used as a whole; `[ ]` chooses the step of a measurement, in claims alone"),
-                );
-                None
-            }
+            ExprKind::Index(base, index) => self.index(base, index, expr.span, sink),
             ExprKind::Text(_) | ExprKind::Bool(_) | ExprKind::List(_) | ExprKind::Record(_) | ExprKind::Range(..) => {
                 sink.push(
                     Diagnostic::error("E0305", expr.span, "a tensor is wanted here")
@@ -229,14 +233,8 @@ impl<'a> Writer<'a> {
         if let Some(value) = self.local.get(&name.text) {
             return value.clone();
         }
-        if let Some(value) = self.inputs.get(&name.text) {
-            return Some(value.clone());
-        }
-        if let Some(dims) = self.known.get(&name.text) {
-            let dims = dims.clone()?;
-            let value = Typed { node: self.b.input(name.text.clone(), &sizes(&dims)), dims };
-            self.inputs.insert(name.text.clone(), value.clone());
-            return Some(value);
+        if self.known.contains_key(&name.text) {
+            return self.outside(&name.text);
         }
         if self.constants.defines(&name.text) {
             // A constant whose own value is wrong, which has been reported.
@@ -249,6 +247,17 @@ impl<'a> Writer<'a> {
         None
     }
 
+    /// A value from outside, as an input of the program.
+    pub(super) fn outside(&mut self, name: &str) -> Option<Typed> {
+        if let Some(value) = self.inputs.get(name) {
+            return Some(value.clone());
+        }
+        let dims = self.known.get(name)?.clone()?;
+        let value = Typed { node: self.b.input(name, &sizes(&dims)), dims };
+        self.inputs.insert(name.to_owned(), value.clone());
+        Some(value)
+    }
+
     fn unknown(&self, name: &Name) -> Diagnostic {
         let constants = self.constants;
         let error = Diagnostic::error("E0203", name.span, format!("nothing here is called `{}`", name.text));
@@ -257,6 +266,12 @@ impl<'a> Writer<'a> {
         }
         if TensorFunction::find(&name.text).is_some() {
             return error.help(format!("`{0}` is a function: write `{0}(x)`", name.text));
+        }
+        if catalog::find(Kind::Loss, &name.text).is_some() {
+            return error.help(format!(
+                "`{}` is a loss by itself; within an expression its formula stands, such as `(net(x) - y) ^ 2`",
+                name.text
+            ));
         }
         let values = self.local.keys().chain(self.known.keys());
         let numbers = constants.numbers.keys().chain(constants.dims.keys());
@@ -268,13 +283,20 @@ impl<'a> Writer<'a> {
         if Law::find(&callee.text).is_some() {
             return self.draw(callee, args, span, sink);
         }
+        let constants = self.constants;
+        let model = self.model.filter(|model| model.name == callee.text);
+        match (model, constants.functions.get(&callee.text)) {
+            (Some(model), _) => return self.apply(model, args, span, sink),
+            (None, Some(function)) => return self.apply(function.as_ref()?, args, span, sink),
+            (None, None) => {}
+        }
         let function = TensorFunction::find(&callee.text).zip(catalog::find(Kind::Function, &callee.text));
         let Some((function, entry)) = function else {
             sink.push(if self.is_value(&callee.text) {
                 Diagnostic::error("E0205", callee.span, format!("`{}` is a tensor and cannot be called", callee.text))
                     .help("a contraction is written `A @ x`, an elementwise product `a * b`")
             } else {
-                no_function(callee)
+                constants.no_function(callee)
             });
             return None;
         };

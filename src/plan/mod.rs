@@ -12,3 +12,4 @@ mod verify;
 pub use claim::Verdict;
 pub use types::*;
 pub use verify::PlanError;
+pub(crate) use verify::rates_fit;

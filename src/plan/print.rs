@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Write};
 
 use super::types::*;
 use crate::catalog::{
-    BaseLaw, Budget, Metric, Outer, Partition, Reader, Reduction, Sees, Simplex, Solver, Through, Weights,
+    BaseLaw, Budget, Factor, Loss, Metric, Outer, Partition, Reader, Reduction, Sees, Simplex, Solver, Through, Weights,
 };
 use crate::ir::{Binary, Function, Node, NodeId, Op, Unary};
 
@@ -52,9 +52,13 @@ fn write_arm(out: &mut String, arm: &Arm) -> fmt::Result {
         write_family(out, family)?;
     }
     writeln!(out, "  model {}", arm.model.name)?;
-    write_sampler(out, &arm.model.init)?;
-    write_function(out, &arm.model.forward)?;
+    write_model(out, &arm.model)?;
+    writeln!(out, "  train for {} in {}", count(arm.train.steps, "step"), arm.train.precision.name())?;
     write_train(out, &arm.train)?;
+    for stage in &arm.stages {
+        writeln!(out, "  then stage {} for {}", stage.name, count(stage.train.steps, "step"))?;
+        write_train(out, &stage.train)?;
+    }
     for e in &arm.evaluations {
         writeln!(out, "  evaluate {}", e.name)?;
         writeln!(out, "    tasks: {}, the same at every measurement", Tasks(&e.tasks))?;
@@ -66,13 +70,31 @@ fn write_arm(out: &mut String, arm: &Arm) -> fmt::Result {
         }
         write_objective(out, &e.objective)?;
         write_adapt(out, &e.adapt)?;
+        if let Some(model) = &e.model {
+            writeln!(out, "    model of its own; what training lacks begins at its initial value")?;
+            write_model(out, model)?;
+        }
     }
     for m in &arm.measures {
         writeln!(out, "  measure {} every {}", m.name, count(m.every, "step"))?;
         writeln!(out, "    {}", measured(&m.what))?;
-        if let What::State { function, .. } = &m.what {
-            write_function(out, function)?;
+        match &m.what {
+            What::State { function, .. }
+            | What::Evaluation { metric: Metric::Loss { loss: Loss::Expression { function } }, .. } => {
+                write_function(out, function)?;
+            }
+            _ => {}
         }
+    }
+    Ok(())
+}
+
+fn write_model(out: &mut String, model: &Model) -> fmt::Result {
+    write_sampler(out, &model.init)?;
+    write_function(out, &model.forward)?;
+    for group in &model.added {
+        writeln!(out, "    with {}", group.name)?;
+        write_function(out, &group.compose)?;
     }
     Ok(())
 }
@@ -82,7 +104,7 @@ pub fn measured(what: &What) -> String {
     match what {
         What::State { metric, .. } => format!("{} of the state", metric.describe()),
         What::Evaluation { name, metric, reduction } => {
-            format!("{} over tasks of {} under {name}", reduction_name(reduction), metric_name(*metric))
+            format!("{} over tasks of {} under {name}", reduction_name(reduction), metric_name(metric))
         }
         What::Mass { strata } => format!("weight of the tasks in {}", list(strata)),
     }
@@ -155,7 +177,6 @@ fn write_family(out: &mut String, family: &Family) -> fmt::Result {
 }
 
 fn write_train(out: &mut String, train: &Train) -> fmt::Result {
-    writeln!(out, "  train for {} in {}", count(train.steps, "step"), train.precision.name())?;
     writeln!(out, "    tasks: {}", Tasks(&train.tasks))?;
     write_objective(out, &train.objective)?;
     write_adapt(out, &train.adapt)?;
@@ -171,13 +192,21 @@ fn write_train(out: &mut String, train: &Train) -> fmt::Result {
     if !train.keep.is_empty() {
         writeln!(out, "    keep: {} with their task between steps", list(&train.keep))?;
     }
+    if !train.freeze.is_empty() {
+        writeln!(out, "    freeze: {} as they begin", list(&train.freeze))?;
+    }
+    if !train.reset.is_empty() {
+        writeln!(out, "    reset: {} at the start of every episode", list(&train.reset))?;
+    }
     let outer = match &train.outer {
         Outer::Mean => "mean over tasks".to_owned(),
-        Outer::Worst { over, ascent, sees } => format!(
-            "worst mixture over {}, ascent {} on {} losses",
+        Outer::Cvar { q } => format!("mean over the worst {} of the tasks", shortest(*q)),
+        Outer::Worst { over, ascent, sees, exponential } => format!(
+            "worst mixture over {}, ascent {} on {} losses{}",
             if *over == Simplex::Task { "tasks" } else { "strata" },
             shortest(*ascent),
-            if *sees == Sees::Raw { "raw" } else { "weighted" }
+            if *sees == Sees::Raw { "raw" } else { "weighted" },
+            if *exponential { ", exponential" } else { "" }
         ),
         Outer::Average { weights } => {
             format!(
@@ -187,10 +216,13 @@ fn write_train(out: &mut String, train: &Train) -> fmt::Result {
         }
     };
     writeln!(out, "    outer: {outer}")?;
-    match &train.update {
-        Some(update) => writeln!(out, "    update: {}", SolverText(update)),
-        None => Ok(()),
+    if let Some(update) = &train.update {
+        writeln!(out, "    update: {}", SolverText(update))?;
     }
+    for retract in &train.retract {
+        writeln!(out, "    retract: {} by {}", list(&retract.on), retract.by.name())?;
+    }
+    Ok(())
 }
 
 fn write_objective(out: &mut String, objective: &Objective) -> fmt::Result {
@@ -202,6 +234,10 @@ fn write_objective(out: &mut String, objective: &Objective) -> fmt::Result {
         Objective::Sample { loss, support, query } => {
             writeln!(out, "    loss: {} over {support} support and {query} query examples", loss.name())
         }
+    }?;
+    match objective {
+        Objective::Sample { loss: Loss::Expression { function }, .. } => write_function(out, function),
+        _ => Ok(()),
     }
 }
 
@@ -217,6 +253,19 @@ fn write_adapt(out: &mut String, blocks: &[Block]) -> fmt::Result {
         };
         let batch = block.batch.map(|b| format!(" of batches of {b}")).unwrap_or_default();
         writeln!(out, "    adapt: {} by {}{budget}{batch}", list(&block.on), SolverText(&block.solver))?;
+        if let Some(Toward { anchor, weight }) = &block.toward {
+            let anchor = match anchor {
+                Anchor::Start => "where it began".to_owned(),
+                Anchor::Params { names } => list(names),
+            };
+            writeln!(out, "      plus {} / 2 times the squared distance to {anchor}", shortest(*weight))?;
+        }
+        if !block.rates.is_empty() {
+            writeln!(out, "      times the learned step sizes {}", list(&block.rates))?;
+        }
+        if !block.without.is_empty() {
+            writeln!(out, "      without {}", list(&block.without))?;
+        }
     }
     Ok(())
 }
@@ -309,27 +358,52 @@ struct SolverText<'a>(&'a Solver);
 impl Display for SolverText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Solver::Sgd { rate, momentum, weight_decay } => {
+            Solver::Sgd { rate, momentum, weight_decay, schedule } => {
                 write!(
                     f,
-                    "sgd, rate {}, momentum {momentum}, weight decay {}",
+                    "sgd, rate {}{}, momentum {momentum}, weight decay {}",
                     shortest(*rate),
+                    Factors(schedule),
                     shortest(*weight_decay)
                 )
             }
-            Solver::Adam { rate, beta1, beta2, epsilon } => {
-                write!(f, "adam, rate {}, beta {beta1} and {beta2}, epsilon {}", shortest(*rate), shortest(*epsilon))
+            Solver::Adam { rate, beta1, beta2, epsilon, weight_decay, schedule } => {
+                let (rate, epsilon) = (shortest(*rate), shortest(*epsilon));
+                write!(f, "adam, rate {rate}{}, beta {beta1} and {beta2}, epsilon {epsilon}", Factors(schedule))?;
+                match weight_decay {
+                    0.0 => Ok(()),
+                    decay => write!(f, ", weight decay {} of its own", shortest(*decay)),
+                }
             }
             Solver::ClosedForm { penalty } => write!(f, "closed form, penalty {}", shortest(*penalty)),
         }
     }
 }
 
-fn metric_name(metric: Metric) -> &'static str {
+/// How a step size changes.
+struct Factors<'a>(&'a [Factor]);
+
+impl Display for Factors<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for factor in self.0 {
+            match factor {
+                Factor::Warmup { steps } => write!(f, " after a warm-up of {}", count(*steps, "step"))?,
+                Factor::Cosine { to, over } => write!(f, " by a cosine to {to} of it over {}", count(*over, "step"))?,
+                Factor::Linear { to, over } => write!(f, " by a line to {to} of it over {}", count(*over, "step"))?,
+                Factor::Step { by, every } => write!(f, " times {by} after every {}", count(*every, "step"))?,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn metric_name(metric: &Metric) -> String {
     match metric {
-        Metric::Loss { loss } => loss.name(),
-        Metric::Accuracy => "accuracy",
-        Metric::Risk => "risk",
+        Metric::Loss { loss } => loss.name().into(),
+        Metric::Accuracy => "accuracy".into(),
+        Metric::Risk => "risk".into(),
+        Metric::Nmi { classes } => format!("nmi of sign codes and {classes} classes"),
+        Metric::Purity { classes } => format!("purity of sign codes for {classes} classes"),
     }
 }
 

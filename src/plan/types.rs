@@ -1,7 +1,7 @@
 //! The plan: what will happen, without spans and with every default explicit. This is what is hashed and replayed.
 
 use crate::catalog::{
-    BaseLaw, Budget, Loss, Metric, Outer, Partition, Reader, Reduction, Solver, StateMetric, Through,
+    BaseLaw, Budget, Loss, Metric, Outer, Partition, Reader, Reduction, Retraction, Solver, StateMetric, Through,
 };
 use crate::hash::{record, variants};
 use crate::ir::{Function, Precision};
@@ -39,6 +39,8 @@ record! {
         pub model: Model,
         /// Training.
         pub train: Train,
+        /// What follows it, in order: each begins with the state in which the one before ended.
+        pub stages: Vec<Stage> = vec![],
         /// Evaluation protocols in use.
         pub evaluations: Vec<Evaluation>,
         /// What is measured.
@@ -156,6 +158,19 @@ record! {
         pub init: Sampler,
         /// The prediction for one example: inputs by name (parameters and the example's variables), one output.
         pub forward: Function,
+        /// Groups of parameters that were added to it, in the order in which they act.
+        pub added: Vec<Addition> = vec![],
+    }
+}
+
+record! {
+    /// A group of parameters that changes other parameters before predictions and risks read them.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct Addition {
+        /// The group's name.
+        pub name: String,
+        /// From parameters, by name, to those that it changes, by name.
+        pub compose: Function,
     }
 }
 
@@ -205,6 +220,34 @@ record! {
         pub budget: Budget,
         /// The examples of one step; all of them where absent.
         pub batch: Option<u64>,
+        /// The added groups that this block's loss leaves out.
+        pub without: Vec<String> = vec![],
+        /// What the parameters are held near.
+        pub toward: Option<Toward> = None,
+        /// Parameters that multiply the gradients: one for each parameter that moves, of its shape or a scalar.
+        pub rates: Vec<String> = vec![],
+    }
+}
+
+record! {
+    /// A proximal term of a block's loss: `weight / 2 * |parameters - anchor|^2`.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct Toward {
+        /// Where it pulls.
+        pub anchor: Anchor,
+        /// How strongly.
+        pub weight: f64,
+    }
+}
+
+variants! {
+    /// Where a proximal term pulls.
+    #[derive(Debug, Clone, PartialEq)]
+    pub enum Anchor {
+        /// To where the task's adaptation began.
+        Start,
+        /// To other parameters as they are then; one for each parameter that moves, in order.
+        Params { names: Vec<String> },
     }
 }
 
@@ -222,14 +265,42 @@ record! {
         pub through: Through,
         /// Parameters that belong to the tasks of the pool and stay with them between steps.
         pub keep: Vec<String>,
+        /// Parameters that never move.
+        pub freeze: Vec<String> = vec![],
+        /// Parameters that tasks adapt, and that begin every episode where they began training.
+        pub reset: Vec<String> = vec![],
         /// The outer reduction.
         pub outer: Outer,
         /// The rule that moves the shared parameters; absent where they are averaged.
         pub update: Option<Solver>,
+        /// What brings parameters back to their sets after each update, in order.
+        pub retract: Vec<Retract> = vec![],
         /// The number of outer steps (rounds).
         pub steps: u64,
         /// The float type of every tensor.
         pub precision: Precision,
+    }
+}
+
+record! {
+    /// A stage of training after the first.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct Stage {
+        /// Its name.
+        pub name: String,
+        /// How it trains; what tasks keep and the float type are those of the first.
+        pub train: Train,
+    }
+}
+
+record! {
+    /// Parameters that are brought back to a set.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct Retract {
+        /// The parameters.
+        pub on: Vec<String>,
+        /// The map onto the set.
+        pub by: Retraction,
     }
 }
 
@@ -247,6 +318,9 @@ record! {
         pub adapt: Vec<Block>,
         /// How many visits to each task are averaged before tasks are compared.
         pub episodes: u64,
+        /// The model, where it is another than that of training. Parameters that training has not keep their initial values
+        /// until the tasks adapt them.
+        pub model: Option<Model> = None,
     }
 }
 
@@ -440,23 +514,48 @@ impl Arm {
         self.evaluations.iter().find(|e| e.name == name)
     }
 
-    /// The parameters that all tasks share, by position in the model.
-    pub fn shared(&self) -> Vec<usize> {
-        self.positions(|name| !self.train.keep.iter().any(|k| k == name))
+    /// The number of outer steps of all stages.
+    pub fn steps(&self) -> u64 {
+        self.stages.iter().fold(self.train.steps, |steps, stage| steps.saturating_add(stage.train.steps))
+    }
+
+    /// Every stage as an arm of its own, the first included.
+    pub fn phases(&self) -> Vec<Arm> {
+        let of = |train: &Train| Arm { train: train.clone(), stages: vec![], ..self.clone() };
+        std::iter::once(&self.train).chain(self.stages.iter().map(|stage| &stage.train)).map(of).collect()
+    }
+
+    /// The model that an evaluation measures.
+    pub fn model_of<'a>(&'a self, evaluation: &'a Evaluation) -> &'a Model {
+        evaluation.model.as_ref().unwrap_or(&self.model)
     }
 
     /// The parameters that stay with their task, by position in the model.
     pub fn kept(&self) -> Vec<usize> {
-        self.positions(|name| self.train.keep.iter().any(|k| k == name))
+        self.model.positions(&self.train.keep)
     }
 
-    /// The positions of named parameters in the model.
-    pub fn params_named(&self, names: &[String]) -> Vec<usize> {
-        self.positions(|name| names.iter().any(|n| n == name))
+    /// The shared parameters that training moves, by position in the model.
+    pub fn moved(&self) -> Vec<usize> {
+        let train = &self.train;
+        self.model.others(&[&train.keep, &train.freeze, &train.reset])
+    }
+}
+
+impl Model {
+    /// The positions of named parameters.
+    pub fn positions(&self, names: &[String]) -> Vec<usize> {
+        (0..self.params.len()).filter(|&i| names.contains(&self.params[i].name)).collect()
     }
 
-    fn positions(&self, wanted: impl Fn(&str) -> bool) -> Vec<usize> {
-        (0..self.model.params.len()).filter(|&i| wanted(&self.model.params[i].name)).collect()
+    /// The positions of the parameters that no list names.
+    pub fn others(&self, lists: &[&Vec<String>]) -> Vec<usize> {
+        (0..self.params.len()).filter(|&i| !lists.iter().any(|names| names.contains(&self.params[i].name))).collect()
+    }
+
+    /// The position of a parameter.
+    pub fn position(&self, name: &str) -> Option<usize> {
+        self.params.iter().position(|p| p.name == name)
     }
 }
 

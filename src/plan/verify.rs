@@ -3,12 +3,12 @@
 //! Plans made by `lang` always are. A plan that was read from a ledger is checked before anything is made of it, so
 //! that a damaged or forged one is an error and not a crash.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use thiserror::Error;
 
 use super::types::*;
-use crate::catalog::{Metric, Outer, Solver, Through};
+use crate::catalog::{Loss, Metric, Outer, Solver, Through};
 use crate::ir::Function;
 
 /// What is wrong with a plan.
@@ -28,7 +28,16 @@ impl Plan {
     /// Checks every arm.
     pub fn verify(&self) -> Result<(), PlanError> {
         for arm in &self.arms {
-            Checker { arm }.check().map_err(|reason| PlanError { arm: arm.name.clone(), reason })?;
+            let error = |reason| PlanError { arm: arm.name.clone(), reason };
+            for phase in arm.phases() {
+                Checker { arm: &phase }.check().map_err(error)?;
+            }
+            let first = &arm.train;
+            for Stage { name, train } in &arm.stages {
+                let pool = first.keep.is_empty() || train.tasks.pool() == first.tasks.pool();
+                let same = train.keep == first.keep && train.precision == first.precision && pool;
+                ensure(same, || format!("stage `{name}` begins with another kind of state")).map_err(error)?;
+            }
         }
         Ok(())
     }
@@ -70,39 +79,96 @@ fn joined(a: &Shapes, b: &Shapes) -> Shapes {
     a.iter().chain(b).map(|(n, d)| (n.clone(), d.clone())).collect()
 }
 
+fn shapes(model: &Model) -> Shapes {
+    model.params.iter().map(|p| (p.name.clone(), p.dims.clone())).collect()
+}
+
+/// Checks a model; gives the shapes of its parameters.
+fn model(model: &Model, world: &Shapes) -> Result<Shapes, String> {
+    let params = shapes(model);
+    ensure(params.len() == model.params.len(), || "two parameters have one name".into())?;
+    let init = sampler(&model.init, world, "the initial parameters")?;
+    let order = model.init.function.outputs.iter().map(|p| &p.name);
+    ensure(init == params && order.eq(model.params.iter().map(|p| &p.name)), || {
+        "the initial parameters are not those of the model".into()
+    })?;
+    ensure(model.forward.outputs.len() == 1, || "the model has not one prediction".into())?;
+    for group in &model.added {
+        let changed = function(&group.compose, &params, &group.name)?;
+        let fit = changed.iter().all(|(name, dims)| params.get(name) == Some(dims));
+        ensure(fit, || format!("`{}` changes something else than parameters", group.name))?;
+    }
+    Ok(params)
+}
+
+fn there(model: &Model, names: &[String]) -> bool {
+    names.iter().all(|n| model.position(n).is_some())
+}
+
+/// Whether what a block holds its parameters near is there: one of the same shape for each.
+fn anchored(model: &Model, block: &Block) -> bool {
+    let Some(Toward { anchor: Anchor::Params { names }, .. }) = &block.toward else { return true };
+    let dims = |names: &[String]| model.positions(names).into_iter().map(|i| &model.params[i].dims).collect::<Vec<_>>();
+    there(model, names) && dims(names) == dims(&block.on)
+}
+
+/// Whether learned step sizes are there: none, or one for each parameter, a scalar or of its shape.
+pub(crate) fn rates_fit(model: &Model, on: &[String], rates: &[String]) -> bool {
+    let dims = |names: &[String]| model.positions(names).into_iter().map(|i| &model.params[i].dims).collect::<Vec<_>>();
+    let (on, sizes) = (dims(on), dims(rates));
+    let fit = sizes.len() == on.len() && sizes.iter().zip(&on).all(|(rate, dims)| rate.is_empty() || rate == dims);
+    there(model, rates) && (rates.is_empty() || fit)
+}
+
+/// The shapes of the variables of an example.
+fn variables(family: &Family) -> Shapes {
+    let f = &family.example.function;
+    match &family.source {
+        Some(source) => source.example.iter().map(|s| (s.name.clone(), s.dims.clone())).collect(),
+        None => f.outputs.iter().map(|p| (p.name.clone(), f.dims(p.node).to_vec())).collect(),
+    }
+}
+
 impl Checker<'_> {
     fn check(&self) -> Result<(), String> {
         let arm = self.arm;
         let world = sampler(&arm.world, &Shapes::new(), "the world")?;
-        let params: Shapes = arm.model.params.iter().map(|p| (p.name.clone(), p.dims.clone())).collect();
-        ensure(params.len() == arm.model.params.len(), || "two parameters have one name".into())?;
-        let init = sampler(&arm.model.init, &world, "the initial parameters")?;
-        let order = arm.model.init.function.outputs.iter().map(|p| &p.name);
-        ensure(init == params && order.eq(arm.model.params.iter().map(|p| &p.name)), || {
-            "the initial parameters are not those of the model".into()
-        })?;
+        let params = model(&arm.model, &world)?;
         for family in &arm.families {
             self.family(family, &world, &params)?;
         }
-        ensure(arm.model.forward.outputs.len() == 1, || "the model has not one prediction".into())?;
         let train = &arm.train;
-        ensure(train.keep.iter().all(|k| params.contains_key(k)), || "`keep` names no parameter".into())?;
+        let lifetimes: Vec<&String> = train.keep.iter().chain(&train.freeze).chain(&train.reset).collect();
+        ensure(lifetimes.iter().all(|k| params.contains_key(*k)), || "a lifetime is that of no parameter".into())?;
+        let distinct: BTreeSet<&String> = lifetimes.iter().copied().collect();
+        ensure(distinct.len() == lifetimes.len(), || "a parameter has two lifetimes".into())?;
+        let moved: Vec<&String> = arm.moved().into_iter().map(|i| &arm.model.params[i].name).collect();
+        for retract in &train.retract {
+            ensure(retract.on.iter().all(|name| moved.contains(&name)), || "what is retracted never moves".into())?;
+            let mut named = arm.model.positions(&retract.on).into_iter();
+            let refused = named.find_map(|i| retract.by.refuses(&arm.model.params[i].dims));
+            ensure(refused.is_none(), || format!("`{}` does not fit", retract.by.name()))?;
+        }
         ensure(train.update.is_some() || matches!(train.outer, Outer::Average { .. }), || "there is no update".into())?;
         ensure(!matches!(train.update, Some(Solver::ClosedForm { .. })), || "a closed form is no update".into())?;
         let pool = matches!(train.tasks, TaskSource::Pool { .. });
         ensure(pool || (train.keep.is_empty() && !matches!(train.outer, Outer::Worst { .. })), || {
             "fresh tasks cannot be remembered".into()
         })?;
-        ensure(!(matches!(train.outer, Outer::Worst { .. }) && train.through == Through::Difference), || {
-            "`worst` needs a gradient".into()
-        })?;
-        self.protocol(&train.tasks, &train.objective, &train.adapt, &params, "train")?;
+        let weighs = matches!(train.outer, Outer::Worst { .. } | Outer::Cvar { .. });
+        ensure(!(weighs && train.through == Through::Difference), || "weights of losses need a gradient".into())?;
+        self.protocol(&train.tasks, &train.objective, &train.adapt, &arm.model, "train")?;
         for e in &arm.evaluations {
             // What tasks keep is found by a task's place in the pool of training.
             let remembered = train.keep.is_empty() || e.tasks.pool() == train.tasks.pool();
             ensure(remembered, || format!("`{}` measures tasks that keep nothing", e.name))?;
             ensure(e.episodes > 0, || format!("`{}` has no episodes", e.name))?;
-            self.protocol(&e.tasks, &e.objective, &e.adapt, &params, &e.name)?;
+            if let Some(own) = &e.model {
+                let shapes = model(own, &world)?;
+                let agree = shapes.iter().all(|(name, dims)| params.get(name).is_none_or(|known| known == dims));
+                ensure(agree, || format!("`{}` has a parameter of another shape than training", e.name))?;
+            }
+            self.protocol(&e.tasks, &e.objective, &e.adapt, arm.model_of(e), &e.name)?;
         }
         for measure in &arm.measures {
             self.measure(measure, &world, &params)?;
@@ -149,7 +215,7 @@ impl Checker<'_> {
         tasks: &TaskSource,
         objective: &Objective,
         adapt: &[Block],
-        params: &Shapes,
+        model: &Model,
         what: &str,
     ) -> Result<(), String> {
         let family = self
@@ -166,35 +232,42 @@ impl Checker<'_> {
         } else {
             ensure(family.source.is_none(), || format!("{what} draws clients afresh"))?;
         }
-        let named =
-            adapt.iter().all(|b| !b.on.is_empty() && b.on.iter().all(|n| params.contains_key(n)) && b.batch != Some(0));
+        let named = adapt.iter().all(|b| !b.on.is_empty() && there(model, &b.on) && b.batch != Some(0));
         ensure(named, || format!("{what} adapts parameters that are not there"))?;
+        ensure(adapt.iter().all(|b| rates_fit(model, &b.on, &b.rates)), || {
+            format!("{what} has step sizes of other shapes")
+        })?;
+        ensure(adapt.iter().all(|b| anchored(model, b)), || {
+            format!("{what} holds parameters near others unlike them")
+        })?;
         match objective {
             Objective::Risk => ensure(family.risk.is_some(), || format!("`{}` has no risk", family.name)),
             Objective::Sample { loss, support, query } => {
                 ensure(family.source.is_some() || (*support > 0 && *query > 0), || format!("{what} has no examples"))?;
-                let (target, prediction) = self.example(family, params)?;
-                match loss.refuses(&prediction, &target) {
-                    Some(reason) => Err(reason),
-                    None => Ok(()),
-                }
+                self.fits(&Metric::Loss { loss: loss.clone() }, family, model)
             }
         }
     }
 
+    /// Whether a metric can be taken of the family's examples.
+    fn fits(&self, metric: &Metric, family: &Family, model: &Model) -> Result<(), String> {
+        if let Metric::Loss { loss: Loss::Expression { function: f } } = metric {
+            let outputs = function(f, &joined(&shapes(model), &variables(family)), "the loss")?;
+            return ensure(outputs.len() == 1 && outputs.values().all(Vec::is_empty), || {
+                "the loss is not one scalar".into()
+            });
+        }
+        let (target, prediction) = self.example(family, model)?;
+        match metric.refuses(&prediction, &target) {
+            Some(reason) => Err(reason),
+            None => Ok(()),
+        }
+    }
+
     /// The shapes of target and prediction, if the model fits the family's examples.
-    fn example(&self, family: &Family, params: &Shapes) -> Result<(Vec<usize>, Vec<usize>), String> {
-        let example: Shapes = match &family.source {
-            Some(source) => source.example.iter().map(|s| (s.name.clone(), s.dims.clone())).collect(),
-            None => family
-                .example
-                .function
-                .outputs
-                .iter()
-                .map(|p| (p.name.clone(), family.example.function.dims(p.node).to_vec()))
-                .collect(),
-        };
-        let outputs = function(&self.arm.model.forward, &joined(params, &example), "the model")?;
+    fn example(&self, family: &Family, model: &Model) -> Result<(Vec<usize>, Vec<usize>), String> {
+        let example = variables(family);
+        let outputs = function(&model.forward, &joined(&shapes(model), &example), "the model")?;
         let target = example.get("y").cloned().ok_or_else(|| format!("`{}` has no target `y`", family.name))?;
         Ok((target, outputs.into_values().next().unwrap_or_default()))
     }
@@ -221,16 +294,7 @@ impl Checker<'_> {
                 match (metric, &evaluation.objective) {
                     (Metric::Risk, _) => ensure(family.risk.is_some(), || format!("`{}` has no risk", family.name)),
                     (_, Objective::Risk) => Err(format!("`{name}` has no examples")),
-                    (Metric::Accuracy, _) => {
-                        let (target, prediction) = self.example(family, params)?;
-                        ensure(target.is_empty() && prediction.len() == 1, || "accuracy needs classes".into())
-                    }
-                    (Metric::Loss { loss }, _) => {
-                        let (target, prediction) = self.example(family, params)?;
-                        ensure(loss.refuses(&prediction, &target).is_none(), || {
-                            format!("`{}` does not fit", loss.name())
-                        })
-                    }
+                    _ => self.fits(metric, family, self.arm.model_of(evaluation)),
                 }
             }
             What::Mass { .. } => Ok(()),

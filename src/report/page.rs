@@ -153,7 +153,7 @@ fn final_values(out: &mut String, record: &Record) {
             "<tr><td><span class=\"key s{}\"></span>{}</td><td class=\"n\">{}</td>",
             style % 8,
             escape(&arm.name),
-            arm.train.steps
+            arm.steps()
         );
         for measure in &measures {
             let cell = match Spread::of(&record.last(&arm.name, measure)) {

@@ -132,7 +132,7 @@ impl Record {
 
     /// The last values of a measure of an arm, one per seed; NaN for a cell that diverged before.
     pub fn last(&self, arm: &str, measure: &str) -> Vec<f64> {
-        let steps = self.plan.arms.iter().find(|a| a.name == arm).map_or(0, |a| a.train.steps);
+        let steps = self.plan.arms.iter().find(|a| a.name == arm).map_or(0, |a| a.steps());
         self.cells.iter().filter(|c| c.arm == arm).map(|c| c.at(measure, steps)).collect()
     }
 

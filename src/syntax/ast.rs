@@ -66,7 +66,9 @@ pub enum ItemKind {
     Tasks(Tasks),
     /// `model NAME(x: [d], ...) -> [..] { ... }`
     Model(Model),
-    /// `train { FIELD* }` or `evaluate NAME { FIELD* }`
+    /// `fn NAME(x: [d], ...) -> [..] { ... }`: a model without parameters
+    Function(Model),
+    /// `train { FIELD* }`, `stage NAME { FIELD* }` or `evaluate NAME { FIELD* }`
     Section(Section),
     /// `arm NAME { FIELD* }`: overrides of paths
     Arm {
@@ -75,6 +77,8 @@ pub enum ItemKind {
         /// The overrides, in order.
         fields: Vec<Field>,
     },
+    /// `method NAME(PARAM, ...) { FIELD* }`: a bundle of settings under a name
+    Method(Method),
     /// `measure NAME = EXPR (on NAME)? (every EXPR)?`
     Measure {
         /// The measurement.
@@ -182,12 +186,23 @@ pub struct Param {
     pub decl: Decl,
 }
 
+/// `method NAME(PARAM, PARAM: EXPR, ...) { FIELD* }`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Method {
+    /// The method's name.
+    pub name: Name,
+    /// Its parameters, each with its value where a call gives none.
+    pub params: Vec<(Name, Option<Expr>)>,
+    /// The settings that it stands for.
+    pub fields: Vec<Field>,
+}
+
 /// A block of fields with a keyword.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Section {
-    /// `train` or `evaluate`.
+    /// `train`, `stage` or `evaluate`.
     pub keyword: Name,
-    /// The name after the keyword (`evaluate` has one, `train` none).
+    /// The name after the keyword (`train` has none).
     pub name: Option<Name>,
     /// The fields.
     pub fields: Vec<Field>,

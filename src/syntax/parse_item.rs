@@ -4,7 +4,7 @@ use pest::iterators::{Pair, Pairs};
 
 use crate::diag::{Diagnostic, Span};
 
-use super::ast::{Comparison, Expr, File, Item, ItemKind, Name, Section};
+use super::ast::{Comparison, Expr, ExprKind, File, Item, ItemKind, Method, Name, Section};
 use super::parse::{Builder, Rule, take, word};
 use super::parse_place::Place;
 use super::parse_rest::first_word;
@@ -233,9 +233,14 @@ impl Builder<'_, '_> {
                 let fields = self.fields(heading.block, &keyword);
                 ItemKind::Arm { name: heading.name?, fields }
             }
+            "method" => {
+                let params = heading.round.map_or_else(Vec::new, |round| self.params(round));
+                let fields = self.fields(heading.block, &keyword);
+                ItemKind::Method(Method { name: heading.name?, params, fields })
+            }
             _ => {
                 let fields = self.fields(heading.block, &keyword);
-                if keyword == "evaluate" && heading.name.is_none() {
+                if keyword != "train" && heading.name.is_none() {
                     return None;
                 }
                 ItemKind::Section(Section { keyword: heading.keyword, name: heading.name, fields })
@@ -243,12 +248,32 @@ impl Builder<'_, '_> {
         })
     }
 
+    /// `(on, steps: 1)`: the parameters of a method.
+    fn params(&mut self, round: Pair<Rule>) -> Vec<(Name, Option<Expr>)> {
+        let mut params = Vec::new();
+        for slot in self.slots(round) {
+            match (slot.key, slot.value.kind) {
+                (Some(name), kind) => params.push((name, Some(Expr { kind, span: slot.value.span }))),
+                (None, ExprKind::Path(mut path)) if path.len() == 1 => {
+                    params.extend(path.pop().map(|name| (name, None)))
+                }
+                (None, ExprKind::Error) => {}
+                (None, _) => {
+                    let message = "a parameter of a method is a name, with `: VALUE` where it may be left out";
+                    self.report.push(Diagnostic::error("E0116", slot.value.span, message));
+                }
+            }
+        }
+        params
+    }
+
     /// The parts of a `scope`; what is missing or too much before the block is reported.
     pub(super) fn heading<'p>(&mut self, pair: Pair<'p, Rule>) -> Option<Heading<'p>> {
         let given = self.report.given();
         let mut parts = pair.into_inner();
         let keyword = self.name(&parts.next()?);
-        let named = matches!(keyword.text.as_str(), "tasks" | "evaluate" | "arm" | "stratum" | "group");
+        let named =
+            matches!(keyword.text.as_str(), "tasks" | "stage" | "evaluate" | "arm" | "method" | "stratum" | "group");
         let name = take(&mut parts, Rule::name);
         let name = match name {
             Some(name) if !named => {
@@ -278,7 +303,7 @@ impl Builder<'_, '_> {
         if self.report.given() == given {
             let head = keyword.span.to(name.as_ref().map_or(keyword.span, |n| n.span));
             match (&round, &block, &rest) {
-                (Some(round), ..) if keyword.text != "stratum" => {
+                (Some(round), ..) if !matches!(keyword.text.as_str(), "stratum" | "method") => {
                     let message = format!("`{}` has nothing in parentheses", keyword.text);
                     self.report.push(Diagnostic::error("E0124", self.span(round), message));
                 }

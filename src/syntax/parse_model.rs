@@ -59,11 +59,15 @@ impl Builder<'_, '_> {
         Some(Stratum { name: heading.name?, count, decls })
     }
 
-    /// `model NAME(x: [d]) -> [] { .. }`
+    /// `model NAME(x: [d]) -> [] { .. }` or `fn NAME(x: [d]) -> [] { .. }`
     pub(super) fn model(&mut self, pair: Pair<Rule>) -> Option<ItemKind> {
         let given = self.report.given();
         let mut parts = pair.into_inner();
         let keyword = self.name(&parts.next()?);
+        let (what, place) = match keyword.text.as_str() {
+            "fn" => ("function", Place::Function),
+            _ => ("model", Place::Model),
+        };
         let name = take(&mut parts, Rule::name).map(|n| self.declared(&n));
         let round = take(&mut parts, Rule::round);
         let arrow = take(&mut parts, Rule::arrow);
@@ -75,34 +79,40 @@ impl Builder<'_, '_> {
         }
         if let Some(arrow) = arrow.as_ref().filter(|a| a.as_str() != "->") {
             let span = self.span(arrow);
-            self.report.push(Diagnostic::error("E0113", span, "the dims of the prediction stand after `->`").fix(
-                span,
-                "->",
-                "write `->`",
-            ));
+            self.report.push(
+                Diagnostic::error("E0113", span, format!("the dims of what a {what} gives stand after `->`")).fix(
+                    span,
+                    "->",
+                    "write `->`",
+                ),
+            );
         }
         let head = name.as_ref().map_or(keyword.span, |n| n.span);
         let after = round.as_ref().map_or(head, |r| self.span(r));
         if self.report.given() == given {
             match (&round, &output, &block, &rest) {
-                (_, Some(_), Some(_), Some(rest)) => self.unexpected(rest, "the end of the model", false),
+                (_, Some(_), Some(_), Some(rest)) => self.unexpected(rest, &format!("the end of the {what}"), false),
                 (Some(_), Some(_), None, Some(rest)) => self.unexpected(rest, "a block in `{ }`", false),
                 (None, _, _, _) => {
-                    let message = "a model names its inputs, as in `(x: [d])`";
+                    let message = format!("a {what} names its inputs, as in `(x: [d])`");
                     self.report.push(Diagnostic::error("E0118", head, message).label("the inputs are missing"));
                 }
                 (_, None, _, _) => {
                     let at = Span::new(after.end, arrow.as_ref().map_or(after.end, |a| self.span(a).end));
                     self.report.push(
-                        Diagnostic::error("E0118", head, "a model states the dims of its prediction, as in `-> []`")
-                            .fix(at, " -> []", "predict a scalar"),
+                        Diagnostic::error(
+                            "E0118",
+                            head,
+                            format!("a {what} states the dims of what it gives, as in `-> []`"),
+                        )
+                        .fix(at, " -> []", "give a scalar"),
                     );
                 }
                 (_, _, None, None) => {
                     self.report.push(Diagnostic::error(
                         "E0118",
                         keyword.span.to(after),
-                        "the block of this model is missing",
+                        format!("the block of this {what} is missing"),
                     ));
                 }
                 _ => {}
@@ -126,9 +136,9 @@ impl Builder<'_, '_> {
             body: empty,
         };
         if let Some(block) = block {
-            self.model_block(block, &mut model);
+            self.model_block(block, &mut model, place);
         }
-        name.map(|_| ItemKind::Model(model))
+        name.map(|_| if what == "function" { ItemKind::Function(model) } else { ItemKind::Model(model) })
     }
 
     /// `(x: [d], ..)`
@@ -151,18 +161,19 @@ impl Builder<'_, '_> {
         inputs
     }
 
-    fn model_block(&mut self, block: Pair<Rule>, model: &mut Model) {
+    fn model_block(&mut self, block: Pair<Rule>, model: &mut Model, place: Place) {
+        let of_model = matches!(place, Place::Model);
         let end = self.span(&block).end;
         let given = self.report.given();
         let mut body: Option<Expr> = None;
         for statement in block.into_inner() {
             match (statement.as_rule(), first_word(statement.as_str())) {
-                (Rule::binding, "param") => model.params.extend(self.param(statement, None)),
+                (Rule::binding, "param") if of_model => model.params.extend(self.param(statement, None)),
                 (Rule::binding, "let") => model.lets.extend(
                     self.binding(statement)
                         .and_then(|b| Some(Decl { name: b.name?, dims: b.dims, drawn: b.drawn, value: b.value? })),
                 ),
-                (Rule::scope, "group") => self.group(statement, &mut model.params),
+                (Rule::scope, "group") if of_model => self.group(statement, &mut model.params),
                 (Rule::loose, _) if !misspelt(&statement) => {
                     let value = self.prediction(statement);
                     if let (Some(first), Some(value)) = (&body, &value) {
@@ -170,7 +181,11 @@ impl Builder<'_, '_> {
                             Diagnostic::error(
                                 "E0128",
                                 value.span,
-                                "a model has one value that stands alone, its prediction",
+                                if of_model {
+                                    "a model has one value that stands alone, its prediction"
+                                } else {
+                                    "a function has one value that stands alone"
+                                },
                             )
                             .label("a second value")
                             .related(first.span, "the first value")
@@ -179,7 +194,7 @@ impl Builder<'_, '_> {
                     }
                     body = value.or(body);
                 }
-                _ => self.misplaced(statement, Place::Model),
+                _ => self.misplaced(statement, place),
             }
         }
         match body {
@@ -188,10 +203,22 @@ impl Builder<'_, '_> {
                 let span = Span::new(end.saturating_sub(1), end);
                 model.body.span = span;
                 if self.report.given() == given {
+                    let (message, help) = if of_model {
+                        ("this model predicts nothing", "the last line of a model is its prediction, as in `x @ W + b`")
+                    } else {
+                        ("this function gives nothing", "the last line of a function is its value, as in `sum(x * y)`")
+                    };
                     self.report.push(
-                        Diagnostic::error("E0128", model.name.span, "this model predicts nothing")
-                            .related(span, "the prediction should stand before this")
-                            .help("the last line of a model is its prediction, as in `x @ W + b`"),
+                        Diagnostic::error("E0128", model.name.span, message)
+                            .related(
+                                span,
+                                if of_model {
+                                    "the prediction should stand before this"
+                                } else {
+                                    "the value should stand before this"
+                                },
+                            )
+                            .help(help),
                     );
                 }
             }

@@ -9,7 +9,7 @@ use super::parse::{Builder, Rule, take};
 use super::parse_rest::first_word;
 
 /// The keywords that start an item.
-const ITEMS: [&str; 14] = [
+const ITEMS: [&str; 17] = [
     "edition",
     "experiment",
     "dim",
@@ -18,9 +18,12 @@ const ITEMS: [&str; 14] = [
     "world",
     "tasks",
     "model",
+    "fn",
     "train",
+    "stage",
     "evaluate",
     "arm",
+    "method",
     "measure",
     "sweep",
     "expect",
@@ -51,7 +54,9 @@ pub(super) enum Place<'p> {
     Model,
     /// `group` in a model.
     Group,
-    /// `train`, `evaluate` or `arm`.
+    /// `fn`.
+    Function,
+    /// `train`, `stage`, `evaluate`, `arm` or `method`.
     Settings(&'p str),
 }
 
@@ -63,6 +68,7 @@ impl Place<'_> {
             Place::Draws(word) => format!("a declaration such as `x: [d] ~ normal`, as `{word}` holds nothing else"),
             Place::Tasks => "a declaration, a setting, or a `stratum`, `episode` or `example` block".to_owned(),
             Place::Model => "`param`, `group`, `let`, or the value that the model predicts".to_owned(),
+            Place::Function => "`let`, or the value of the function".to_owned(),
             Place::Group => "a `param` declaration, as `group` holds nothing else".to_owned(),
             Place::Settings(word) => format!("a setting such as `steps = 500`, as `{word}` holds nothing else"),
         }
@@ -74,6 +80,7 @@ impl Place<'_> {
             Place::Tasks => &IN_TASKS,
             Place::Model => &IN_MODEL,
             Place::Group => &["param"],
+            Place::Function => &["let"],
             Place::Draws(_) | Place::Settings(_) => &[],
         }
     }

@@ -10,9 +10,8 @@ use super::parse::{Builder, Rule};
 /// What to say to a word of another language; `None` for an ordinary name.
 pub(super) fn foreign(word: &str) -> Option<&'static str> {
     Some(match word {
-        "lambda" | "def" | "fn" | "function" => {
-            "functions are not defined here: a formula stands where its value is needed, parts of it in a `let`"
-        }
+        "lambda" => "functions have names: `fn NAME(x: [d]) -> [] { .. }` outside of all blocks",
+        "def" | "function" => "a function is defined by `fn NAME(x: [d]) -> [] { .. }`",
         "for" | "while" => "there are no loops: values are whole tensors, and `sweep` repeats an experiment",
         "if" | "else" | "elif" => "there is no `if`: variants of an experiment are written as `arm` blocks",
         "import" | "using" => "there is nothing to import: every name of the catalog is known in every file",

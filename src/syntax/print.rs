@@ -94,6 +94,6 @@ mod tests {
             let once = value(text).to_string();
             assert_eq!(value(&once).to_string(), once, "{text}");
         }
-        assert_eq!(value("gradient(w,rate : .10)").to_string(), "gradient(w, rate: 0.1)");
+        assert_eq!(value("gradient(w,rate : 0.10)").to_string(), "gradient(w, rate: 0.1)");
     }
 }

@@ -7,22 +7,27 @@ use crate::catalog::Budget;
 use crate::exec::Executor;
 use crate::ir::Tensor;
 use crate::plan::lower::{AdaptPrograms, Input};
-use crate::plan::{Arm, Block};
+use crate::plan::{Block, Model};
 
 /// The compiled programs of an adaptation.
 pub(super) struct Adaptation<'a, E: Executor> {
     exec: &'a E,
-    arm: &'a Arm,
+    model: &'a Model,
     blocks: &'a [Block],
     spread: Kernel<E>,
     steps: Vec<Kernel<E>>,
 }
 
 impl<'a, E: Executor> Adaptation<'a, E> {
-    pub fn new(exec: &'a E, arm: &'a Arm, blocks: &'a [Block], programs: &AdaptPrograms) -> Result<Self, TrainError> {
+    pub fn new(
+        exec: &'a E,
+        model: &'a Model,
+        blocks: &'a [Block],
+        programs: &AdaptPrograms,
+    ) -> Result<Self, TrainError> {
         Ok(Adaptation {
             exec,
-            arm,
+            model,
             blocks,
             spread: Kernel::compile(exec, &programs.spread)?,
             steps: programs.blocks.iter().map(|p| Kernel::compile(exec, p)).collect::<Result<_, _>>()?,
@@ -45,13 +50,13 @@ impl<'a, E: Executor> Adaptation<'a, E> {
             other => unreachable!("spreading does not read {other:?}"),
         })?;
         let mut params = kept;
-        for (i, value) in self.arm.shared().into_iter().zip(spread) {
-            params[i] = Some(value);
-        }
+        let spread_over = params.iter_mut().filter(|kept| kept.is_none());
+        spread_over.zip(spread).for_each(|(param, value)| *param = Some(value));
         let mut params: Vec<E::Value> = params.into_iter().map(|p| p.expect("a parameter is shared or kept")).collect();
+        let start = params.clone();
         for (number, (block, kernel)) in self.blocks.iter().zip(&self.steps).enumerate() {
             let mut batches = Batches::new(self.exec, block, maker, visit, step, number as u64)?;
-            let on = self.arm.params_named(&block.on);
+            let on = self.model.positions(&block.on);
             let mut memory = self.zeros(block, &on, visit.places.len())?;
             let mut done = 0;
             while let Some(batch) = batches.next(self.exec)? {
@@ -65,6 +70,7 @@ impl<'a, E: Executor> Adaptation<'a, E> {
                 let results = kernel.run(self.exec, |input| match input {
                     Input::World(i) => &world[i],
                     Input::Param(i) => &params[i],
+                    Input::Start(i) => &start[i],
                     Input::Memory { param, slot } => {
                         let place = on.iter().position(|&i| i == param).expect("a solver remembers its own parameters");
                         &memory[place * block.solver.memory().len() + slot]
@@ -88,7 +94,7 @@ impl<'a, E: Executor> Adaptation<'a, E> {
     fn zeros(&self, block: &Block, on: &[usize], tasks: usize) -> Result<Vec<E::Value>, TrainError> {
         let mut memory = Vec::new();
         for &i in on {
-            let dims = [&[tasks], self.arm.model.params[i].dims.as_slice()].concat();
+            let dims = [&[tasks], self.model.params[i].dims.as_slice()].concat();
             for _ in block.solver.memory() {
                 memory.push(self.exec.upload(&Tensor::full(&dims, 0.0))?);
             }

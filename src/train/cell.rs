@@ -3,14 +3,14 @@
 use super::bind::Kernel;
 use super::clients;
 use super::evaluate::{Measures, is_due};
-use super::outer::{State, Trainer};
+use super::outer::{State, Trainer, Turn};
 use super::snapshot::{self, Points, Snapshot};
 use super::tasks::{Setting, TRAIN, TaskMaker};
 use super::{DataSets, Observer, TrainError, draw};
 use crate::exec::Executor;
 use crate::hash::{Id, Kind};
 use crate::ir::{Precision, Tensor};
-use crate::plan::lower::{self, Input, Program};
+use crate::plan::lower::{self, Input, Program, Programs};
 use crate::plan::{Arm, Sampler};
 use crate::rng::Stream;
 
@@ -72,18 +72,58 @@ pub fn run_cell<E: Executor>(
     observer: &dyn Observer,
 ) -> Result<Cell, TrainError> {
     let (tables, sizes) = clients::divide(arm, seed, sets)?;
-    let programs = lower::lower(arm, &sizes)?;
-    let world = sample_once(exec, &programs.world, &arm.world, seed, "world", &[])?;
-    let init = sample_once(exec, &programs.init, &arm.model.init, seed, "init", &world)?;
-    let setting = Setting { exec, arm, seed, world: &world, tables: &tables, sets };
-    let maker = TaskMaker::new(&setting, &arm.train.tasks, &arm.train.objective, &programs.tasks, TRAIN)?;
-    let trainer = Trainer::new(exec, arm, &programs.train)?;
-    let measures = Measures::new(&setting, &programs)?;
+    let phases = arm.phases();
+    let first = lower::lower(&phases[0], &sizes)?;
+    let world = sample_once(exec, &first.world, &arm.world, seed, "world", &[])?;
     let mut way = match observer.resume(&arm.name, seed) {
         Some(snapshot) => Way::back(exec, arm, &snapshot)?,
-        None => Way::start(arm, State::new(exec, arm, init, maker.pool_size())?),
+        None => {
+            let init = sample_once(exec, &first.init, &arm.model.init, seed, "init", &world)?;
+            Way::start(arm, State::new(exec, arm, init, arm.train.tasks.pool_size().unwrap_or(0))?)
+        }
     };
-    while way.goes_on(arm) {
+    let mut before = 0;
+    for (number, phase) in phases.iter().enumerate() {
+        let span = Span { before, end: before + phase.train.steps };
+        before = span.end;
+        if way.status != Status::Finished || way.next > span.end {
+            continue;
+        }
+        if number > 0 && way.next == span.before + 1 {
+            way.state = way.state.go_on(exec, phase)?;
+        }
+        let own = if number > 0 { Some(lower::lower(phase, &sizes)?) } else { None };
+        let setting = Setting { exec, arm: phase, seed, world: &world, tables: &tables, sets };
+        way = run_stage(way, &setting, own.as_ref().unwrap_or(&first), span, arm.steps(), observer)?;
+    }
+    let weights = weights(exec, arm, &way.state)?;
+    let Way { status, series, trace, .. } = way;
+    Ok(Cell { arm: arm.name.clone(), seed, status, series, trace, weights, precision: exec.precision() })
+}
+
+/// The steps of a stage.
+#[derive(Clone, Copy)]
+struct Span {
+    /// The steps of the stages before it.
+    before: u64,
+    /// Its last step.
+    end: u64,
+}
+
+/// Runs one stage from where a cell stands; `last` is the last step of the last stage.
+fn run_stage<E: Executor>(
+    mut way: Way<E>,
+    setting: &Setting<E>,
+    programs: &Programs,
+    span: Span,
+    last: u64,
+    observer: &dyn Observer,
+) -> Result<Way<E>, TrainError> {
+    let Setting { exec, arm, seed, world, .. } = *setting;
+    let maker = TaskMaker::new(setting, &arm.train.tasks, &arm.train.objective, &programs.tasks, TRAIN)?;
+    let trainer = Trainer::new(exec, arm, &programs.train)?;
+    let measures = Measures::new(setting, programs)?;
+    while way.goes_on(span.end) {
         if observer.cancelled() {
             if way.next > 0 {
                 observer.save(&arm.name, seed, way.snapshot(exec)?);
@@ -92,16 +132,16 @@ pub fn run_cell<E: Executor>(
         }
         let step = way.next;
         if step > 0 {
-            trainer.step(exec, arm, &maker, &world, &mut way.state, step)?;
+            let turn = Turn { step, of_stage: step - span.before };
+            trainer.step(exec, arm, &maker, world, &mut way.state, turn)?;
             observer.stepped(&arm.name, seed, step);
         }
-        let last = step == arm.train.steps;
-        if last || arm.measures.iter().any(|m| is_due(m, step, arm.train.steps)) {
+        let due: Vec<usize> = (0..arm.measures.len()).filter(|&i| is_due(&arm.measures[i], step, last)).collect();
+        if step == last || !due.is_empty() {
             let weights = weights(exec, arm, &way.state)?;
             way.trace.push((step, digest(&weights, exec.precision())));
             let mut finite = weights.iter().all(|(_, t)| t.data().iter().all(|x| x.is_finite()));
-            for (i, value) in measures.take(exec, arm, &world, &way.state, step)? {
-                let value = one_nan(value);
+            for (i, value) in measures.take(exec, arm, world, &way.state, &due)? {
                 finite &= value.is_finite();
                 way.series[i].steps.push(step);
                 way.series[i].values.push(value);
@@ -112,13 +152,11 @@ pub fn run_cell<E: Executor>(
             }
         }
         way.next = step + 1;
-        if observer.wants_snapshot(&arm.name, seed, step, !way.goes_on(arm)) {
+        if observer.wants_snapshot(&arm.name, seed, step, !way.goes_on(last)) {
             observer.save(&arm.name, seed, way.snapshot(exec)?);
         }
     }
-    let weights = weights(exec, arm, &way.state)?;
-    let Way { status, series, trace, .. } = way;
-    Ok(Cell { arm: arm.name.clone(), seed, status, series, trace, weights, precision: exec.precision() })
+    Ok(way)
 }
 
 /// How far a cell has come.
@@ -137,8 +175,8 @@ impl<E: Executor> Way<E> {
         Way { state, series: series.collect(), trace: Vec::new(), status: Status::Finished, next: 0 }
     }
 
-    fn goes_on(&self, arm: &Arm) -> bool {
-        self.status == Status::Finished && self.next <= arm.train.steps
+    fn goes_on(&self, end: u64) -> bool {
+        self.status == Status::Finished && self.next <= end
     }
 
     fn snapshot(&self, exec: &E) -> Result<Snapshot, TrainError> {
@@ -169,7 +207,7 @@ impl<E: Executor> Way<E> {
 }
 
 /// Runs a sampler that is drawn once per seed.
-fn sample_once<E: Executor>(
+pub(super) fn sample_once<E: Executor>(
     exec: &E,
     program: &Program,
     sampler: &Sampler,

@@ -3,14 +3,15 @@
 use super::TrainError;
 use super::adapt::Adaptation;
 use super::bind::Kernel;
+use super::cell::sample_once;
 use super::outer::State;
 use super::tasks::{Setting, TaskMaker, Visit};
 use crate::catalog::{Outer, Reduction, Simplex, StateMetric};
 use crate::exec::Executor;
 use crate::ir::Tensor;
 use crate::numeric::{self, Matrix};
-use crate::plan::lower::{Input, Programs};
-use crate::plan::{Arm, Measure, Objective, TaskSource, What};
+use crate::plan::lower::{EvaluationPrograms, Input, Programs};
+use crate::plan::{Arm, Evaluation, Measure, Objective, Slot, TaskSource, What};
 
 /// The compiled programs of all measures of an arm.
 pub(super) struct Measures<'a, E: Executor> {
@@ -23,6 +24,15 @@ struct Protocol<'a, E: Executor> {
     maker: TaskMaker<'a, E>,
     visits: Vec<Visit<E>>,
     adapt: Adaptation<'a, E>,
+    params: Vec<Source<E>>,
+}
+
+/// Where a parameter of an evaluation comes from.
+enum Source<E: Executor> {
+    /// The parameter of training at that position.
+    Trained(usize),
+    /// Its initial value, where only the evaluation has it.
+    Initial(E::Value),
 }
 
 impl<'a, E: Executor> Measures<'a, E> {
@@ -46,8 +56,9 @@ impl<'a, E: Executor> Measures<'a, E> {
                     ),
                 });
             }
-            let adapt = Adaptation::new(exec, arm, &evaluation.adapt, &programs.adapt)?;
-            evaluations.push(Protocol { maker, visits, adapt });
+            let adapt = Adaptation::new(exec, arm.model_of(evaluation), &evaluation.adapt, &programs.adapt)?;
+            let params = sources(setting, evaluation, programs)?;
+            evaluations.push(Protocol { maker, visits, adapt, params });
         }
         let kernels = programs
             .measures
@@ -57,20 +68,18 @@ impl<'a, E: Executor> Measures<'a, E> {
         Ok(Measures { kernels, evaluations })
     }
 
-    /// The values of the measures that are due after `step` steps, with their positions in the arm.
+    /// The values of the measures at the positions `due`, with these.
     pub fn take(
         &self,
         exec: &E,
         arm: &Arm,
         world: &[E::Value],
         state: &State<E>,
-        step: u64,
+        due: &[usize],
     ) -> Result<Vec<(usize, f64)>, TrainError> {
-        let due: Vec<usize> =
-            (0..arm.measures.len()).filter(|&i| is_due(&arm.measures[i], step, arm.train.steps)).collect();
         let mut adapted: Vec<Vec<Vec<E::Value>>> = self.evaluations.iter().map(|_| vec![]).collect();
         let mut values = Vec::new();
-        for i in due {
+        for &i in due {
             let value = match &arm.measures[i].what {
                 What::State { metric, .. } => self.state(exec, i, *metric, world, state)?,
                 What::Mass { strata } => mass(arm, strata, &state.adversary),
@@ -146,14 +155,46 @@ impl<'a, E: Executor> Measures<'a, E> {
 impl<E: Executor> Protocol<'_, E> {
     /// The parameters of every task after adaptation, visit by visit.
     fn adapted(&self, exec: &E, world: &[E::Value], state: &State<E>) -> Result<Vec<Vec<E::Value>>, TrainError> {
+        let shared: Vec<Option<E::Value>> = self.pick(&state.shared, |value| Some(value.clone()));
         let numbered = self.visits.iter().zip(0..);
         numbered
             .map(|(visit, number)| {
-                let kept = state.kept_rows(exec, &visit.places)?;
-                self.adapt.run(&self.maker, visit, world, &state.shared, kept, number)
+                let kept = self.pick(&state.kept_rows(exec, &visit.places)?, |_| None);
+                self.adapt.run(&self.maker, visit, world, &shared, kept, number)
             })
             .collect()
     }
+
+    /// Values of training in the order of the evaluation's parameters; `other` decides about those that training lacks.
+    fn pick(
+        &self,
+        trained: &[Option<E::Value>],
+        other: impl Fn(&E::Value) -> Option<E::Value>,
+    ) -> Vec<Option<E::Value>> {
+        let pick = |source: &Source<E>| match source {
+            Source::Trained(i) => trained[*i].clone(),
+            Source::Initial(value) => other(value),
+        };
+        self.params.iter().map(pick).collect()
+    }
+}
+
+/// The parameters of an evaluation's model.
+fn sources<E: Executor>(
+    setting: &Setting<E>,
+    evaluation: &Evaluation,
+    programs: &EvaluationPrograms,
+) -> Result<Vec<Source<E>>, TrainError> {
+    let Setting { exec, arm, seed, world, .. } = *setting;
+    let (Some(model), Some(program)) = (&evaluation.model, &programs.init) else {
+        return Ok((0..arm.model.params.len()).map(Source::Trained).collect());
+    };
+    let initial = sample_once(exec, program, &model.init, seed, "init", world)?;
+    let source = |(slot, value): (&Slot, E::Value)| match arm.model.position(&slot.name) {
+        Some(i) => Source::Trained(i),
+        None => Source::Initial(value),
+    };
+    Ok(model.params.iter().zip(initial).map(source).collect())
 }
 
 /// Whether a measure is taken after `step` of `last` steps.
@@ -193,7 +234,7 @@ fn mass(arm: &Arm, strata: &[String], adversary: &[f64]) -> f64 {
             let owners = pool.iter().flat_map(|s| std::iter::repeat_n(&s.name, s.count as usize));
             owners.zip(adversary).filter(|(name, _)| chosen(name)).map(|(_, p)| p).sum()
         }
-        Outer::Mean | Outer::Average { .. } => {
+        Outer::Mean | Outer::Cvar { .. } | Outer::Average { .. } => {
             let total: u64 = pool.iter().map(|s| s.count).sum();
             pool.iter().filter(|s| chosen(&s.name)).map(|s| s.count as f64 / total as f64).sum()
         }

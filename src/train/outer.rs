@@ -35,6 +35,17 @@ impl<E: Executor> State<E> {
                 shared[i] = Some(value);
             }
         }
+        State::with(exec, arm, shared, kept, pool)
+    }
+
+    /// These parameters, with nothing remembered yet.
+    fn with(
+        exec: &E,
+        arm: &Arm,
+        shared: Vec<Option<E::Value>>,
+        kept: Vec<Option<Tensor>>,
+        pool: usize,
+    ) -> Result<State<E>, TrainError> {
         let slots = arm.train.update.as_ref().map_or(0, |u| u.memory().len());
         let memory = arm
             .model
@@ -55,6 +66,14 @@ impl<E: Executor> State<E> {
         Ok(State { shared, memory, kept, adversary })
     }
 
+    /// The state with which a stage begins after another one: what an update remembers is empty, and an adversary is even.
+    pub fn go_on(self, exec: &E, arm: &Arm) -> Result<State<E>, TrainError> {
+        let pool = arm.train.tasks.pool_size().unwrap_or(0);
+        let empty = arm.model.params.iter().map(|_| None).collect();
+        let State { memory, adversary, .. } = State::with(exec, arm, empty, vec![], pool)?;
+        Ok(State { memory, adversary, ..self })
+    }
+
     /// The kept parameters of some tasks, on the executor.
     pub fn kept_rows(&self, exec: &E, places: &[usize]) -> Result<Vec<Option<E::Value>>, TrainError> {
         self.kept.iter().map(|k| Ok(k.as_ref().map(|t| exec.upload(&t.rows(places))).transpose()?)).collect()
@@ -72,6 +91,15 @@ impl<E: Executor> State<E> {
     }
 }
 
+/// The number of a step, from 1.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Turn {
+    /// Counted through all stages.
+    pub step: u64,
+    /// Counted from the beginning of its stage.
+    pub of_stage: u64,
+}
+
 /// The compiled programs of training.
 pub(super) enum Trainer<'a, E: Executor> {
     Step(Kernel<E>),
@@ -83,13 +111,13 @@ impl<'a, E: Executor> Trainer<'a, E> {
         Ok(match programs {
             TrainPrograms::Step(step) => Trainer::Step(Kernel::compile(exec, step)?),
             TrainPrograms::Local { adapt, reduce } => Trainer::Local {
-                adapt: Adaptation::new(exec, arm, &arm.train.adapt, adapt)?,
+                adapt: Adaptation::new(exec, &arm.model, &arm.train.adapt, adapt)?,
                 reduce: Kernel::compile(exec, reduce)?,
             },
         })
     }
 
-    /// Makes step number `step`, from 1.
+    /// Makes a step.
     pub fn step(
         &self,
         exec: &E,
@@ -97,13 +125,16 @@ impl<'a, E: Executor> Trainer<'a, E> {
         maker: &TaskMaker<E>,
         world: &[E::Value],
         state: &mut State<E>,
-        step: u64,
+        turn: Turn,
     ) -> Result<(), TrainError> {
+        let Turn { step, of_stage } = turn;
         let visit = maker.visit(step - 1)?;
         let schedule: Vec<E::Value> = match &arm.train.update {
-            Some(update) => {
-                update.schedule(step).into_iter().map(|x| exec.upload(&Tensor::scalar(x))).collect::<Result<_, _>>()?
-            }
+            Some(update) => update
+                .schedule(of_stage)
+                .into_iter()
+                .map(|x| exec.upload(&Tensor::scalar(x)))
+                .collect::<Result<_, _>>()?,
             None => vec![],
         };
         let kept = state.kept_rows(exec, &visit.places)?;
@@ -127,9 +158,11 @@ impl<'a, E: Executor> Trainer<'a, E> {
                 for (i, values) in arm.kept().into_iter().zip(results) {
                     state.keep(exec, i, &visit.places, &values)?;
                 }
-                if let Outer::Worst { ascent, sees, .. } = arm.train.outer {
-                    let losses = exec.download(&losses)?;
-                    ascend(arm, &mut state.adversary, &visit, losses.data(), &factors, ascent, sees);
+                if let Outer::Worst { sees, .. } = arm.train.outer {
+                    let losses = exec.download(&losses)?.into_data();
+                    let seen = |(loss, factor): (f64, &f64)| if sees == Sees::Raw { loss } else { factor * loss };
+                    let losses: Vec<f64> = losses.into_iter().zip(&factors).map(seen).collect();
+                    ascend(arm, &mut state.adversary, &visit, &losses);
                 }
             }
             Trainer::Local { adapt, reduce } => {
@@ -154,14 +187,14 @@ impl<'a, E: Executor> Trainer<'a, E> {
     }
 }
 
-/// Takes the shared parameters and their memory from a program's results.
+/// Takes the parameters that moved and their memory from a program's results.
 fn take_update<E: Executor>(arm: &Arm, state: &mut State<E>, results: &mut impl Iterator<Item = E::Value>) {
-    let shared = arm.shared();
-    for &i in &shared {
+    let moved = arm.moved();
+    for &i in &moved {
         state.shared[i] = results.next();
     }
     let slots = arm.train.update.as_ref().map_or(0, |u| u.memory().len());
-    for &i in &shared {
+    for &i in &moved {
         state.memory[i] = results.by_ref().take(slots).collect();
     }
 }
@@ -204,20 +237,24 @@ fn factors<E: Executor>(arm: &Arm, adversary: &[f64], visit: &Visit<E>) -> Vec<f
     visit.places.iter().map(|&place| corner(arm, place)).map(|c| adversary[c] * pool as f64 / sizes[c] as f64).collect()
 }
 
-/// One ascent step: `p_i += rate * loss` for every sampled task, then the Euclidean projection onto the simplex.
-fn ascend<E: Executor>(
-    arm: &Arm,
-    adversary: &mut Vec<f64>,
-    visit: &Visit<E>,
-    losses: &[f64],
-    factors: &[f64],
-    rate: f64,
-    sees: Sees,
-) {
-    for ((&place, &loss), &factor) in visit.places.iter().zip(losses).zip(factors) {
-        adversary[corner(arm, place)] += rate * if sees == Sees::Raw { loss } else { factor * loss };
+/// One ascent step: `p_i += ascent * loss` for every sampled task, then the Euclidean projection onto the simplex; or `p_i *=
+/// exp(ascent * loss)`, then division by the sum.
+fn ascend<E: Executor>(arm: &Arm, adversary: &mut Vec<f64>, visit: &Visit<E>, losses: &[f64]) {
+    let Outer::Worst { ascent, exponential, .. } = arm.train.outer else { return };
+    let mut climb = vec![0.0; adversary.len()];
+    for (&place, &loss) in visit.places.iter().zip(losses) {
+        climb[corner(arm, place)] += ascent * loss;
     }
-    *adversary = numeric::simplex_projection(adversary);
+    if !exponential {
+        let climbed: Vec<f64> = adversary.iter().zip(&climb).map(|(p, climb)| p + climb).collect();
+        *adversary = numeric::simplex_projection(&climbed);
+        return;
+    }
+    // Only differences of the exponents count, so the largest is taken away first.
+    let most = climb.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    adversary.iter_mut().zip(&climb).for_each(|(p, climb)| *p *= libm::exp(climb - most));
+    let total: f64 = adversary.iter().sum();
+    adversary.iter_mut().for_each(|p| *p /= total);
 }
 
 /// How much each task counts in an average; sums to 1.

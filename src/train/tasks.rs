@@ -76,8 +76,7 @@ pub(super) struct TaskMaker<'a, E: Executor> {
     family: &'a Family,
     source: &'a TaskSource,
     objective: &'a Objective,
-    seed: u64,
-    scope: &'a str,
+    streams: Streams,
     world: &'a [E::Value],
     strata: Vec<Kernel<E>>,
     visit: Option<Kernel<E>>,
@@ -125,8 +124,7 @@ impl<'a, E: Executor> TaskMaker<'a, E> {
             family,
             source,
             objective,
-            seed: setting.seed,
-            scope,
+            streams: Streams::new(setting.seed, scope, family, source),
             world: setting.world,
             strata: programs.strata.iter().map(|p| Kernel::compile(exec, p)).collect::<Result<_, _>>()?,
             visit: programs.visit.as_ref().map(|p| Kernel::compile(exec, p)).transpose()?,
@@ -153,30 +151,17 @@ impl<'a, E: Executor> TaskMaker<'a, E> {
         Ok(maker)
     }
 
-    fn stratum_name(&self, s: usize) -> &str {
-        match self.source {
-            TaskSource::Fresh { .. } => &self.family.strata[s].name,
-            TaskSource::Pool { strata, .. } => &strata[s].name,
-        }
-    }
-
     /// The task variables of the given tasks, which fill the program of their stratum.
     fn make(&self, s: usize, ids: &[TaskId]) -> Result<Vec<Tensor>, TrainError> {
-        let stratum = self.family.stratum(self.stratum_name(s)).expect("lowering found every stratum");
-        // Tasks of a pool are the same for training and every evaluation; fresh ones belong to who draws them.
-        let root = match self.source {
-            TaskSource::Pool { .. } => Stream::new(self.seed, &["tasks", &self.family.name, &stratum.name]),
-            TaskSource::Fresh { .. } => {
-                Stream::new(self.seed, &["fresh", self.scope, &self.family.name, &stratum.name])
-            }
-        };
+        let stratum =
+            self.family.stratum(stratum_name(self.family, self.source, s)).expect("lowering found every stratum");
+        let streams = &self.streams.strata[s].task;
         let values = self.strata[s].run_made(self.exec, |input, dims| match input {
             Input::World(i) => Ok(self.world[i].clone()),
             Input::Index => self.exec.upload(&Tensor::new(dims.to_vec(), ids.iter().map(|t| t.index as f64).collect())),
             Input::Draw(i) => {
                 let draw = &stratum.task.draws[i];
-                let stream = root.child_str(&draw.name);
-                self.exec.upload(&rows(draw, dims, ids.iter().map(|t| stream.child(t.index))))
+                self.exec.upload(&rows(draw, dims, ids.iter().map(|t| streams[i].child(t.index))))
             }
             other => unreachable!("a task program does not read {other:?}"),
         })?;
@@ -207,7 +192,7 @@ impl<'a, E: Executor> TaskMaker<'a, E> {
                     .flat_map(|(stratum, s)| (0..s.count).map(move |index| TaskId { stratum, index }))
                     .collect();
                 let batch = *batch as usize;
-                let stream = Stream::new(self.seed, &["sample", self.scope, &self.family.name]).child(step);
+                let stream = self.streams.sample.child(step);
                 let places = match (*replace, batch == all.len()) {
                     (true, _) => stream.sample_with_replacement(all.len(), batch),
                     (false, true) => (0..batch).collect(),
@@ -234,7 +219,7 @@ impl<'a, E: Executor> TaskMaker<'a, E> {
         let numbers = step * count..(step + 1) * count;
         let weights: Vec<u64> = self.family.strata.iter().map(|s| s.count).collect();
         let total: u64 = weights.iter().sum();
-        let stream = Stream::new(self.seed, &["fresh", self.scope, &self.family.name]).child_str("stratum");
+        let stream = &self.streams.stratum;
         let ids: Vec<TaskId> = numbers
             .map(|index| {
                 let mut left = stream.below(index, total as usize) as u64;
@@ -277,25 +262,20 @@ impl<'a, E: Executor> TaskMaker<'a, E> {
         let repeats = repeats(ids);
         let mut outputs = Vec::new();
         if let Some(kernel) = &self.visit {
-            let root = Stream::new(self.seed, &["visit", self.scope, &self.family.name]);
-            let by_stratum = |leaf: &str, draw: &Draw| -> Vec<Stream> {
-                (0..self.stratum_count())
-                    .map(|s| root.child_str(self.stratum_name(s)).child_str(leaf).child_str(&draw.name))
-                    .collect()
-            };
-            let filled = |leaf: &str, draw: &Draw, dims: &[usize]| {
-                let roots = by_stratum(leaf, draw);
-                let streams =
-                    ids.iter().zip(&repeats).map(|(t, &r)| roots[t.stratum].child(t.index).child(visit).child(r));
+            let filled = |leaf: Leaf, i: usize, draw: &Draw, dims: &[usize]| {
+                let numbered = ids.iter().zip(&repeats);
+                let streams = numbered.map(|(t, &r)| {
+                    self.streams.strata[t.stratum].visit[leaf as usize][i].child(t.index).child(visit).child(r)
+                });
                 self.exec.upload(&rows(draw, dims, streams))
             };
             let inputs: &[E::Value] = latents;
             outputs = kernel.run_made(self.exec, |input, dims| match input {
                 Input::World(i) => Ok(self.world[i].clone()),
                 Input::Latent(i) => Ok(inputs[i].clone()),
-                Input::EpisodeDraw(i) => filled("episode", &self.family.episode.draws[i], dims),
-                Input::SupportDraw(i) => filled("support", &self.family.example.draws[i], dims),
-                Input::QueryDraw(i) => filled("query", &self.family.example.draws[i], dims),
+                Input::EpisodeDraw(i) => filled(Leaf::Episode, i, &self.family.episode.draws[i], dims),
+                Input::SupportDraw(i) => filled(Leaf::Support, i, &self.family.example.draws[i], dims),
+                Input::QueryDraw(i) => filled(Leaf::Query, i, &self.family.example.draws[i], dims),
                 other => unreachable!("a visit does not read {other:?}"),
             })?;
         }
@@ -312,13 +292,6 @@ impl<'a, E: Executor> TaskMaker<'a, E> {
         Ok((support, query))
     }
 
-    fn stratum_count(&self) -> usize {
-        match self.source {
-            TaskSource::Fresh { .. } => self.family.strata.len(),
-            TaskSource::Pool { strata, .. } => strata.len(),
-        }
-    }
-
     /// The examples of all clients, filled up to the part's size.
     fn gather(&self, held: &[Vec<Held>], part: Part, clients: &Clients) -> Result<Examples<E>, TrainError> {
         let counts: Vec<usize> = held.iter().map(Vec::len).collect();
@@ -330,16 +303,73 @@ impl<'a, E: Executor> TaskMaker<'a, E> {
         Ok(Examples { values: vec![self.exec.upload(&x)?, self.exec.upload(&y)?], mask, counts })
     }
 
-    /// The number of tasks in the pool.
-    pub fn pool_size(&self) -> usize {
-        self.source.pool_size().unwrap_or(0)
-    }
-
     /// The stream that shuffles a task's examples into batches.
     pub fn shuffle_stream(&self, id: TaskId, step: u64) -> Stream {
-        Stream::new(self.seed, &["shuffle", self.scope, &self.family.name, self.stratum_name(id.stratum)])
-            .child(id.index)
-            .child(step)
+        self.streams.strata[id.stratum].shuffle.child(id.index).child(step)
+    }
+}
+
+/// What a visit draws: an episode's variables, and the examples of its two parts.
+#[derive(Clone, Copy)]
+enum Leaf {
+    Episode,
+    Support,
+    Query,
+}
+
+/// The streams of a task source, named once, since a name is hashed.
+struct Streams {
+    /// Which tasks of a pool take part in a step.
+    sample: Stream,
+    /// Which stratum a fresh task is of.
+    stratum: Stream,
+    strata: Vec<StratumStreams>,
+}
+
+struct StratumStreams {
+    /// By draw of a task.
+    task: Vec<Stream>,
+    /// By [`Leaf`] and draw.
+    visit: [Vec<Stream>; 3],
+    shuffle: Stream,
+}
+
+impl Streams {
+    fn new(seed: u64, scope: &str, family: &Family, source: &TaskSource) -> Streams {
+        let count = match source {
+            TaskSource::Fresh { .. } => family.strata.len(),
+            TaskSource::Pool { strata, .. } => strata.len(),
+        };
+        let strata = (0..count).map(|s| {
+            let name = stratum_name(family, source, s);
+            // Tasks of a pool are the same for training and every evaluation; fresh ones belong to who draws them.
+            let task = match source {
+                TaskSource::Pool { .. } => Stream::new(seed, &["tasks", &family.name, name]),
+                TaskSource::Fresh { .. } => Stream::new(seed, &["fresh", scope, &family.name, name]),
+            };
+            let named = |root: &Stream, draws: &[Draw]| draws.iter().map(|d| root.child_str(&d.name)).collect();
+            let visit = Stream::new(seed, &["visit", scope, &family.name, name]);
+            let leaf = |leaf: &str, draws: &[Draw]| named(&visit.child_str(leaf), draws);
+            let (episode, example) = (&family.episode.draws, &family.example.draws);
+            StratumStreams {
+                task: family.stratum(name).map_or_else(Vec::new, |stratum| named(&task, &stratum.task.draws)),
+                visit: [leaf("episode", episode), leaf("support", example), leaf("query", example)],
+                shuffle: Stream::new(seed, &["shuffle", scope, &family.name, name]),
+            }
+        });
+        Streams {
+            sample: Stream::new(seed, &["sample", scope, &family.name]),
+            stratum: Stream::new(seed, &["fresh", scope, &family.name]).child_str("stratum"),
+            strata: strata.collect(),
+        }
+    }
+}
+
+/// The name of a stratum of a source.
+fn stratum_name<'n>(family: &'n Family, source: &'n TaskSource, s: usize) -> &'n str {
+    match source {
+        TaskSource::Fresh { .. } => &family.strata[s].name,
+        TaskSource::Pool { strata, .. } => &strata[s].name,
     }
 }
 

@@ -85,6 +85,7 @@ pub fn adapt(runner: &dyn Runner, arm: &Arm, programs: &AdaptPrograms, find: &dy
     for i in arm.kept() {
         params.insert(slots[i].name.clone(), find(Input::Param(i)));
     }
+    let start = params.clone();
     for (block, program) in arm.train.adapt.iter().zip(&programs.blocks) {
         let (Budget::Steps { count } | Budget::Epochs { count }) = block.budget;
         let mut memory = Outputs::new();
@@ -92,6 +93,7 @@ pub fn adapt(runner: &dyn Runner, arm: &Arm, programs: &AdaptPrograms, find: &dy
             let schedule = block.solver.schedule(step);
             let outputs = runner.run(program, &|input| match input {
                 Input::Param(i) => params[&slots[i].name].clone(),
+                Input::Start(i) => start[&slots[i].name].clone(),
                 Input::Memory { param, slot } => {
                     let name = format!("{}.{}", slots[param].name, block.solver.memory()[slot]);
                     memory.get(&name).cloned().unwrap_or(Tensor::full(params[&slots[param].name].dims(), 0.0))

@@ -8,10 +8,13 @@ mod compile;
 #[path = "../common/run.rs"]
 mod run;
 
+mod added;
 mod closed_form;
 mod derivatives;
 mod federated;
 mod harness;
 mod meta;
+mod methods;
 mod solvers;
+mod updates;
 mod worst;

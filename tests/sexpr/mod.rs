@@ -36,9 +36,10 @@ fn kind(kind: &ItemKind) -> String {
             out += &format!("\n  (example{})", decls(&t.example, 2));
             out + &fields(&t.fields)
         }
-        ItemKind::Model(m) => {
+        ItemKind::Model(m) | ItemKind::Function(m) => {
             let inputs: Vec<String> = m.inputs.iter().map(|(n, d)| format!("{}:{}", n.text, dims(d))).collect();
-            let mut out = format!("model {} ({}) -> {}", m.name.text, inputs.join(" "), dims(&m.output));
+            let word = if matches!(kind, ItemKind::Model(_)) { "model" } else { "fn" };
+            let mut out = format!("{word} {} ({}) -> {}", m.name.text, inputs.join(" "), dims(&m.output));
             for p in &m.params {
                 out += &format!("\n  (param{}{})", named(" in ", &p.group), decl(&p.decl));
             }
@@ -49,6 +50,11 @@ fn kind(kind: &ItemKind) -> String {
         }
         ItemKind::Section(s) => format!("{}{}{}", s.keyword.text, named(" ", &s.name), fields(&s.fields)),
         ItemKind::Arm { name, fields: all } => format!("arm {}{}", name.text, fields(all)),
+        ItemKind::Method(m) => {
+            let default = |value: &Option<Expr>| value.as_ref().map_or(String::new(), |v| format!(":{}", expr(v)));
+            let params: Vec<String> = m.params.iter().map(|(n, v)| format!("{}{}", n.text, default(v))).collect();
+            format!("method {} ({}){}", m.name.text, params.join(" "), fields(&m.fields))
+        }
         ItemKind::Measure { name, value, on, every } => {
             let every = every.as_ref().map_or(String::new(), |e| format!(" every {}", expr(e)));
             format!("measure {} {}{}{every}", name.text, expr(value), named(" on ", on))

@@ -1,12 +1,14 @@
 //! Chains of elementwise operations, computed block by block so that intermediate results never leave the cache.
 
+use std::ops::{DerefMut, Range};
+
 use super::float::{Float, Pairs, binary, compare};
-use super::simd::{Here, Vector, Vectors, Work};
+use super::simd::{Here, Path, Vector, Vectors, Work};
 use super::view::load;
 use crate::ir::{Binary, Compare, Unary};
 
-/// The entries that are computed at a time: 2 KiB of `f32` for every intermediate result.
-pub(super) const BLOCK: usize = 512;
+/// How many entries of all registers together stay in the nearest cache: 16 KiB of `f32`.
+const CACHED: usize = 4096;
 
 /// What a step does.
 #[derive(Debug, Clone, PartialEq)]
@@ -66,6 +68,8 @@ enum Target {
 #[derive(Debug, Clone)]
 pub(super) struct Fused {
     pub len: usize,
+    /// The entries that are computed at a time.
+    pub block: usize,
     /// The buffers that are filled.
     pub outputs: Vec<usize>,
     /// The number of registers that are in use at the same time.
@@ -106,7 +110,13 @@ impl Fused {
                 }
             }
         }
-        Fused { len, outputs, registers, steps, targets }
+        let block = (CACHED / registers.max(1)).clamp(256, 2048).min(len);
+        Fused { len, block, outputs, registers, steps, targets }
+    }
+
+    /// The number of steps that compute something.
+    pub fn arithmetic(&self) -> usize {
+        self.steps.iter().filter(|s| !matches!(s.op, StepOp::Load { .. } | StepOp::Copy)).count()
     }
 
     /// The buffers that are read.
@@ -130,34 +140,81 @@ enum Source<'a, T> {
     Repeated(T),
 }
 
-/// Runs a chain over the blocks of a range of its entries.
-pub(super) struct Run<'a, T, F> {
-    pub fused: &'a Fused,
-    /// Finds the elements of a buffer.
-    pub find: F,
-    /// Room for one block each.
-    pub registers: &'a mut [Vec<T>],
-    /// The outputs in full.
-    pub outputs: &'a mut [Vec<T>],
+/// Chains of fewer steps, all entries counted, are done by one thread.
+const PARALLEL: usize = 1 << 18;
+
+/// Runs a chain over all its entries, on several threads where there are many. The registers hold one block each.
+pub(super) fn run<'a, T: Vectors, F: Fn(usize) -> &'a [T] + Sync>(
+    path: Path,
+    fused: &Fused,
+    find: F,
+    registers: &mut [Vec<T>],
+    outputs: &mut [Vec<T>],
+) {
+    let threads = if fused.len * fused.steps.len() < PARALLEL { 1 } else { rayon::current_num_threads() };
+    if threads < 2 {
+        return path.run(Run { fused, find: &find, registers, outputs, entries: 0..fused.len });
+    }
+    let outputs = outputs.iter_mut().map(|o| &mut o[..fused.len]).collect();
+    split(path, fused, &find, outputs, 0..fused.len, threads);
 }
 
-impl<'a, T: Vectors, F: Fn(usize) -> &'a [T]> Work<T> for Run<'a, T, F> {
+/// Cuts a range of entries into about equal parts.
+fn split<'a, T: Vectors, F: Fn(usize) -> &'a [T] + Sync>(
+    path: Path,
+    fused: &Fused,
+    find: &F,
+    mut outputs: Vec<&mut [T]>,
+    entries: Range<usize>,
+    threads: usize,
+) {
+    if threads < 2 || entries.len() < 2 * fused.block {
+        let mut registers = vec![vec![T::ZERO; fused.block]; fused.registers];
+        return path.run(Run { fused, find, registers: &mut registers, outputs: &mut outputs, entries });
+    }
+    let first = entries.len() * (threads / 2) / threads;
+    let middle = entries.start + first;
+    let (left, right): (Vec<_>, Vec<_>) = outputs.into_iter().map(|o| o.split_at_mut(first)).unzip();
+    let (before, after) = (entries.start..middle, middle..entries.end);
+    rayon::join(
+        || split(path, fused, find, left, before, threads / 2),
+        || split(path, fused, find, right, after, threads - threads / 2),
+    );
+}
+
+/// A chain over a range of its entries.
+struct Run<'r, T, F, O> {
+    fused: &'r Fused,
+    /// Finds the elements of a buffer.
+    find: &'r F,
+    registers: &'r mut [Vec<T>],
+    /// The outputs, from the first of these entries on.
+    outputs: &'r mut [O],
+    entries: Range<usize>,
+}
+
+impl<'a, T: Vectors, F: Fn(usize) -> &'a [T], O: DerefMut<Target = [T]> + Default> Work<T> for Run<'_, T, F, O> {
     type Output = ();
 
     #[inline(always)]
     fn run<V: Vector<T>>(self, _here: Here<V>) {
-        let mut start = 0;
-        while start < self.fused.len {
-            let block = start..(start + BLOCK).min(self.fused.len);
+        let Range { mut start, end } = self.entries;
+        let first = start;
+        while start < end {
+            let block = start..(start + self.fused.block).min(end);
+            let place = block.start - first..block.end - first;
             for (step, &target) in self.fused.steps.iter().zip(&self.fused.targets) {
                 // The result is taken out while it is written, so that the operands can be borrowed.
-                let mut taken = match target {
-                    Target::Register(r) => std::mem::take(&mut self.registers[r]),
-                    Target::Output(o) => std::mem::take(&mut self.outputs[o]),
-                };
+                let (mut register, mut output) = (vec![], O::default());
                 let out = match target {
-                    Target::Register(_) => &mut taken[..block.len()],
-                    Target::Output(_) => &mut taken[block.clone()],
+                    Target::Register(r) => {
+                        register = std::mem::take(&mut self.registers[r]);
+                        &mut register[..block.len()]
+                    }
+                    Target::Output(o) => {
+                        output = std::mem::take(&mut self.outputs[o]);
+                        &mut output[place.clone()]
+                    }
                 };
                 let source = |operand: &Operand| match *operand {
                     Operand::Constant(x) => Source::Repeated(T::from_f64(x)),
@@ -167,7 +224,7 @@ impl<'a, T: Vectors, F: Fn(usize) -> &'a [T]> Work<T> for Run<'a, T, F> {
                     Operand::Scalar { buffer, at } => Source::Repeated((self.find)(buffer)[at]),
                     Operand::Step(step) => Source::Entries(match self.fused.targets[step] {
                         Target::Register(r) => &self.registers[r][..block.len()],
-                        Target::Output(o) => &self.outputs[o][block.clone()],
+                        Target::Output(o) => &self.outputs[o][place.clone()],
                     }),
                 };
                 match (&step.op, &step.args[..]) {
@@ -192,8 +249,8 @@ impl<'a, T: Vectors, F: Fn(usize) -> &'a [T]> Work<T> for Run<'a, T, F> {
                     (op, args) => unreachable!("{op:?} does not take {} operands", args.len()),
                 }
                 match target {
-                    Target::Register(r) => self.registers[r] = taken,
-                    Target::Output(o) => self.outputs[o] = taken,
+                    Target::Register(r) => self.registers[r] = register,
+                    Target::Output(o) => self.outputs[o] = output,
                 }
             }
             start = block.end;

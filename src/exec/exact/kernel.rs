@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Array;
-use super::fused::{BLOCK, Run};
+use super::fused;
 use super::reduce::Reduction;
 use super::schedule::{Instruction, Origin, Output, Schedule};
 use super::simd::{Path, Vectors};
@@ -32,6 +32,9 @@ struct Memory<T> {
     dims: Vec<Arc<[usize]>>,
     /// The outputs of the chain that is running.
     outputs: Vec<Vec<T>>,
+    /// What stands in the place of a result that is not finished.
+    no_dims: Arc<[usize]>,
+    no_data: Arc<Vec<T>>,
 }
 
 /// The most results of one output that are kept: what was given last, what was given before, and one to fill.
@@ -43,7 +46,7 @@ impl<T: Vectors> Kernel<T> {
         let schedule = Schedule::new(function, fuse);
         let (slots, sizes) = assign(&schedule);
         let registers = schedule.instructions.iter().map(|i| match i {
-            Instruction::Fused(fused) => (fused.registers, fused.len.min(BLOCK)),
+            Instruction::Fused(chain) => (chain.registers, chain.block),
             _ => (0, 0),
         });
         let (count, size) = registers.fold((0, 0), |(c, s), (count, size)| (c.max(count), s.max(size)));
@@ -56,12 +59,21 @@ impl<T: Vectors> Kernel<T> {
             results: schedule.outputs.iter().map(|_| Vec::with_capacity(KEPT)).collect(),
             dims: function.output_dims().map(Arc::from).collect(),
             outputs: vec![],
+            no_dims: Arc::from([]),
+            no_data: Arc::default(),
         };
         Kernel { schedule, slots, memory }
     }
 
-    /// Runs the program on arguments of the right shapes.
-    pub fn run(&mut self, path: Path, args: &[&Array<T>]) -> Vec<Array<T>> {
+    /// Runs the program on arguments of the right shapes, and appends its results; `watch` is told of every instruction once
+    /// it is done.
+    pub fn run(
+        &mut self,
+        path: Path,
+        args: &[&Array<T>],
+        results: &mut Vec<Array<T>>,
+        mut watch: impl FnMut(&Instruction),
+    ) {
         let Kernel { schedule, slots, memory } = self;
         for (number, output) in schedule.outputs.iter().enumerate() {
             if let Output::Computed(buffer) = output {
@@ -71,36 +83,18 @@ impl<T: Vectors> Kernel<T> {
         }
         for instruction in &schedule.instructions {
             memory.step(path, instruction, schedule, slots, args);
+            watch(instruction);
         }
-        let mut finish = |number: usize, output: &Output| {
-            let len = memory.dims[number].iter().product();
-            let data = match *output {
-                Output::Computed(buffer) => {
-                    std::mem::take(&mut memory.slots[slots[buffer].expect("an output has a slot")])
-                }
-                Output::Part(buffer, offset) => {
-                    let mut data = memory.result(number, len);
-                    data.copy_from_slice(&memory.find(schedule, slots, args, buffer)[offset..offset + len]);
-                    data
-                }
-                Output::Constant(x) => {
-                    let mut data = memory.result(number, len);
-                    data.fill(T::from_f64(x));
-                    data
-                }
-            };
-            Array { dims: Arc::clone(&memory.dims[number]), data: memory.give(number, data) }
-        };
+        let nothing = Array { dims: Arc::clone(&memory.no_dims), data: Arc::clone(&memory.no_data) };
+        results.resize(schedule.outputs.len(), nothing);
         // An output that is part of another one is copied before that one is given away.
-        let mut results: Vec<Option<Array<T>>> = vec![None; schedule.outputs.len()];
         for late in [false, true] {
             for (number, output) in schedule.outputs.iter().enumerate() {
                 if matches!(output, Output::Computed(_)) == late {
-                    results[number] = Some(finish(number, output));
+                    results[number] = memory.finish(schedule, slots, args, number, output);
                 }
             }
         }
-        results.into_iter().map(|r| r.expect("every output is finished")).collect()
     }
 }
 
@@ -127,6 +121,32 @@ impl<T: Vectors> Memory<T> {
         result
     }
 
+    /// An output of the program.
+    fn finish(
+        &mut self,
+        schedule: &Schedule,
+        slots: &[Option<usize>],
+        args: &[&Array<T>],
+        number: usize,
+        output: &Output,
+    ) -> Array<T> {
+        let len = self.dims[number].iter().product();
+        let data = match *output {
+            Output::Computed(buffer) => std::mem::take(&mut self.slots[slots[buffer].expect("an output has a slot")]),
+            Output::Part(buffer, offset) => {
+                let mut data = self.result(number, len);
+                data.copy_from_slice(&self.find(schedule, slots, args, buffer)[offset..offset + len]);
+                data
+            }
+            Output::Constant(x) => {
+                let mut data = self.result(number, len);
+                data.fill(T::from_f64(x));
+                data
+            }
+        };
+        Array { dims: Arc::clone(&self.dims[number]), data: self.give(number, data) }
+    }
+
     /// The elements of a buffer.
     fn find<'m>(
         &'m self,
@@ -148,13 +168,13 @@ impl<T: Vectors> Memory<T> {
         args: &[&Array<T>],
     ) {
         let slot = |buffer: usize| slots[buffer].expect("a computed buffer has a slot");
-        if let Instruction::Fused(fused) = instruction {
+        if let Instruction::Fused(chain) = instruction {
             let mut outputs = std::mem::take(&mut self.outputs);
-            outputs.extend(fused.outputs.iter().map(|&b| std::mem::take(&mut self.slots[slot(b)])));
+            outputs.extend(chain.outputs.iter().map(|&b| std::mem::take(&mut self.slots[slot(b)])));
             let Memory { slots: memory, positions, registers, .. } = self;
             let find = |buffer: usize| find(memory, positions, schedule, slots, args, buffer);
-            path.run(Run { fused, find, registers, outputs: &mut outputs });
-            fused.outputs.iter().zip(outputs.drain(..)).for_each(|(&b, o)| self.slots[slot(b)] = o);
+            fused::run(path, chain, find, registers, &mut outputs);
+            chain.outputs.iter().zip(outputs.drain(..)).for_each(|(&b, o)| self.slots[slot(b)] = o);
             self.outputs = outputs;
             return;
         }

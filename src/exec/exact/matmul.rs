@@ -1,6 +1,6 @@
 //! Batched matrix products: every entry is one chain of fused multiply-adds in increasing `k`, however the work is cut.
 
-use super::simd::{Here, Matrix, Path, Vector, Vectors, Work, multiply};
+use super::simd::{Here, Matrix, Path, Vector, Vectors, Work, multiply, turn};
 
 /// How a batch of matrices lies in a buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +34,12 @@ const SMALL: usize = 1 << 14;
 
 /// The steps of `k` for which a packed part of `b` stays in the second-level cache.
 const DEPTH: usize = 256;
+
+/// Of so few rows, a product reads its second operand where it lies, since packing it would take longer.
+const FEW: usize = 16;
+
+/// The steps of `k` that such a product makes at a time.
+const SHALLOW: usize = 32;
 
 /// The rows of `a` that are packed at a time.
 const ROWS: usize = 96;
@@ -115,16 +121,26 @@ impl<T: Vectors> Work<T> for Tiles<'_, T> {
                 let column = Matrix { data: from_b, row: b.column, column: b.row };
                 let turned = Matrix { data: from_a, row: a.column, column: a.row };
                 multiply(here, (1, k, m), column, turned, to, m, false);
-            } else if k * n <= SMALL {
+            } else if m <= FEW && b.column != 1 && b.row == 1 {
+                self.turned(here, a, b, c);
+            } else if k * n <= SMALL || (m <= FEW && b.column == 1) {
                 let place_b = if b.column == 1 {
                     Matrix { data: from_b, row: b.row, column: 1 }
                 } else {
-                    self.packed.resize(k * n, T::ZERO);
-                    copy(from_b, b, (k, n), self.packed);
+                    if case == 0 || b.next > 0 {
+                        self.packed.resize(k * n, T::ZERO);
+                        copy(here, from_b, b, (k, n), self.packed);
+                    }
                     Matrix { data: self.packed, row: n, column: 1 }
                 };
                 let place_a = Matrix { data: from_a, row: a.row, column: a.column };
-                multiply(here, (m, k, n), place_a, place_b, to, n, false);
+                // A part of `k` at a time, so that what is read of a large second operand lies in the nearest cache.
+                let depth = if k * n <= SMALL { k } else { SHALLOW };
+                for from in (0..k).step_by(depth) {
+                    let place_a = Matrix { data: &place_a.data[from * a.column..], ..place_a };
+                    let place_b = Matrix { data: &place_b.data[from * place_b.row..], ..place_b };
+                    multiply(here, (m, depth.min(k - from), n), place_a, place_b, to, n, from > 0);
+                }
             } else {
                 self.blocks(here, a, b, c);
             }
@@ -149,11 +165,28 @@ fn vector<T: Vectors>(a: &[T], place_a: Matrices, b: &[T], place_b: Matrices, k:
 }
 
 impl<T: Vectors> Tiles<'_, T> {
+    /// A product of a few rows with a matrix that lies column by column: the product of the transposed matrices, turned back.
+    #[inline(always)]
+    fn turned<V: Vector<T>>(&mut self, here: Here<V>, a: Matrices, b: Matrices, c: usize) {
+        let Product { m, k, n, .. } = *self.product;
+        self.packed.resize(k * m + n * m, T::ZERO);
+        let (columns, product) = self.packed.split_at_mut(k * m);
+        let turned = if a.row == 1 {
+            Matrix { data: &self.a[a.offset..], row: a.column, column: 1 }
+        } else {
+            copy(here, &self.a[a.offset..], Matrices { row: a.column, column: a.row, ..a }, (k, m), columns);
+            Matrix { data: columns, row: m, column: 1 }
+        };
+        let rows = Matrix { data: &self.b[b.offset..], row: b.column, column: b.row };
+        multiply(here, (n, k, m), rows, turned, product, m, false);
+        copy(here, product, Matrices { offset: 0, next: 0, row: 1, column: m }, (m, n), &mut self.c[c..c + m * n]);
+    }
+
     /// A large product, in blocks that stay in the caches (Goto and van de Geijn, ACM TOMS 34(3), 2008).
     #[inline(always)]
     fn blocks<V: Vector<T>>(&mut self, here: Here<V>, a: Matrices, b: Matrices, c: usize) {
         let Product { m, k, n, .. } = *self.product;
-        let (width, height) = (2 * V::LANES, V::ROWS);
+        let (width, height) = (2 * V::LANES, V::ROWS[1]);
         let strips = n.div_ceil(width);
         let depth = DEPTH.min(k);
         self.packed.resize(depth * strips * width + depth * ROWS, T::ZERO);
@@ -198,14 +231,15 @@ impl<T: Vectors> Tiles<'_, T> {
 
 /// Copies a matrix `[rows, columns]`, neither of them 0, row by row.
 #[inline(always)]
-fn copy<T: Copy>(data: &[T], from: Matrices, (rows, columns): (usize, usize), to: &mut [T]) {
+fn copy<T: Vectors, V: Vector<T>>(
+    here: Here<V>,
+    data: &[T],
+    from: Matrices,
+    (rows, columns): (usize, usize),
+    to: &mut [T],
+) {
     if from.row == 1 {
-        // The source is read in order: it is the one that is larger than a line of the cache apart.
-        for j in 0..columns {
-            let column = &data[j * from.column..][..rows];
-            column.iter().enumerate().for_each(|(i, &x)| to[i * columns + j] = x);
-        }
-        return;
+        return turn(here, (rows, columns), data, from.column, to);
     }
     for (i, to) in to.chunks_exact_mut(columns).enumerate().take(rows) {
         let at = i * from.row;

@@ -17,6 +17,7 @@ mod solve;
 #[cfg(test)]
 mod tests;
 mod view;
+mod watch;
 
 use std::cell::RefCell;
 use std::marker::PhantomData;
@@ -27,27 +28,34 @@ use crate::ir::{Function, Tensor};
 
 pub use float::Float;
 pub use simd::Path;
+pub use watch::{Operation, Watch};
 
 /// Raised whenever the same program may give other bits.
 pub const EPOCH: u32 = 1;
 
 /// The executor of one float type on one path.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone)]
 pub struct Exact<T> {
     path: Path,
     fuse: bool,
+    watch: Option<Arc<dyn Watch>>,
     element: PhantomData<T>,
 }
 
 impl<T> Exact<T> {
     /// An executor for a path that this processor has.
     pub fn new(path: Path) -> Exact<T> {
-        Exact { path, fuse: true, element: PhantomData }
+        Exact { path, fuse: true, watch: None, element: PhantomData }
     }
 
     /// The same executor with every elementwise operation an instruction of its own, for the tests of fusion.
     pub fn without_fusion(self) -> Exact<T> {
         Exact { fuse: false, ..self }
+    }
+
+    /// The same executor, with someone who watches.
+    pub fn watched(self, watch: Arc<dyn Watch>) -> Exact<T> {
+        Exact { watch: Some(watch), ..self }
     }
 }
 
@@ -96,8 +104,31 @@ macro_rules! executor {
             }
 
             fn run(&self, program: &Program<$t>, args: &[&Array<$t>]) -> Result<Vec<Array<$t>>, ExecError> {
+                let mut results = Vec::new();
+                self.run_into(program, args, &mut results)?;
+                Ok(results)
+            }
+
+            fn run_into(
+                &self,
+                program: &Program<$t>,
+                args: &[&Array<$t>],
+                results: &mut Vec<Array<$t>>,
+            ) -> Result<(), ExecError> {
                 program.signature.check(args.iter().map(|a| &a.dims[..]))?;
-                Ok(program.kernel.borrow_mut().run(self.path, args))
+                results.clear();
+                let mut kernel = program.kernel.borrow_mut();
+                match &self.watch {
+                    None => kernel.run(self.path, args, results, |_| ()),
+                    Some(watch) => {
+                        let name = &program.signature.name;
+                        watch.begun(name);
+                        kernel.run(self.path, args, results, |instruction| {
+                            watch.done(name, &Operation::of(instruction));
+                        });
+                    }
+                }
+                Ok(())
             }
         }
     };

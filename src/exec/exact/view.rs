@@ -101,24 +101,56 @@ pub(super) fn load<T: Copy>(data: &[T], offset: usize, axes: &[(usize, usize)], 
         out.fill(data[offset]);
         return;
     };
-    let (mut done, mut position) = (0, start);
+    // The position along every outer axis, on the stack unless there are very many.
+    let (mut few, mut many) = ([0; 8], vec![]);
+    let position = if outer.len() <= few.len() {
+        &mut few[..outer.len()]
+    } else {
+        many.resize(outer.len(), 0);
+        &mut many[..]
+    };
+    let (mut row, mut within) = (start / inner, start % inner);
+    let mut at = offset;
+    for (i, &(size, stride)) in outer.iter().enumerate().rev() {
+        position[i] = row % size;
+        at += position[i] * stride;
+        row /= size;
+    }
+    let mut done = 0;
     while done < out.len() {
-        let (mut row, within) = (position / inner, position % inner);
-        let mut at = offset + within * stride;
-        for &(size, stride) in outer.iter().rev() {
-            at += row % size * stride;
-            row /= size;
-        }
         let count = (inner - within).min(out.len() - done);
-        let to = &mut out[done..done + count];
+        let (to, from) = (&mut out[done..done + count], at + within * stride);
         match stride {
-            1 => to.copy_from_slice(&data[at..at + count]),
-            0 => to.fill(data[at]),
-            _ => to.iter_mut().enumerate().for_each(|(i, to)| *to = data[at + i * stride]),
+            1 => copy(&data[from..from + count], to),
+            0 => to.fill(data[from]),
+            _ => to.iter_mut().enumerate().for_each(|(i, to)| *to = data[from + i * stride]),
         }
         done += count;
-        position += count;
+        within = 0;
+        for (i, &(size, stride)) in outer.iter().enumerate().rev() {
+            position[i] += 1;
+            at += stride;
+            if position[i] < size {
+                break;
+            }
+            position[i] = 0;
+            at -= size * stride;
+        }
     }
+}
+
+/// Copies entries; rows are often so short that a call for each would take longer than the copy.
+#[inline(always)]
+fn copy<T: Copy>(from: &[T], to: &mut [T]) {
+    if from.len() > 256 {
+        return to.copy_from_slice(from);
+    }
+    let ((from, rest), (to, places)) = (from.as_chunks::<16>(), to.as_chunks_mut::<16>());
+    to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+    let ((from, rest), (to, places)) = (rest.as_chunks::<4>(), places.as_chunks_mut::<4>());
+    to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+    let ((from, _), (to, _)) = (rest.as_chunks::<1>(), places.as_chunks_mut::<1>());
+    to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
 }
 
 #[cfg(test)]

@@ -16,9 +16,10 @@ pub(super) fn solve(
     params: &[NodeId],
     on: &[usize],
     penalty: f64,
+    without: &[String],
 ) -> Result<Vec<NodeId>, LowerError> {
-    let curvature = curvature(task, objective, on)?;
-    let slots = &task.arm.model.params;
+    let curvature = curvature(task, objective, on, without)?;
+    let slots = &task.model.params;
     let sizes: Vec<usize> = on.iter().map(|&i| slots[i].dims.iter().product()).collect();
     let total: usize = sizes.iter().sum();
 
@@ -39,7 +40,7 @@ pub(super) fn solve(
         });
     }
     let rows = batch(&mut task.ports.b, &curvature.function, &args, &mapped, total);
-    let loss = task.loss(objective, params, Which::Support)?;
+    let loss = task.loss(objective, params, Which::Support, without)?;
     let at: Vec<NodeId> = on.iter().map(|&i| params[i]).collect();
     let gradients = grad(&mut task.ports.b, loss, &at);
 
@@ -68,11 +69,11 @@ pub(super) fn solve(
 }
 
 /// The gradient of `<grad L, v>` with respect to the parameters `on`; refused where it depends on them.
-fn curvature(task: &Task, objective: &Objective, on: &[usize]) -> Result<Program, LowerError> {
+fn curvature(task: &Task, objective: &Objective, on: &[usize], without: &[String]) -> Result<Program, LowerError> {
     let mut one = task.another();
     let params = one.params();
-    let slots = &one.arm.model.params;
-    let loss = one.loss(objective, &params, Which::Support)?;
+    let slots = &one.model.params;
+    let loss = one.loss(objective, &params, Which::Support, without)?;
     let at: Vec<NodeId> = on.iter().map(|&i| params[i]).collect();
     let gradients = grad(&mut one.ports.b, loss, &at);
     let mut product = one.ports.b.constant(-0.0);

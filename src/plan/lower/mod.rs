@@ -22,6 +22,8 @@ pub enum Input {
     World(usize),
     /// A parameter: shared, or `[T, ..]` where tasks have their own.
     Param(usize),
+    /// A parameter as it was when the adaptation began, `[T, ..]`.
+    Start(usize),
     /// A parameter after local adaptation, `[T, ..]`.
     Adapted(usize),
     /// What a solver remembers for a parameter.
@@ -134,6 +136,8 @@ pub struct AdaptPrograms {
 /// An evaluation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EvaluationPrograms {
+    /// Draws the initial parameters of its own model, where it has one.
+    pub init: Option<Program>,
     /// Makes its tasks.
     pub tasks: TaskPrograms,
     /// Adapts them.
@@ -171,6 +175,7 @@ pub fn lower(arm: &Arm, sizes: &ClientSizes) -> Result<Programs, LowerError> {
         TrainPrograms::Local {
             adapt: outer::adapt(
                 arm,
+                &arm.model,
                 family,
                 &arm.train.objective,
                 &arm.train.adapt,
@@ -237,15 +242,18 @@ fn evaluation_parts(evaluation: &Evaluation, family: &Family, sizes: &ClientSize
 fn evaluation(arm: &Arm, evaluation: &Evaluation, sizes: &ClientSizes) -> Result<EvaluationPrograms, LowerError> {
     let family = family(arm, &evaluation.tasks)?;
     let tasks = sample::tasks(arm, family, &evaluation.tasks, evaluation_parts(evaluation, family, sizes))?;
+    let model = arm.model_of(evaluation);
     let adapt = outer::adapt(
         arm,
+        model,
         family,
         &evaluation.objective,
         &evaluation.adapt,
         evaluation.tasks.per_step(),
         tasks.support,
     )?;
-    Ok(EvaluationPrograms { tasks, adapt })
+    let init = evaluation.model.as_ref().map(|model| sample::once(arm, &model.init, "init"));
+    Ok(EvaluationPrograms { init, tasks, adapt })
 }
 
 fn measure(arm: &Arm, what: &What, evaluations: &[EvaluationPrograms]) -> Result<Option<Program>, LowerError> {
@@ -264,8 +272,8 @@ fn measure(arm: &Arm, what: &What, evaluations: &[EvaluationPrograms]) -> Result
                 .ok_or_else(|| LowerError::Dangling(format!("evaluation `{name}`")))?;
             let evaluation = &arm.evaluations[position];
             let family = family(arm, &evaluation.tasks)?;
-            outer::metric(arm, family, *metric, evaluation.tasks.per_step(), evaluations[position].tasks.query)
-                .map(Some)
+            let (tasks, query) = (evaluation.tasks.per_step(), evaluations[position].tasks.query);
+            outer::metric(arm, arm.model_of(evaluation), family, metric, tasks, query).map(Some)
         }
         What::Mass { .. } => Ok(None),
     }
@@ -307,7 +315,7 @@ impl Ports {
     fn inline_state(&mut self, arm: &Arm, function: &Function) -> Result<Vec<NodeId>, LowerError> {
         let mut args = Vec::new();
         for port in &function.inputs {
-            let node = match arm.model.params.iter().position(|p| p.name == port.name) {
+            let node = match arm.model.position(&port.name) {
                 Some(i) => self.get(Input::Param(i), &port.name, &arm.model.params[i].dims),
                 None => self.world(arm, &port.name).ok_or_else(|| LowerError::Dangling(format!("`{}`", port.name)))?,
             };

@@ -1,22 +1,22 @@
 //! All tasks of a step: the differentiated step, local adaptation, reductions, metrics.
 
-use super::task::{Task, Which};
+use super::task::{Task, Which, rated};
 use super::{AdaptPrograms, Input, LowerError, Part, Ports, Program, TaskPrograms};
 use crate::catalog::{Metric, Outer, Solver, Through};
-use crate::ir::{Binary, Compare, NodeId, grad};
-use crate::plan::types::{Arm, Block, Family, Objective};
+use crate::ir::{Binary, Builder, Compare, NodeId, grad};
+use crate::plan::types::{Anchor, Arm, Block, Family, Model, Objective};
 
 /// One outer step through the adaptation of all tasks.
 pub(super) fn step(arm: &Arm, family: &Family, tasks: &TaskPrograms) -> Result<Program, LowerError> {
     let train = &arm.train;
     let count = train.tasks.per_step();
-    let (shared, kept) = (arm.shared(), arm.kept());
+    let (moved, kept) = (arm.moved(), arm.kept());
     let slots = &arm.model.params;
 
-    let mut one = Task::new(arm, family, tasks.support, tasks.query);
+    let mut one = Task::new(arm, &arm.model, family, tasks.support, tasks.query);
     let params = one.params();
     let adapted = one.adapt(&train.objective, &train.adapt, train.through, &params)?;
-    let loss = one.loss(&train.objective, &adapted, Which::Query)?;
+    let loss = one.loss(&train.objective, &adapted, Which::Query, &[])?;
     let mut outputs = vec![("loss".to_owned(), loss)];
     outputs.extend(kept.iter().map(|&i| (slots[i].name.clone(), adapted[i])));
     let one = one.ports.finish("task", outputs);
@@ -33,32 +33,62 @@ pub(super) fn step(arm: &Arm, family: &Family, tasks: &TaskPrograms) -> Result<P
         let weights = ports.get(Input::Weights, "weights", &[count]);
         losses = ports.b.mul(losses, weights);
     }
+    if let Outer::Cvar { q } = train.outer {
+        let weights = tail_weights(&mut ports.b, losses, q);
+        losses = ports.b.mul(losses, weights);
+    }
     let objective = ports.b.mean(losses, 0);
-    let at: Vec<NodeId> = shared.iter().map(|&i| ports.get(Input::Param(i), &slots[i].name, &slots[i].dims)).collect();
+    let at: Vec<NodeId> = moved.iter().map(|&i| ports.get(Input::Param(i), &slots[i].name, &slots[i].dims)).collect();
     let gradients = grad(&mut ports.b, objective, &at);
     let update = train.update.as_ref().ok_or_else(|| LowerError::Dangling("an update".into()))?;
-    let (moved, memory) = apply(&mut ports, arm, update, &shared, &gradients);
+    let (after, memory) = apply(&mut ports, &arm.model, update, &moved, &gradients);
+    let after = retracted(&mut ports, arm, &moved, after);
 
     let mut outputs: Vec<(String, NodeId)> =
-        shared.iter().zip(moved).map(|(&i, n)| (slots[i].name.clone(), n)).collect();
+        moved.iter().zip(after).map(|(&i, n)| (slots[i].name.clone(), n)).collect();
     outputs.extend(memory);
     outputs.push(("losses".into(), results[0]));
     outputs.extend(kept.iter().zip(&results[1..]).map(|(&i, &n)| (slots[i].name.clone(), n)));
     Ok(ports.finish("step", outputs))
 }
 
-/// One update of the shared parameters; returns them and the named memory.
+/// How much each of `T` losses counts in the mean of their worst share `q`, times `T`: by how far its rank lies below `q T`.
+/// Equal losses are ranked in the order of the tasks.
+fn tail_weights(b: &mut Builder, losses: NodeId, q: f64) -> NodeId {
+    let losses = b.detach(losses);
+    let count = b.dims(losses)[0];
+    let (own, other) = (b.broadcast(losses, 1, count), b.broadcast(losses, 0, count));
+    let worse = b.compare(Compare::Lt, own, other);
+    let better = b.compare(Compare::Lt, other, own);
+    let (row, column) = (b.iota(&[count, count], 0), b.iota(&[count, count], 1));
+    let earlier = b.compare(Compare::Lt, column, row);
+    let zeros = b.full(0.0, &[count, count]);
+    let tied = b.select(better, zeros, earlier);
+    let one = b.full(1.0, &[count, count]);
+    let before = b.select(worse, one, tied);
+    let rank = b.sum(before, 1);
+    let size = q * count as f64;
+    let left = b.neg(rank);
+    let left = b.offset(left, size);
+    let (zeros, ones) = (b.full(0.0, &[count]), b.full(1.0, &[count]));
+    let counted = b.binary(Binary::Max, left, zeros);
+    let part = b.compare(Compare::Lt, counted, ones);
+    let counted = b.select(part, counted, ones);
+    b.scale(counted, count as f64 / size)
+}
+
+/// One update of some parameters; returns them and the named memory.
 fn apply(
     ports: &mut Ports,
-    arm: &Arm,
+    model: &Model,
     solver: &Solver,
-    shared: &[usize],
+    on: &[usize],
     gradients: &[NodeId],
 ) -> (Vec<NodeId>, Vec<(String, NodeId)>) {
-    let slots = &arm.model.params;
+    let slots = &model.params;
     let schedule = schedule(ports, solver);
     let (mut moved, mut remembered) = (Vec::new(), Vec::new());
-    for (&i, &gradient) in shared.iter().zip(gradients) {
+    for (&i, &gradient) in on.iter().zip(gradients) {
         let theta = ports.get(Input::Param(i), &slots[i].name, &slots[i].dims);
         let names: Vec<String> = solver.memory().iter().map(|m| format!("{}.{m}", slots[i].name)).collect();
         let memory: Vec<NodeId> = names
@@ -73,6 +103,19 @@ fn apply(
     (moved, remembered)
 }
 
+/// The parameters at positions `on` after the retractions of training.
+fn retracted(ports: &mut Ports, arm: &Arm, on: &[usize], mut values: Vec<NodeId>) -> Vec<NodeId> {
+    for retract in &arm.train.retract {
+        let named = arm.model.positions(&retract.on);
+        for (i, value) in on.iter().zip(&mut values) {
+            if named.contains(i) {
+                *value = retract.by.lower(&mut ports.b, *value);
+            }
+        }
+    }
+    values
+}
+
 fn schedule(ports: &mut Ports, solver: &Solver) -> Vec<NodeId> {
     solver.schedule_names().iter().enumerate().map(|(i, name)| ports.get(Input::Schedule(i), name, &[])).collect()
 }
@@ -80,6 +123,7 @@ fn schedule(ports: &mut Ports, solver: &Solver) -> Vec<NodeId> {
 /// Adaptation in a loop: the shared parameters repeated for every task, and one step of each block.
 pub(super) fn adapt(
     arm: &Arm,
+    model: &Model,
     family: &Family,
     objective: &Objective,
     blocks: &[Block],
@@ -87,17 +131,16 @@ pub(super) fn adapt(
     support: Part,
 ) -> Result<AdaptPrograms, LowerError> {
     let mut ports = Ports::new();
-    let shared = arm.shared();
     let mut spread = Vec::new();
-    for &i in &shared {
-        let slot = &arm.model.params[i];
+    for i in model.others(&[&arm.train.keep]) {
+        let slot = &model.params[i];
         let theta = ports.get(Input::Param(i), &slot.name, &slot.dims);
         spread.push((slot.name.clone(), ports.b.broadcast(theta, 0, tasks)));
     }
     let spread = ports.finish("spread", spread);
     let blocks = blocks
         .iter()
-        .map(|block| local_step(arm, family, objective, block, tasks, support))
+        .map(|block| local_step(arm, model, family, objective, block, tasks, support))
         .collect::<Result<_, _>>()?;
     Ok(AdaptPrograms { spread, blocks })
 }
@@ -105,6 +148,7 @@ pub(super) fn adapt(
 /// One step of one block for all tasks, each with parameters of its own.
 fn local_step(
     arm: &Arm,
+    model: &Model,
     family: &Family,
     objective: &Objective,
     block: &Block,
@@ -115,23 +159,30 @@ fn local_step(
         Some(batch) => Part { size: batch as usize, masked: true },
         None => support,
     };
-    let on = arm.params_named(&block.on);
-    let slots = &arm.model.params;
-    let mut task = Task::new(arm, family, support, Part::default());
+    let on = model.positions(&block.on);
+    let slots = &model.params;
+    let mut task = Task::new(arm, model, family, support, Part::default());
     let params = task.params();
     let mut outputs: Vec<(String, NodeId)> = Vec::new();
     if let Solver::ClosedForm { .. } = block.solver {
         let solved = task.adapt(objective, std::slice::from_ref(block), Through::Stop, &params)?;
         outputs.extend(on.iter().map(|&i| (slots[i].name.clone(), solved[i])));
     } else {
-        let loss = task.loss(objective, &params, Which::Support)?;
-        let at: Vec<NodeId> = on.iter().map(|&i| params[i]).collect();
-        let gradients = grad(&mut task.ports.b, loss, &at);
-        let (moved, memory) = apply(&mut task.ports, arm, &block.solver, &on, &gradients);
+        let mut start = params.clone();
+        if block.toward.as_ref().is_some_and(|t| t.anchor == Anchor::Start) {
+            for &i in &on {
+                start[i] = task.ports.get(Input::Start(i), &format!("{}.start", slots[i].name), &slots[i].dims);
+            }
+        }
+        let mut gradients = task.local_gradients(objective, block, &params, &start)?;
+        for (gradient, rate) in gradients.iter_mut().zip(model.positions(&block.rates)) {
+            *gradient = rated(&mut task.ports.b, *gradient, Some(params[rate]));
+        }
+        let (moved, memory) = apply(&mut task.ports, model, &block.solver, &on, &gradients);
         outputs.extend(on.iter().zip(moved).map(|(&i, n)| (slots[i].name.clone(), n)));
         outputs.extend(memory);
         if support.masked {
-            rest_where_empty(&mut task, arm, block, &on, &mut outputs);
+            rest_where_empty(&mut task, block, &on, &mut outputs);
         }
     }
     let names: Vec<String> = outputs.iter().map(|(n, _)| n.clone()).collect();
@@ -142,8 +193,8 @@ fn local_step(
 }
 
 /// A task without examples in this batch does not move, nor does what its solver remembers.
-fn rest_where_empty(task: &mut Task, arm: &Arm, block: &Block, on: &[usize], outputs: &mut [(String, NodeId)]) {
-    let slots = &arm.model.params;
+fn rest_where_empty(task: &mut Task, block: &Block, on: &[usize], outputs: &mut [(String, NodeId)]) {
+    let slots = &task.model.params;
     let mask = task.mask(Which::Support);
     let mut before: Vec<NodeId> =
         on.iter().map(|&i| task.ports.get(Input::Param(i), &slots[i].name, &slots[i].dims)).collect();
@@ -170,9 +221,9 @@ fn rest_where_empty(task: &mut Task, arm: &Arm, block: &Block, on: &[usize], out
 /// From the adapted parameters of all tasks to the next shared parameters. `weights` sum to 1.
 pub(super) fn reduce(arm: &Arm) -> Program {
     let mut ports = Ports::new();
-    let (slots, shared, count) = (&arm.model.params, arm.shared(), arm.train.tasks.per_step());
+    let (slots, moved, count) = (&arm.model.params, arm.moved(), arm.train.tasks.per_step());
     let mut averages = Vec::new();
-    for &i in &shared {
+    for &i in &moved {
         let adapted = ports.get(
             Input::Adapted(i),
             &format!("{}.adapted", slots[i].name),
@@ -186,17 +237,19 @@ pub(super) fn reduce(arm: &Arm) -> Program {
         averages.push(b.reshape(average, &slots[i].dims));
     }
     let Some(update) = &arm.train.update else {
-        let outputs = shared.iter().zip(averages).map(|(&i, n)| (slots[i].name.clone(), n)).collect();
+        let averages = retracted(&mut ports, arm, &moved, averages);
+        let outputs = moved.iter().zip(averages).map(|(&i, n)| (slots[i].name.clone(), n)).collect();
         return ports.finish("reduce", outputs);
     };
     let mut gradients = Vec::new();
-    for (&i, &average) in shared.iter().zip(&averages) {
+    for (&i, &average) in moved.iter().zip(&averages) {
         let theta = ports.get(Input::Param(i), &slots[i].name, &slots[i].dims);
         gradients.push(ports.b.binary(Binary::Sub, theta, average));
     }
-    let (moved, memory) = apply(&mut ports, arm, update, &shared, &gradients);
+    let (after, memory) = apply(&mut ports, &arm.model, update, &moved, &gradients);
+    let after = retracted(&mut ports, arm, &moved, after);
     let mut outputs: Vec<(String, NodeId)> =
-        shared.iter().zip(moved).map(|(&i, n)| (slots[i].name.clone(), n)).collect();
+        moved.iter().zip(after).map(|(&i, n)| (slots[i].name.clone(), n)).collect();
     outputs.extend(memory);
     ports.finish("reduce", outputs)
 }
@@ -204,12 +257,13 @@ pub(super) fn reduce(arm: &Arm) -> Program {
 /// A metric of every task at its own parameters, `[T]`.
 pub(super) fn metric(
     arm: &Arm,
+    model: &Model,
     family: &Family,
-    metric: Metric,
+    metric: &Metric,
     tasks: usize,
     query: Part,
 ) -> Result<Program, LowerError> {
-    let mut one = Task::new(arm, family, Part::default(), query);
+    let mut one = Task::new(arm, model, family, Part::default(), query);
     let params = one.params();
     let value = one.metric(metric, &params)?;
     let one = one.ports.finish("metric", vec![("value".into(), value)]);

@@ -2,9 +2,17 @@
 
 use super::sample::{example_slots, latent_slots};
 use super::{Input, LowerError, Part, Ports, closed_form};
-use crate::catalog::{Budget, Metric, Solver, Through};
+use crate::catalog::{Budget, Loss, Metric, Solver, Through};
 use crate::ir::{Binary, Builder, Function, NodeId, batch, grad};
-use crate::plan::types::{Arm, Block, Family, Objective};
+use crate::plan::types::{Anchor, Arm, Block, Family, Model, Objective};
+
+/// A gradient times its learned step size.
+pub(super) fn rated(b: &mut Builder, gradient: NodeId, rate: Option<NodeId>) -> NodeId {
+    let Some(rate) = rate else { return gradient };
+    let dims = b.dims(gradient).to_vec();
+    let rate = if b.dims(rate).is_empty() { b.expand(rate, &dims) } else { rate };
+    b.mul(gradient, rate)
+}
 
 /// Which examples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,42 +24,68 @@ pub(super) enum Which {
 /// A program for one task under construction.
 pub(super) struct Task<'a> {
     pub ports: Ports,
-    pub arm: &'a Arm,
+    arm: &'a Arm,
+    pub model: &'a Model,
     family: &'a Family,
     pub support: Part,
     pub query: Part,
 }
 
 impl<'a> Task<'a> {
-    pub fn new(arm: &'a Arm, family: &'a Family, support: Part, query: Part) -> Task<'a> {
-        Task { ports: Ports::new(), arm, family, support, query }
+    pub fn new(arm: &'a Arm, model: &'a Model, family: &'a Family, support: Part, query: Part) -> Task<'a> {
+        Task { ports: Ports::new(), arm, model, family, support, query }
     }
 
     /// The same task in a program of its own.
     pub fn another(&self) -> Task<'a> {
-        Task::new(self.arm, self.family, self.support, self.query)
+        Task::new(self.arm, self.model, self.family, self.support, self.query)
     }
 
     /// The parameters as inputs, in the order of the model.
     pub fn params(&mut self) -> Vec<NodeId> {
-        let slots = &self.arm.model.params;
+        let slots = &self.model.params;
         slots.iter().enumerate().map(|(i, s)| self.ports.get(Input::Param(i), &s.name, &s.dims)).collect()
     }
 
-    /// What is minimised, at these parameters: a scalar.
-    pub fn loss(&mut self, objective: &Objective, params: &[NodeId], which: Which) -> Result<NodeId, LowerError> {
+    /// What is minimised, at these parameters: a scalar. The added groups `without` change nothing.
+    pub fn loss(
+        &mut self,
+        objective: &Objective,
+        params: &[NodeId],
+        which: Which,
+        without: &[String],
+    ) -> Result<NodeId, LowerError> {
+        let params = self.composed(params, without)?;
         match objective {
-            Objective::Risk => self.risk(params),
-            Objective::Sample { loss, .. } => self.mean_over_examples(Metric::Loss { loss: *loss }, params, which),
+            Objective::Risk => self.risk(&params),
+            Objective::Sample { loss, .. } => {
+                self.mean_over_examples(&Metric::Loss { loss: loss.clone() }, &params, which)
+            }
         }
     }
 
     /// A metric of the query examples, or of the risk: a scalar.
-    pub fn metric(&mut self, metric: Metric, params: &[NodeId]) -> Result<NodeId, LowerError> {
+    pub fn metric(&mut self, metric: &Metric, params: &[NodeId]) -> Result<NodeId, LowerError> {
+        let params = self.composed(params, &[])?;
         match metric {
-            Metric::Risk => self.risk(params),
-            _ => self.mean_over_examples(metric, params, Which::Query),
+            Metric::Risk => self.risk(&params),
+            Metric::Nmi { .. } | Metric::Purity { .. } => self.together(metric, &params),
+            _ => self.mean_over_examples(metric, &params, Which::Query),
         }
+    }
+
+    /// The parameters as predictions and risks read them: changed by the added groups, save those `without`.
+    fn composed(&mut self, params: &[NodeId], without: &[String]) -> Result<Vec<NodeId>, LowerError> {
+        let mut composed = params.to_vec();
+        for group in self.model.added.iter().filter(|g| !without.contains(&g.name)) {
+            let args = group.compose.inputs.iter().map(|p| Ok(composed[self.param(&p.name)?]));
+            let args: Vec<NodeId> = args.collect::<Result<_, LowerError>>()?;
+            let changed = self.ports.b.inline(&group.compose, &args);
+            for (port, node) in group.compose.outputs.iter().zip(changed) {
+                composed[self.param(&port.name)?] = node;
+            }
+        }
+        Ok(composed)
     }
 
     fn risk(&mut self, params: &[NodeId]) -> Result<NodeId, LowerError> {
@@ -63,7 +97,7 @@ impl<'a> Task<'a> {
         let latents = latent_slots(self.family);
         let mut args = Vec::new();
         for port in &risk.inputs {
-            let param = self.arm.model.params.iter().position(|p| p.name == port.name);
+            let param = self.model.position(&port.name);
             let latent = latents.iter().position(|(n, _)| *n == port.name);
             args.push(match (param, latent) {
                 (Some(i), _) => params[i],
@@ -78,13 +112,45 @@ impl<'a> Task<'a> {
     }
 
     /// The mean of a metric of single examples, over those that are there.
-    fn mean_over_examples(&mut self, metric: Metric, params: &[NodeId], which: Which) -> Result<NodeId, LowerError> {
+    fn mean_over_examples(&mut self, metric: &Metric, params: &[NodeId], which: Which) -> Result<NodeId, LowerError> {
         let one = self.example(metric)?;
+        let values = self.over_examples(&one, params, which)?[0];
+        let part = self.part(which);
+        if !part.masked {
+            return Ok(self.ports.b.mean(values, 0));
+        }
+        let mask = self.mask(which);
+        let b = &mut self.ports.b;
+        // Filling may hold any finite number: its losses are cut out. (The gradient of a cut is a product with zero.)
+        let nothing = b.full(0.0, &[part.size]);
+        let counted = b.select(mask, values, nothing);
+        let (total, count) = (b.sum(counted, 0), b.sum(mask, 0));
+        let one = b.constant(1.0);
+        let count = b.binary(Binary::Max, count, one);
+        Ok(b.div(total, count))
+    }
+
+    /// A metric of all query examples at once.
+    fn together(&mut self, metric: &Metric, params: &[NodeId]) -> Result<NodeId, LowerError> {
+        let forward = self.model.forward.clone();
+        let predictions = self.over_examples(&forward, params, Which::Query)?[0];
+        let mut b = Builder::new();
         let slots = example_slots(self.family);
-        let (part, prefix) = match which {
-            Which::Support => (self.support, "support"),
-            Which::Query => (self.query, "query"),
-        };
+        let (_, dims) = slots.iter().find(|(n, _)| n == "y").ok_or_else(no_target)?;
+        let target = b.input("y", dims);
+        let target = b.finish("target", vec![("y".into(), target)]);
+        let targets = self.over_examples(&target, params, Which::Query)?[0];
+        let part = self.query;
+        let present = if part.masked { self.mask(Which::Query) } else { self.ports.b.full(1.0, &[part.size]) };
+        let value = metric.lower_together(&mut self.ports.b, predictions, targets, present);
+        value.ok_or_else(|| LowerError::Dangling("a metric of all examples".into()))
+    }
+
+    /// A program of one example, run on all of them: every output gets a leading axis.
+    fn over_examples(&mut self, one: &Function, params: &[NodeId], which: Which) -> Result<Vec<NodeId>, LowerError> {
+        let slots = example_slots(self.family);
+        let part = self.part(which);
+        let prefix = if which == Which::Support { "support" } else { "query" };
         let (mut args, mut mapped) = (Vec::new(), Vec::new());
         for port in &one.inputs {
             let variable = slots.iter().position(|(n, _)| *n == port.name);
@@ -101,19 +167,14 @@ impl<'a> Task<'a> {
                 None => params[self.param(&port.name)?],
             });
         }
-        let values = batch(&mut self.ports.b, &one, &args, &mapped, part.size)[0];
-        if !part.masked {
-            return Ok(self.ports.b.mean(values, 0));
+        Ok(batch(&mut self.ports.b, one, &args, &mapped, part.size))
+    }
+
+    fn part(&self, which: Which) -> Part {
+        match which {
+            Which::Support => self.support,
+            Which::Query => self.query,
         }
-        let mask = self.mask(which);
-        let b = &mut self.ports.b;
-        // Filling may hold any finite number: its losses are cut out. (The gradient of a cut is a product with zero.)
-        let nothing = b.full(0.0, &[part.size]);
-        let counted = b.select(mask, values, nothing);
-        let (total, count) = (b.sum(counted, 0), b.sum(mask, 0));
-        let one = b.constant(1.0);
-        let count = b.binary(Binary::Max, count, one);
-        Ok(b.div(total, count))
     }
 
     /// 1 for every example that is there.
@@ -125,23 +186,20 @@ impl<'a> Task<'a> {
     }
 
     fn param(&self, name: &str) -> Result<usize, LowerError> {
-        self.arm
-            .model
-            .params
-            .iter()
-            .position(|p| p.name == name)
-            .ok_or_else(|| LowerError::Dangling(format!("parameter `{name}`")))
+        self.model.position(name).ok_or_else(|| LowerError::Dangling(format!("parameter `{name}`")))
     }
 
     /// A metric of one example: inputs are parameters and the example's variables, by name.
-    fn example(&self, metric: Metric) -> Result<Function, LowerError> {
-        let forward = &self.arm.model.forward;
+    fn example(&self, metric: &Metric) -> Result<Function, LowerError> {
+        if let Metric::Loss { loss: Loss::Expression { function } } = metric {
+            return Ok(function.clone());
+        }
+        let forward = &self.model.forward;
         let mut b = Builder::new();
         let args: Vec<NodeId> = forward.inputs.iter().map(|p| b.input(p.name.clone(), forward.dims(p.node))).collect();
         let prediction = b.inline(forward, &args)[0];
         let slots = example_slots(self.family);
-        let (_, dims) =
-            slots.iter().find(|(n, _)| n == "y").ok_or_else(|| LowerError::Dangling("a target `y`".into()))?;
+        let (_, dims) = slots.iter().find(|(n, _)| n == "y").ok_or_else(no_target)?;
         let target = b.input("y", dims);
         let value = metric
             .lower(&mut b, prediction, target)
@@ -157,11 +215,12 @@ impl<'a> Task<'a> {
         through: Through,
         params: &[NodeId],
     ) -> Result<Vec<NodeId>, LowerError> {
+        let start = params;
         let mut params = params.to_vec();
         for block in blocks {
-            let on = self.arm.params_named(&block.on);
+            let on = self.model.positions(&block.on);
             if let Solver::ClosedForm { penalty } = block.solver {
-                let solved = closed_form::solve(self, objective, &params, &on, penalty)?;
+                let solved = closed_form::solve(self, objective, &params, &on, penalty, &block.without)?;
                 for (&i, step) in on.iter().zip(solved) {
                     let step = if through == Through::Exact { step } else { self.ports.b.detach(step) };
                     params[i] = self.ports.b.sub(params[i], step);
@@ -171,29 +230,59 @@ impl<'a> Task<'a> {
             let Budget::Steps { count } = block.budget else {
                 return Err(LowerError::Dangling("epochs inside a differentiated adaptation".into()));
             };
-            let slots = &self.arm.model.params;
+            let (slots, rates) = (&self.model.params, self.model.positions(&block.rates));
             let mut memory: Vec<Vec<NodeId>> = on
                 .iter()
                 .map(|&i| block.solver.memory().iter().map(|_| self.ports.b.full(0.0, &slots[i].dims)).collect())
                 .collect();
             for step in 1..=count {
-                let loss = self.loss(objective, &params, Which::Support)?;
+                let gradients = self.local_gradients(objective, block, &params, start)?;
                 let schedule: Vec<NodeId> =
                     block.solver.schedule(step).into_iter().map(|x| self.ports.b.constant(x)).collect();
-                let at: Vec<NodeId> = on.iter().map(|&i| params[i]).collect();
-                let gradients = grad(&mut self.ports.b, loss, &at);
                 for (k, &i) in on.iter().enumerate() {
                     let b = &mut self.ports.b;
                     let gradient = if through == Through::Exact { gradients[k] } else { b.detach(gradients[k]) };
+                    let gradient = rated(b, gradient, rates.get(k).map(|&r| params[r]));
                     (params[i], memory[k]) = block.solver.step(b, params[i], gradient, &memory[k], &schedule);
                 }
             }
         }
         if through == Through::Stop {
-            for i in blocks.iter().flat_map(|b| self.arm.params_named(&b.on)) {
+            for i in blocks.iter().flat_map(|b| self.model.positions(&b.on)) {
                 params[i] = self.ports.b.detach(params[i]);
             }
         }
         Ok(params)
     }
+
+    /// The gradient of a block's loss, its proximal term included, by the parameters that it moves. `start` holds all
+    /// parameters as they were when the adaptation began.
+    pub fn local_gradients(
+        &mut self,
+        objective: &Objective,
+        block: &Block,
+        params: &[NodeId],
+        start: &[NodeId],
+    ) -> Result<Vec<NodeId>, LowerError> {
+        let on = self.model.positions(&block.on);
+        let loss = self.loss(objective, params, Which::Support, &block.without)?;
+        let at: Vec<NodeId> = on.iter().map(|&i| params[i]).collect();
+        let mut gradients = grad(&mut self.ports.b, loss, &at);
+        let Some(toward) = &block.toward else { return Ok(gradients) };
+        let anchors: Vec<NodeId> = match &toward.anchor {
+            Anchor::Start => on.iter().map(|&i| start[i]).collect(),
+            Anchor::Params { names } => self.model.positions(names).into_iter().map(|i| params[i]).collect(),
+        };
+        let b = &mut self.ports.b;
+        for ((gradient, &theta), anchor) in gradients.iter_mut().zip(&at).zip(anchors) {
+            let away = b.sub(theta, anchor);
+            let pull = b.scale(away, toward.weight);
+            *gradient = b.add(*gradient, pull);
+        }
+        Ok(gradients)
+    }
+}
+
+fn no_target() -> LowerError {
+    LowerError::Dangling("a target `y`".into())
 }

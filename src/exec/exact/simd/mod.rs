@@ -14,7 +14,7 @@ mod vector;
 use std::marker::PhantomData;
 use std::str::FromStr;
 
-pub use tile::{Matrix, multiply};
+pub use tile::{Matrix, multiply, turn};
 pub use vector::{Lanes, Vector, Vectors};
 
 /// The instructions that kernels are compiled for; only those that this processor has.
@@ -112,7 +112,7 @@ impl<V> Clone for Here<V> {
 impl<V> Copy for Here<V> {}
 
 /// A piece of work whose `run` is `#[inline(always)]`, so that it is compiled anew for every path.
-pub(super) trait Work<T> {
+pub(super) trait Work<T: Copy> {
     /// What it gives.
     type Output;
     /// Does it.

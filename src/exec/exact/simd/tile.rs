@@ -41,6 +41,35 @@ pub fn multiply<T: Float, V: Vector<T>>(
     unsafe { panel::<T, V>(m, k, n, a, b, c, resume) };
 }
 
+/// Copies a matrix of `rows` and `columns` so that its columns lie side by side, one row after the other. Here the source has its rows
+/// side by side.
+#[inline(always)]
+pub fn turn<T: Float, V: Vector<T>>(
+    _here: Here<V>,
+    (rows, columns): (usize, usize),
+    from: &[T],
+    stride: usize,
+    to: &mut [T],
+) {
+    if rows * columns == 0 {
+        return;
+    }
+    let fits = (columns - 1) * stride + rows <= from.len() && rows * columns <= to.len();
+    assert!(fits, "every entry lies in the memory it was given");
+    let (whole_rows, whole_columns) = (rows - rows % 8, columns - columns % 8);
+    for j in (0..whole_columns).step_by(8) {
+        for i in (0..whole_rows).step_by(8) {
+            let (from, to) = (&from[j * stride + i..], &mut to[i * columns + j..]);
+            // SAFETY: eight entries of eight columns from here on lie within the bounds that were just checked.
+            unsafe { V::turn(from.as_ptr(), stride, to.as_mut_ptr(), columns) };
+        }
+    }
+    for j in 0..columns {
+        let first = if j < whole_columns { whole_rows } else { 0 };
+        (first..rows).for_each(|i| to[i * columns + j] = from[j * stride + i]);
+    }
+}
+
 /// A matrix by pointer.
 #[derive(Clone, Copy)]
 struct Place<P> {
@@ -52,7 +81,7 @@ struct Place<P> {
     column: usize,
 }
 
-/// A product in tiles: strips of two vectors of columns, and in each as many rows as a tile has, then 4, 2 and 1.
+/// A product in tiles: strips of up to three vectors of columns, and in each the rows, both cut as evenly as can be.
 ///
 /// # Safety
 /// As for [`tile`], for `m` rows and `n` columns.
@@ -72,22 +101,24 @@ unsafe fn panel<T: Float, V: Vector<T>>(
         // SAFETY: all offsets stay within `m` rows and `n` columns.
         unsafe {
             let (b, c) = (Place { at: b.at.add(column), ..b }, Place { at: c.at.add(column), ..c });
-            if m == 1 && left >= 4 * V::LANES {
-                tile::<T, V, 1, 4, true>(k, a, b, c, V::LANES, resume);
-                column += 4 * V::LANES;
-            } else if left >= 2 * V::LANES {
-                strip::<T, V, 2, true>(m, k, a, b, c, V::LANES, resume);
-                column += 2 * V::LANES;
-            } else if left > V::LANES {
-                strip::<T, V, 2, false>(m, k, a, b, c, left - V::LANES, resume);
-                column = n;
-            } else if left == V::LANES {
-                strip::<T, V, 1, true>(m, k, a, b, c, left, resume);
-                column = n;
-            } else {
-                strip::<T, V, 1, false>(m, k, a, b, c, left, resume);
-                column = n;
+            if m == 1 && left >= 8 * V::LANES {
+                tile::<T, V, 1, 8, true>(k, a, b, c, V::LANES, resume);
+                column += 8 * V::LANES;
+                continue;
             }
+            let vectors = left.div_ceil(V::LANES);
+            let vectors = vectors.div_ceil(vectors.div_ceil(3));
+            let full = vectors * V::LANES <= left;
+            let tail = if full { V::LANES } else { left - (vectors - 1) * V::LANES };
+            match (vectors, full) {
+                (1, true) => strip::<T, V, 1, true>(m, k, a, b, c, tail, resume),
+                (1, false) => strip::<T, V, 1, false>(m, k, a, b, c, tail, resume),
+                (2, true) => strip::<T, V, 2, true>(m, k, a, b, c, tail, resume),
+                (2, false) => strip::<T, V, 2, false>(m, k, a, b, c, tail, resume),
+                (_, true) => strip::<T, V, 3, true>(m, k, a, b, c, tail, resume),
+                (_, false) => strip::<T, V, 3, false>(m, k, a, b, c, tail, resume),
+            }
+            column += vectors * V::LANES;
         }
     }
 }
@@ -106,16 +137,21 @@ unsafe fn strip<T: Float, V: Vector<T>, const N: usize, const FULL: bool>(
     tail: usize,
     resume: bool,
 ) {
+    let most = V::ROWS[N - 1];
     let mut row = 0;
     // SAFETY: all offsets stay within `m` rows.
     unsafe {
         while row < m {
             let (a, c) = (Place { at: a.at.add(row * a.row), ..a }, Place { at: c.at.add(row * c.row), ..c });
-            let rows = [V::ROWS, 4, 2].into_iter().find(|&rows| rows <= m - row).unwrap_or(1);
+            let rows = (m - row).div_ceil((m - row).div_ceil(most));
+            // The conditions are known when this is compiled: tiles that a vector has no registers for are left out.
             match rows {
-                8 => tile::<T, V, 8, N, FULL>(k, a, b, c, tail, resume),
-                6 => tile::<T, V, 6, N, FULL>(k, a, b, c, tail, resume),
-                4 => tile::<T, V, 4, N, FULL>(k, a, b, c, tail, resume),
+                8 if most >= 8 => tile::<T, V, 8, N, FULL>(k, a, b, c, tail, resume),
+                7 if most >= 8 => tile::<T, V, 7, N, FULL>(k, a, b, c, tail, resume),
+                6 if most >= 6 => tile::<T, V, 6, N, FULL>(k, a, b, c, tail, resume),
+                5 if most >= 6 => tile::<T, V, 5, N, FULL>(k, a, b, c, tail, resume),
+                4 if most >= 4 => tile::<T, V, 4, N, FULL>(k, a, b, c, tail, resume),
+                3 if most >= 4 => tile::<T, V, 3, N, FULL>(k, a, b, c, tail, resume),
                 2 => tile::<T, V, 2, N, FULL>(k, a, b, c, tail, resume),
                 _ => tile::<T, V, 1, N, FULL>(k, a, b, c, tail, resume),
             }

@@ -6,11 +6,11 @@ use super::super::float::Float;
 ///
 /// # Safety
 /// The methods may only run on a processor that has the instructions, and pointers must be valid for the lanes they name.
-pub trait Vector<T>: Copy {
+pub trait Vector<T: Copy>: Copy {
     /// The number of lanes.
     const LANES: usize;
-    /// The rows of a tile: as many as there are registers for, with two vectors each.
-    const ROWS: usize;
+    /// The most rows that a tile of one, two and three vectors has: as many as there are registers for.
+    const ROWS: [usize; 3];
     /// All lanes alike.
     unsafe fn splat(x: T) -> Self;
     /// The first `count` lanes from memory, 0 in the others.
@@ -19,6 +19,17 @@ pub trait Vector<T>: Copy {
     unsafe fn store(self, to: *mut T, count: usize);
     /// `self + a * b`, rounded once.
     unsafe fn fma(self, a: Self, b: Self) -> Self;
+
+    /// Writes eight rows of eight entries, `stride` apart, as eight columns: entry `[i][j]` goes to `to[j * pitch + i]`.
+    #[inline(always)]
+    unsafe fn turn(from: *const T, stride: usize, to: *mut T, pitch: usize) {
+        for i in 0..8 {
+            for j in 0..8 {
+                // SAFETY: the caller's pointers are valid for eight rows of eight.
+                unsafe { *to.add(j * pitch + i) = *from.add(i * stride + j) };
+            }
+        }
+    }
 }
 
 /// Lanes in an array: what the compiler makes of it.
@@ -27,7 +38,7 @@ pub struct Lanes<T, const N: usize>([T; N]);
 
 impl<T: Float, const N: usize> Vector<T> for Lanes<T, N> {
     const LANES: usize = N;
-    const ROWS: usize = 4;
+    const ROWS: [usize; 3] = [4, 4, 2];
 
     #[inline(always)]
     unsafe fn splat(x: T) -> Self {
@@ -89,7 +100,7 @@ mod x86 {
 
     impl Vector<f32> for __m512 {
         const LANES: usize = 16;
-        const ROWS: usize = 8;
+        const ROWS: [usize; 3] = [8, 8, 8];
         #[inline(always)]
         unsafe fn splat(x: f32) -> Self {
             // SAFETY: the caller has the instructions.
@@ -112,11 +123,16 @@ mod x86 {
             // SAFETY: the caller has the instructions.
             unsafe { _mm512_fmadd_ps(a, b, self) }
         }
+        #[inline(always)]
+        unsafe fn turn(from: *const f32, stride: usize, to: *mut f32, pitch: usize) {
+            // SAFETY: as the trait says; where there is AVX-512 or AVX2 there is AVX.
+            unsafe { turn_f32(from, stride, to, pitch) }
+        }
     }
 
     impl Vector<f64> for __m512d {
         const LANES: usize = 8;
-        const ROWS: usize = 8;
+        const ROWS: [usize; 3] = [8, 8, 8];
         #[inline(always)]
         unsafe fn splat(x: f64) -> Self {
             // SAFETY: the caller has the instructions.
@@ -141,6 +157,29 @@ mod x86 {
         }
     }
 
+    /// `Vector::turn` by shuffles: pairs, then fours, then halves.
+    #[inline(always)]
+    unsafe fn turn_f32(from: *const f32, stride: usize, to: *mut f32, pitch: usize) {
+        // SAFETY: the caller vouches for the pointers and the instructions.
+        unsafe {
+            let row = |i: usize| _mm256_loadu_ps(from.add(i * stride));
+            let pairs = |i: usize| {
+                let (a, b) = (row(i), row(i + 1));
+                (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b))
+            };
+            let fours = |i: usize| {
+                let ((a, b), (c, d)) = (pairs(i), pairs(i + 2));
+                let (low, high) = (_mm256_shuffle_ps::<0x44>(a, c), _mm256_shuffle_ps::<0xEE>(a, c));
+                [low, high, _mm256_shuffle_ps::<0x44>(b, d), _mm256_shuffle_ps::<0xEE>(b, d)]
+            };
+            let (top, bottom) = (fours(0), fours(4));
+            for i in 0..4 {
+                _mm256_storeu_ps(to.add(i * pitch), _mm256_permute2f128_ps::<0x20>(top[i], bottom[i]));
+                _mm256_storeu_ps(to.add((i + 4) * pitch), _mm256_permute2f128_ps::<0x31>(top[i], bottom[i]));
+            }
+        }
+    }
+
     /// The mask of the first `count` of eight 32-bit lanes.
     #[inline(always)]
     unsafe fn mask32(count: usize) -> __m256i {
@@ -157,7 +196,7 @@ mod x86 {
 
     impl Vector<f32> for __m256 {
         const LANES: usize = 8;
-        const ROWS: usize = 6;
+        const ROWS: [usize; 3] = [8, 6, 4];
         #[inline(always)]
         unsafe fn splat(x: f32) -> Self {
             // SAFETY: the caller has the instructions.
@@ -180,11 +219,16 @@ mod x86 {
             // SAFETY: the caller has the instructions.
             unsafe { _mm256_fmadd_ps(a, b, self) }
         }
+        #[inline(always)]
+        unsafe fn turn(from: *const f32, stride: usize, to: *mut f32, pitch: usize) {
+            // SAFETY: as the trait says; where there is AVX-512 or AVX2 there is AVX.
+            unsafe { turn_f32(from, stride, to, pitch) }
+        }
     }
 
     impl Vector<f64> for __m256d {
         const LANES: usize = 4;
-        const ROWS: usize = 6;
+        const ROWS: [usize; 3] = [8, 6, 4];
         #[inline(always)]
         unsafe fn splat(x: f64) -> Self {
             // SAFETY: the caller has the instructions.

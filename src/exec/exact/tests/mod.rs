@@ -31,7 +31,7 @@ where
     let wanted = run_on(&Exact::<T>::new(Path::detect()), function, args);
     for path in Path::available() {
         let executor = Exact::<T>::new(path);
-        for (executor, how) in [(executor, "fused"), (executor.without_fusion(), "not fused")] {
+        for (executor, how) in [(executor.clone(), "fused"), (executor.without_fusion(), "not fused")] {
             let found = run_on(&executor, function, args);
             assert_eq!(bits(&found), bits(&wanted), "{} {how}: {function:?}", path.name());
         }

@@ -1,0 +1,49 @@
+//! Watching programs at work, for `bench` and traces.
+
+use super::matmul::Matrices;
+use super::schedule::Instruction;
+
+/// Who is told what programs do, as they do it. Calls for one program come from one thread.
+pub trait Watch: Send + Sync {
+    /// A program begins.
+    fn begun(&self, program: &str);
+    /// It has done one operation.
+    fn done(&self, program: &str, operation: &Operation);
+}
+
+/// One operation of a compiled program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Operation {
+    /// What kind of work it is: `matmul`, `elementwise`, `reduce`, `pad` or `solve`.
+    pub group: &'static str,
+    /// Its sizes, as in `25 x [10, 40] [40, 40]'`; a matrix that is read transposed has an apostrophe.
+    pub sizes: String,
+    /// Floating-point operations.
+    pub flops: u64,
+}
+
+impl Operation {
+    pub(super) fn of(instruction: &Instruction) -> Operation {
+        let (group, sizes, flops) = match instruction {
+            Instruction::Fused(fused) => {
+                ("elementwise", format!("{} x {} steps", fused.len, fused.arithmetic()), fused.len * fused.arithmetic())
+            }
+            Instruction::Reduce { outer, size, inner, .. } => {
+                ("reduce", format!("[{outer}, {size}, {inner}]"), outer * size * inner)
+            }
+            Instruction::Product { product: p, .. } => {
+                let turned = |m: &Matrices| if m.row == 1 && m.column != 1 { "'" } else { "" };
+                let (a, b) = (turned(&p.a), turned(&p.b));
+                let sizes = format!("{} x [{}, {}]{a} [{}, {}]{b}", p.count, p.m, p.k, p.k, p.n);
+                ("matmul", sizes, 2 * p.count * p.m * p.k * p.n)
+            }
+            Instruction::Pad { outer, row, before, after, .. } => {
+                ("pad", format!("{outer} x {before} + {row} + {after}"), 0)
+            }
+            Instruction::Solve { count, p, q, .. } => {
+                ("solve", format!("{count} x [{p}, {p}] [{p}, {q}]"), count * (p * p * p / 3 + 2 * p * p * q))
+            }
+        };
+        Operation { group, sizes, flops: flops as u64 }
+    }
+}

@@ -1,0 +1,252 @@
+//! `method = maml(on: w, rate: 0.1)`: a name for some settings, which stand for it before anything is checked.
+//!
+//! A method is declared in the file or in the standard library, which is itself a few files of this language. Settings
+//! that the section states itself come before those of its method, and those before the ones of a method that it builds upon.
+
+use crate::diag::{Diagnostic, Sink, Span};
+use crate::syntax::ast::{Arg, Expr, ExprKind, Field, Item, ItemKind, Method, Name, Section};
+use crate::syntax::parse;
+
+/// The standard library.
+const LIBRARY: [&str; 3] =
+    [include_str!("../std/meta.meta"), include_str!("../std/fed.meta"), include_str!("../std/peft.meta")];
+
+/// The most methods that build upon each other.
+const MAX_DEPTH: usize = 16;
+
+/// The items with every method replaced by its settings.
+pub(super) fn expand(items: &[Item], sink: &mut Sink) -> Vec<Item> {
+    let mut items = items.to_vec();
+    let uses = |item: &Item| matches!(&item.kind, ItemKind::Section(section) if method_of(section).is_some());
+    if !items.iter().any(uses) {
+        return items;
+    }
+    let own = methods(&items);
+    let methods = Methods { own, library: library() };
+    for item in &mut items {
+        if let ItemKind::Section(section) = &mut item.kind {
+            methods.apply(section, sink);
+        }
+    }
+    items
+}
+
+/// The methods of the standard library.
+fn library() -> Vec<Method> {
+    LIBRARY.iter().flat_map(|text| methods(&parse(text, &mut Sink::new()).items)).collect()
+}
+
+fn methods(items: &[Item]) -> Vec<Method> {
+    items.iter().filter_map(|i| if let ItemKind::Method(m) = &i.kind { Some(m.clone()) } else { None }).collect()
+}
+
+/// The place of the setting `method`.
+fn method_of(section: &Section) -> Option<usize> {
+    section.fields.iter().position(|f| matches!(f.path.as_slice(), [name] if name.text == "method"))
+}
+
+/// The methods that a file can use.
+struct Methods {
+    own: Vec<Method>,
+    library: Vec<Method>,
+}
+
+impl Methods {
+    /// Replaces the method of a section by its settings.
+    fn apply(&self, section: &mut Section, sink: &mut Sink) {
+        for depth in 0.. {
+            let Some(position) = method_of(section) else { return };
+            let field = section.fields.remove(position);
+            let settings = if depth < MAX_DEPTH { self.settings(&field.value, sink) } else { None };
+            if depth == MAX_DEPTH {
+                let message = format!("methods build upon each other more than {MAX_DEPTH} times");
+                sink.push(
+                    Diagnostic::error("E0231", field.value.span, message).help("does one of them build upon itself?"),
+                );
+            }
+            for new in settings.unwrap_or_else(|| unknown(section, &field)) {
+                let stated = |f: &Field| f.path.len() == 1 && f.path[0].text == new.path[0].text;
+                if !section.fields.iter().any(stated) {
+                    section.fields.push(new);
+                }
+            }
+        }
+    }
+
+    /// The settings that a call of a method stands for.
+    fn settings(&self, call: &Expr, sink: &mut Sink) -> Option<Vec<Field>> {
+        let (callee, args): (&Name, &[Arg]) = match &call.kind {
+            ExprKind::Path(path) if path.len() == 1 => (&path[0], &[]),
+            ExprKind::Call { callee, args } => (callee, args),
+            ExprKind::Error => return None,
+            _ => {
+                let error = Diagnostic::error("E0229", call.span, "a method is wanted here");
+                sink.push(error.help("for example `method = maml(on: all, rate: 0.1)`"));
+                return None;
+            }
+        };
+        let named = |method: &&Method| method.name.text == callee.text;
+        let own = self.own.iter().find(named);
+        let Some(method) = own.or_else(|| self.library.iter().find(named)) else {
+            let known = self.own.iter().chain(&self.library).map(|m| m.name.text.as_str());
+            sink.push(
+                Diagnostic::error("E0229", callee.span, format!("no method is called `{}`", callee.text)).suggest(
+                    callee.span,
+                    &callee.text,
+                    known,
+                ),
+            );
+            return None;
+        };
+        let values = bind(method, args, call.span, sink)?;
+        let value = |field: &Field| {
+            let mut value = field.value.clone();
+            // What stands in the library has no place in the file: the call is its place.
+            if own.is_none() {
+                place(&mut value, call.span);
+            }
+            substitute(&mut value, &values);
+            value
+        };
+        let moved = |name: &Name| Name { span: if own.is_none() { call.span } else { name.span }, ..name.clone() };
+        let fields = method
+            .fields
+            .iter()
+            .map(|field| Field { path: field.path.iter().map(moved).collect(), value: value(field) });
+        Some(fields.collect())
+    }
+}
+
+/// What a method that has a mistake may set: fields that are there, so that none is reported as missing.
+fn unknown(section: &Section, field: &Field) -> Vec<Field> {
+    let span = field.value.span;
+    let names: &[&str] = if section.keyword.text == "evaluate" { &["adapt"] } else { &["adapt", "outer"] };
+    let set = |name: &&str| Field {
+        path: vec![Name { text: (*name).to_owned(), span }],
+        value: Expr { kind: ExprKind::Error, span },
+    };
+    names.iter().map(set).collect()
+}
+
+/// The value of every parameter.
+fn bind(method: &Method, args: &[Arg], span: Span, sink: &mut Sink) -> Option<Vec<(String, Expr)>> {
+    let name = &method.name.text;
+    let signature = || {
+        let params = method
+            .params
+            .iter()
+            .map(|(p, default)| if default.is_some() { format!("{}?", p.text) } else { p.text.clone() });
+        format!("its form is `{name}({})`", params.collect::<Vec<_>>().join(", "))
+    };
+    let mut values: Vec<Option<&Expr>> = vec![None; method.params.len()];
+    let (mut fine, mut positional) = (true, 0);
+    for arg in args {
+        let index = match &arg.key {
+            Some(key) => method.params.iter().position(|(p, _)| p.text == key.text),
+            None => {
+                positional += 1;
+                Some(positional - 1).filter(|&i| i < values.len())
+            }
+        };
+        let error = match (index, &arg.key) {
+            (Some(i), _) => values[i].replace(&arg.value).map(|first| {
+                Diagnostic::error("E0406", arg.value.span, format!("`{}` is given twice", method.params[i].0.text))
+                    .related(first.span, "given here already")
+            }),
+            (None, Some(key)) => {
+                Some(Diagnostic::error("E0405", key.span, format!("`{name}` has no parameter `{}`", key.text)).suggest(
+                    key.span,
+                    &key.text,
+                    method.params.iter().map(|(p, _)| p.text.as_str()),
+                ))
+            }
+            (None, None) => Some(Diagnostic::error("E0404", arg.value.span, format!("`{name}` takes fewer arguments"))),
+        };
+        if let Some(error) = error {
+            fine = false;
+            sink.push(error.help(signature()));
+        }
+    }
+    let lacks = method.params.iter().zip(&values).filter(|((_, default), value)| default.is_none() && value.is_none());
+    let lacks: Vec<String> = lacks.map(|((param, _), _)| format!("`{}`", param.text)).collect();
+    if fine && !lacks.is_empty() {
+        fine = false;
+        let message = format!("`{name}` needs {}", lacks.join(" and "));
+        sink.push(Diagnostic::error("E0407", span, message).help(signature()));
+    }
+    let bound = method.params.iter().zip(values).map(|((param, default), value)| {
+        let default = default.clone().map(|mut default| {
+            place(&mut default, span);
+            default
+        });
+        Some((param.text.clone(), value.cloned().or(default)?))
+    });
+    bound.collect::<Option<Vec<_>>>().filter(|_| fine)
+}
+
+/// Calls `visit` on an expression and all parts of it.
+fn within(expr: &mut Expr, visit: &mut impl FnMut(&mut Expr)) {
+    match &mut expr.kind {
+        ExprKind::Call { args, .. } => args.iter_mut().for_each(|arg| within(&mut arg.value, visit)),
+        ExprKind::List(items) => items.iter_mut().for_each(|item| within(item, visit)),
+        ExprKind::Record(entries) => entries.iter_mut().for_each(|(_, value)| within(value, visit)),
+        ExprKind::Neg(x) => within(x, visit),
+        ExprKind::Range(a, b) | ExprKind::Binary(_, a, b) => {
+            within(a, visit);
+            within(b, visit);
+        }
+        _ => {}
+    }
+    visit(expr);
+}
+
+/// Puts the values of parameters in the place of their names.
+fn substitute(expr: &mut Expr, values: &[(String, Expr)]) {
+    within(expr, &mut |part| {
+        if let ExprKind::Path(path) = &part.kind
+            && let [name] = path.as_slice()
+            && let Some((_, value)) = values.iter().find(|(param, _)| *param == name.text)
+        {
+            *part = value.clone();
+        }
+    });
+}
+
+/// Gives an expression, and all its parts, one place.
+fn place(expr: &mut Expr, span: Span) {
+    within(expr, &mut |part| {
+        part.span = span;
+        match &mut part.kind {
+            ExprKind::Path(path) => path.iter_mut().for_each(|name| name.span = span),
+            ExprKind::Call { callee, args } => {
+                callee.span = span;
+                args.iter_mut().filter_map(|arg| arg.key.as_mut()).for_each(|key| key.span = span);
+            }
+            ExprKind::Record(entries) => entries.iter_mut().for_each(|(key, _)| key.span = span),
+            _ => {}
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LIBRARY, library};
+    use crate::diag::{Sink, render};
+    use crate::syntax::parse;
+
+    #[test]
+    fn the_library_has_no_mistakes_and_no_name_twice() {
+        for text in LIBRARY {
+            let mut sink = Sink::new();
+            parse(text, &mut sink);
+            let diagnostics = sink.finish();
+            assert!(diagnostics.is_empty(), "{}", render(text, "std", &diagnostics, false));
+        }
+        let mut names: Vec<String> = library().into_iter().map(|m| m.name.text).collect();
+        assert!(names.len() >= 20);
+        names.sort();
+        let all = names.len();
+        names.dedup();
+        assert_eq!(names.len(), all);
+    }
+}
