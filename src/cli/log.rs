@@ -11,7 +11,7 @@ use super::replay::existing_ledger;
 use super::table::columns;
 use crate::diag::{self, Diagnostic};
 use crate::query::{self, Field, Index, Query, Row, Tags};
-use crate::report::text::visible;
+use crate::report::text::{json_line, visible};
 
 /// Lists the runs of a ledger that answer a query.
 pub fn log(options: &Options) -> Result<ExitCode, Failure> {
@@ -47,7 +47,7 @@ pub fn log(options: &Options) -> Result<ExitCode, Failure> {
     let rows = query::select(&query, index, tags);
     if options.json {
         let rows: Vec<Json> = rows.iter().map(|&row| row_json(row, &fields, index, tags)).collect();
-        writeln!(out, "{}", Json::Array(rows))?;
+        writeln!(out, "{}", json_line(&Json::Array(rows)))?;
     } else if rows.is_empty() {
         let empty = index.rows().next().is_none();
         writeln!(

@@ -12,7 +12,7 @@ use super::replay::existing_ledger;
 use crate::hash::Id;
 use crate::ledger::{Note, Store};
 use crate::query;
-use crate::report::text::visible;
+use crate::report::text::{json_line, visible};
 
 /// Puts a tag on a run, or takes it off.
 pub fn tag(options: &TagOptions) -> Result<ExitCode, Failure> {
@@ -54,7 +54,7 @@ fn write(store: &Store, about: Id, key: &str, text: &str) -> Result<Id, Failure>
 fn answer(as_json: bool, run: Id, key: &str, text: &str, words: &str) -> Result<ExitCode, Failure> {
     let mut out = anstream::stdout();
     if as_json {
-        writeln!(out, "{}", json!({ "run": run.to_string(), key: text }))?;
+        writeln!(out, "{}", json_line(&json!({ "run": run.to_string(), key: text })))?;
     } else {
         writeln!(out, "{}", visible(words))?;
     }

@@ -11,7 +11,7 @@ use super::replay::existing_ledger;
 use super::run::open_ledger;
 use super::sign::read_secret;
 use crate::ledger::{self, Moved, Remote};
-use crate::report::text::{count, visible};
+use crate::report::text::{count, json_line, visible};
 
 /// Sends what a remote lacks.
 pub fn push(options: &Push) -> Result<ExitCode, Failure> {
@@ -61,7 +61,7 @@ fn answer(moved: &[Moved], word: &str, as_json: bool) -> Result<ExitCode, Failur
             })
         };
         let streams: Vec<Json> = moved.iter().map(row).collect();
-        writeln!(out, "{}", json!({ "ok": problems == 0, "streams": streams }))?;
+        writeln!(out, "{}", json_line(&json!({ "ok": problems == 0, "streams": streams })))?;
     } else {
         for Moved { stream, frames, files, bytes, signed, problem } in moved {
             let (frames, files) = (count(*frames, "frame"), count(*files, "file"));

@@ -13,7 +13,7 @@ use super::table::{claim_line, columns};
 use crate::hash::{Canonical, Kind, to_json, to_ron};
 use crate::ledger::{LedgerError, Status};
 use crate::query;
-use crate::report::text::{duration, number, sparkline, utc, visible};
+use crate::report::text::{duration, json_line, number, sparkline, utc, visible};
 use crate::report::{CellRecord, Citation, ImportedRecord, Record};
 
 /// Shows one run.
@@ -27,7 +27,7 @@ pub fn show(options: &Options) -> Result<ExitCode, Failure> {
         if options.plan {
             return Err(LedgerError::IsImported(id).into());
         } else if options.json {
-            writeln!(out, "{}", imported_json(&record, &tags))?;
+            writeln!(out, "{}", json_line(&imported_json(&record, &tags)))?;
         } else {
             write!(out, "{}", imported_text(&record, &tags, options.series))?;
         }
@@ -37,7 +37,7 @@ pub fn show(options: &Options) -> Result<ExitCode, Failure> {
     if options.plan {
         writeln!(out, "{}", to_ron(&record.plan.to_value()))?;
     } else if options.json {
-        writeln!(out, "{}", as_json(&record, &tags))?;
+        writeln!(out, "{}", json_line(&as_json(&record, &tags)))?;
     } else {
         write!(out, "{}", as_text(&record, &tags, options.series))?;
     }
