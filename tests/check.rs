@@ -5,17 +5,30 @@ use std::fs;
 use std::path::Path;
 
 use metadsl::diag::{Diagnostic, Severity, Sink, render};
-use metadsl::lang::{Compiled, compile};
+use metadsl::lang::{Compiled, Source, Texts, compile, import};
 use metadsl::syntax::parse;
 
 #[path = "common/shipped.rs"]
 mod shipped;
 
-fn check(text: &str) -> (Option<Compiled>, Vec<Diagnostic>) {
+/// The plan of a text, what was found, and the texts that the places are in: files that it uses lie in a folder of their own.
+fn check_texts(text: &str) -> (Option<Compiled>, Vec<Diagnostic>, Texts) {
     let mut sink = Sink::new();
-    let file = parse(text, &mut sink);
+    let main = Source { id: "main".into(), name: "main".into(), text: text.to_owned() };
+    let (file, texts) = import(parse(text, &mut sink), main, &used, &mut sink);
     let compiled = if sink.has_errors() { None } else { compile(&file, &[], &mut sink) };
-    (compiled, sink.finish())
+    (compiled, sink.finish(), texts)
+}
+
+fn used(_: &str, path: &str) -> Result<Source, String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/check/used");
+    let text = fs::read_to_string(folder.join(path)).map_err(|_| "it is not there".to_owned())?;
+    Ok(Source { id: path.to_owned(), name: path.to_owned(), text })
+}
+
+fn check(text: &str) -> (Option<Compiled>, Vec<Diagnostic>) {
+    let (compiled, found, _) = check_texts(text);
+    (compiled, found)
 }
 
 fn fixtures() -> Vec<(String, String)> {
@@ -23,6 +36,7 @@ fn fixtures() -> Vec<(String, String)> {
     let mut found: Vec<(String, String)> = fs::read_dir(folder)
         .expect("the fixtures are there")
         .map(|entry| entry.expect("a readable folder").path())
+        .filter(|path| path.is_file())
         .map(|path| {
             let text = fs::read_to_string(&path).expect("a text");
             (path.file_name().expect("a name").to_string_lossy().into_owned(), text)
@@ -36,10 +50,15 @@ fn fixtures() -> Vec<(String, String)> {
 fn messages() {
     insta::glob!("fixtures/check/*.meta", |path| {
         let text = fs::read_to_string(path).expect("a text");
-        let (_, diagnostics) = check(&text);
-        let name = path.file_name().expect("a name").to_string_lossy();
+        let (_, diagnostics, texts) = check_texts(&text);
+        let own = path.file_name().expect("a name").to_string_lossy();
+        let shown = texts
+            .split(&diagnostics)
+            .into_iter()
+            .map(|(name, text, found)| render(text, if name == "main" { &own } else { name }, &found, false));
+        let shown: String = shown.collect();
         insta::with_settings!({ omit_expression => true, prepend_module_to_snapshot => false }, {
-            insta::assert_snapshot!(render(&text, &name, &diagnostics, false));
+            insta::assert_snapshot!(shown);
         });
     });
 }

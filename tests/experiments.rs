@@ -42,6 +42,20 @@ fn maml_and_anil_recover_the_representation() {
 }
 
 #[test]
+fn info_nce_keeps_clusters_where_augmentations_reach_across_them() {
+    if let Some(report) = run("infonce/clusters.meta", &[]) {
+        all_hold(&report);
+    }
+}
+
+#[test]
+fn many_tasks_bring_relu_features_into_the_subspace() {
+    if let Some(report) = run("multitask_relu/features.meta", &[]) {
+        all_hold(&report);
+    }
+}
+
+#[test]
 fn fedrep_beats_fedavg_on_digits() {
     if let Some(report) = run("fedrep/digits.meta", &[]) {
         all_hold(&report);

@@ -103,7 +103,9 @@ fn codes(desk: &TempDir, text: &str) -> BTreeSet<String> {
     fs::write(&path, text).expect("written");
     let output = Command::new(env!("CARGO_BIN_EXE_metadsl")).arg("check").arg(&path).arg("--json").output();
     let answer: Json = serde_json::from_slice(&output.expect("the binary starts").stdout).expect("an object");
-    let found = answer["diagnostics"].as_array().expect("an array");
+    let of = |answer: &Json| answer["diagnostics"].as_array().expect("an array").clone();
+    let imported = answer["imported"].as_array().expect("an array").iter().flat_map(of);
+    let found: Vec<Json> = of(&answer).into_iter().chain(imported).collect();
     found.iter().map(|d| d["code"].as_str().expect("a code").to_owned()).collect()
 }
 
@@ -114,6 +116,8 @@ fn the_examples_are_wrong_and_right() {
     fs::copy(digits, desk.path().join("digits.csv.gz")).expect("the digits are there");
     let points: String = (0..40).map(|n| format!("{{\"x\": [{n}, 0.5, 1], \"y\": {}}}\n", n % 10)).collect();
     fs::write(desk.path().join("points.jsonl"), points).expect("written");
+    fs::write(desk.path().join("rates.meta"), "edition 2026\nlet slow = 0.01\n").expect("written");
+    fs::write(desk.path().join("old.meta"), "edition 2025\nlet slow = 0.01\n").expect("written");
     let mut failed = Vec::new();
     for e in explanations() {
         let experiment = example_experiment(e.experiment).expect("an experiment");

@@ -105,13 +105,13 @@ fn a_claim_holds_at_every_point_unless_it_chooses_or_reduces() {
     let sweep = "sweep d in [2, 3]\n";
     let (left, text) = claim(&format!("{sweep}expect size[last] <= 1"));
     assert_eq!(left, Quantity::Each { of: vec![at("main[d: 2]", 45), at("main[d: 3]", 45)] });
-    assert_eq!(text, "main[d: 2].size[45] .. main[d: 3].size[45] <= 1");
+    assert_eq!(text, "main[d: 2].size[45], .. <= 1");
     let (left, _) = claim(&format!("{sweep}expect size[last, d: 3] <= 1"));
     assert_eq!(left, at("main[d: 3]", 45));
     let (left, text) = claim(&format!("{sweep}expect max(size[last], over: d) <= 1"));
     let Quantity::Along { over, of, .. } = left else { panic!("{text}") };
     assert_eq!((over.as_str(), of), ("d", vec![at("main[d: 2]", 45), at("main[d: 3]", 45)]));
-    assert_eq!(text, "max(main[d: 2].size[45] .. main[d: 3].size[45], over: d) <= 1");
+    assert_eq!(text, "max(main[d: 2].size[45], .., over: d) <= 1");
     // Of two sweeps, the one that is not reduced over is still gone through.
     let both = format!("{sweep}sweep noise in [0.1, 0.2, 0.3]\nexpect max(size[last], over: d) <= 1");
     let Quantity::Each { of } = claim(&both).0 else { panic!("at every noise") };

@@ -34,6 +34,12 @@ pub enum Command {
     /// whose brackets or quotes do not balance. Without files: every `.meta` file of this folder.
     #[command(after_help = "Examples:\n  metadsl fmt\n  metadsl fmt experiments/maml_anil/representation.meta --check")]
     Fmt(Fmt),
+    /// Write the hashes of imported files into the `use` lines.
+    ///
+    /// A frozen line, `use "base.meta" b3:HASH`, refuses a file whose text has changed. Imported files that use others are
+    /// frozen first. The hash is the BLAKE3 hash of the file, as `b3sum` prints it.
+    #[command(after_help = "Examples:\n  metadsl freeze experiment.meta\n  metadsl freeze experiment.meta --check")]
+    Freeze(Freeze),
     /// Show the vocabulary: every name that an experiment can call, with its parameters.
     #[command(after_help = "Examples:\n  metadsl catalog\n  metadsl catalog gradient")]
     Catalog(Catalog),
@@ -217,6 +223,16 @@ pub struct Fmt {
     /// The `.meta` files [default: those of this folder].
     pub files: Vec<PathBuf>,
     /// Change nothing; exit code 1 where a file is not formatted.
+    #[arg(long)]
+    pub check: bool,
+}
+
+/// Options of `freeze`.
+#[derive(Debug, clap::Args)]
+pub struct Freeze {
+    /// The `.meta` file.
+    pub file: PathBuf,
+    /// Change nothing; exit code 1 where a line is not frozen, or its file has changed.
     #[arg(long)]
     pub check: bool,
 }

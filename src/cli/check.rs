@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use super::args::Check;
 use super::failure::Failure;
@@ -15,8 +15,18 @@ pub fn check(options: &Check) -> Result<ExitCode, Failure> {
     let loaded = load(&options.file, &options.overrides)?;
     let mut out = anstream::stdout();
     if options.json {
-        let diagnostics = diag::to_json(&loaded.diagnostics, &loaded.text);
-        writeln!(out, "{}", json!({ "file": loaded.name, "ok": !loaded.has_errors(), "diagnostics": diagnostics }))?;
+        let mut parts = loaded.texts.split(&loaded.diagnostics).into_iter();
+        let diagnostics = parts.next().map_or(Json::Null, |(_, text, own)| diag::to_json(&own, text));
+        let imported: Vec<Json> = parts
+            .filter(|(_, _, own)| !own.is_empty())
+            .map(|(name, text, own)| json!({ "file": name, "diagnostics": diag::to_json(&own, text) }))
+            .collect();
+        let ok = !loaded.has_errors();
+        writeln!(
+            out,
+            "{}",
+            json!({ "file": loaded.name, "ok": ok, "diagnostics": diagnostics, "imported": imported })
+        )?;
     } else {
         loaded.print_diagnostics()?;
         if let Some(experiment) = &loaded.experiment {

@@ -6,10 +6,11 @@ use std::path::Path;
 
 use super::args::Overrides;
 use super::failure::Failure;
+use super::import::Project;
 use crate::catalog::{Loss, Metric};
 use crate::data::{self, DataSet};
 use crate::diag::{self, Diagnostic, Severity, Sink, Span};
-use crate::lang::{self, Compiled};
+use crate::lang::{self, Compiled, Source, Texts};
 use crate::plan::{Arm, Clients, DataSource, Objective, Plan, What};
 use crate::syntax;
 use crate::syntax::ast::{Field, ItemKind};
@@ -24,8 +25,8 @@ pub struct Loaded {
     pub name: String,
     /// The text of the file, as it is.
     pub source: String,
-    /// What diagnostics point into: the text and the overrides of the command line.
-    pub text: String,
+    /// What diagnostics point into: the text, the overrides of the command line, and the texts of imported files.
+    pub texts: Texts,
     /// What was found, warnings included.
     pub diagnostics: Vec<Diagnostic>,
     /// The plan and the data; none where there are errors.
@@ -79,13 +80,15 @@ pub fn load(file: &Path, overrides: &Overrides) -> Result<Loaded, Failure> {
     let set = append_overrides(&mut text, overrides)?;
     let mut tree = syntax::parse(&text, &mut sink);
     let set = take_overrides(&mut tree, set);
+    let project = Project::of(file);
+    let main = Source { id: project.id(file), name: file.display().to_string(), text };
+    let (tree, texts) = lang::import(tree, main, &|from, path| project.read(from, path), &mut sink);
     // A text that could not be read whole is not checked: half of it would be reported as missing.
     let compiled = if sink.has_errors() { None } else { lang::compile(&tree, &set, &mut sink) };
-    let experiment =
-        compiled.and_then(|compiled| with_data(compiled, file.parent().unwrap_or(Path::new(".")), &mut sink));
+    let experiment = compiled.and_then(|compiled| with_data(compiled, &texts, &mut sink));
     let failed = sink.has_errors();
     let experiment = experiment.filter(|_| !failed);
-    Ok(Loaded { name: file.display().to_string(), source, text, diagnostics: sink.finish(), experiment })
+    Ok(Loaded { name: file.display().to_string(), source, texts, diagnostics: sink.finish(), experiment })
 }
 
 /// Overrides become `arm` blocks behind the text, so that the one parser reads them and messages can show them.
@@ -115,10 +118,12 @@ fn take_overrides(tree: &mut syntax::File, count: usize) -> Vec<Field> {
 }
 
 /// Loads the data sets of a plan; a file that does not fit becomes a diagnostic at its `data` item.
-fn with_data(compiled: Compiled, folder: &Path, sink: &mut Sink) -> Option<Experiment> {
+fn with_data(compiled: Compiled, texts: &Texts, sink: &mut Sink) -> Option<Experiment> {
     let Compiled { plan, files } = compiled;
     let mut loaded: Vec<DataBytes> = Vec::new();
     for file in &files {
+        // A path is taken from the folder of the file that it stands in.
+        let folder = Path::new(texts.id(file.span)).parent().unwrap_or(Path::new("."));
         match read_path(&folder.join(&file.path)) {
             Ok(bytes) => loaded.push(DataBytes { name: file.name.clone(), path: file.path.clone(), bytes }),
             Err(error) => sink.push(
@@ -261,7 +266,9 @@ impl Loaded {
         if !self.diagnostics.is_empty() {
             let colour = std::io::stderr().is_terminal();
             let mut out = anstream::stderr();
-            write!(out, "{}", diag::render(&self.text, &self.name, &self.diagnostics, colour))?;
+            for (name, text, diagnostics) in self.texts.split(&self.diagnostics) {
+                write!(out, "{}", diag::render(text, name, &diagnostics, colour))?;
+            }
             let codes: BTreeSet<&str> = self.diagnostics.iter().map(|d| d.code).collect();
             writeln!(out, "more: metadsl explain {}", Vec::from_iter(codes).join(" "))?;
         }

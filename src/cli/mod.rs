@@ -14,6 +14,7 @@ mod explain;
 mod export;
 mod failure;
 mod fmt;
+mod freeze;
 mod gc;
 mod import;
 mod load;
@@ -49,6 +50,7 @@ pub fn main() -> ExitCode {
     let done = match &args.command {
         Command::Check(options) => check::check(options),
         Command::Fmt(options) => fmt::fmt(options),
+        Command::Freeze(options) => freeze::freeze(options),
         Command::Catalog(options) => catalog::catalog(options),
         Command::Explain(options) => explain::explain(options),
         Command::Plan(options) => plan::plan(options),

@@ -55,7 +55,7 @@ pub struct Fix {
 /// One mistake.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// A stable code: `E01..` syntax, `E02..` names, `E03..` dims and shapes, `E04..` parameters, `E05..` experiment, `E06..` data, `E07..` sweeps and functions.
+    /// A stable code: `E01..` syntax, `E02..` names, `E03..` dims and shapes, `E04..` parameters, `E05..` experiment, `E06..` data, `E07..` sweeps, functions and imports.
     pub code: &'static str,
     /// How bad it is.
     pub severity: Severity,

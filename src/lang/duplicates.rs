@@ -13,16 +13,25 @@ const RESERVED: [(&str, &str); 4] = [
     ("last", "it stands for the last step in a claim"),
 ];
 
-/// Reports names that are defined twice in one scope, and words that cannot be defined.
-pub(super) fn duplicates(items: &[Item], sink: &mut Sink) {
+/// Reports names that are defined twice in one scope, and words that cannot be defined. The first `imported` items come from
+/// other files: theirs are the first definitions.
+pub(super) fn duplicates(items: &[Item], imported: usize, sink: &mut Sink) {
+    // Imported texts lie behind the experiment's own.
+    let border = items[..imported].iter().map(|item| item.span.start).min().unwrap_or(usize::MAX);
+    let from_elsewhere = |name: &Name| name.span.start >= border;
     let mut values: Vec<&Name> = vec![];
     let mut blocks: Vec<(&str, &Name)> = vec![];
     let mut scopes: Vec<Vec<&Name>> = vec![];
+    // A function sees constants and nothing else.
+    let (mut constants, mut functions): (Vec<&Name>, Vec<Vec<&Name>>) = (vec![], vec![]);
     // Names that are apart from all others: the strata of one family, the parameters of one method.
     let mut strata: Vec<Vec<&Name>> = vec![];
     for item in items {
         match &item.kind {
-            ItemKind::Dim { name, .. } | ItemKind::Let { name, .. } => values.push(name),
+            ItemKind::Dim { name, .. } | ItemKind::Let { name, .. } => {
+                values.push(name);
+                constants.push(name);
+            }
             ItemKind::World { decls } => values.extend(decls.iter().map(|d| &d.name)),
             ItemKind::Data { name, .. } => blocks.push(("data", name)),
             ItemKind::Model(model) => {
@@ -39,7 +48,7 @@ pub(super) fn duplicates(items: &[Item], sink: &mut Sink) {
             }
             ItemKind::Function(function) => {
                 blocks.push(("fn", &function.name));
-                scopes.push(
+                functions.push(
                     function.inputs.iter().map(|(n, _)| n).chain(function.lets.iter().map(|d| &d.name)).collect(),
                 );
             }
@@ -64,9 +73,10 @@ pub(super) fn duplicates(items: &[Item], sink: &mut Sink) {
         }
     }
     scope(&values, sink);
-    for own in scopes {
-        let mut names: Vec<&Name> = values.iter().copied().chain(own).collect();
-        names.sort_by_key(|n| n.span);
+    let scopes = scopes.into_iter().map(|own| (&values, own)).chain(functions.into_iter().map(|own| (&constants, own)));
+    for (around, own) in scopes {
+        let mut names: Vec<&Name> = around.iter().copied().chain(own).collect();
+        names.sort_by_key(|n| (!from_elsewhere(n), n.span));
         scope(&names, sink);
     }
     strata.iter().for_each(|names| scope(names, sink));

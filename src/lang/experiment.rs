@@ -47,7 +47,7 @@ pub fn compile(file: &File, set: &[Field], sink: &mut Sink) -> Option<Compiled> 
                 .help("write `experiment my_experiment` after the edition"),
         );
     }
-    duplicates(&file.items, sink);
+    duplicates(&file.items, file.imported, sink);
     let mut base = file.items.clone();
     set.iter().for_each(|field| overrides::apply(&mut base, field, sink));
     let at = file.name.as_ref().map_or(start, |n| n.span);

@@ -112,7 +112,8 @@ fn unused(file: &File, sink: &mut Sink) {
         }
     };
     let remove = "remove it, or use it";
-    for item in &file.items {
+    // A file for several experiments holds more than each of them needs.
+    for item in &file.items[file.imported..] {
         match &item.kind {
             ItemKind::Dim { name, .. } => warn(name, "dim", remove),
             ItemKind::Let { name, .. } => warn(name, "number", remove),

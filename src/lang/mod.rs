@@ -19,6 +19,7 @@ mod family;
 mod feasible;
 mod fields;
 mod function;
+mod imports;
 mod lints;
 mod measures;
 mod methods;
@@ -34,3 +35,4 @@ mod writer;
 
 pub use arm::DataFile;
 pub use experiment::{Compiled, compile};
+pub use imports::{Source, Texts, frozen_hash, import};

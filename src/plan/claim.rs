@@ -180,15 +180,16 @@ impl SeedReduction {
     }
 }
 
-/// The first and the last of several quantities that differ in a step or a point.
-struct Ends<'q>(&'q [Quantity]);
+/// The first of several quantities that differ in a step or a point; the last as well would double with every reduction
+/// within another.
+struct First<'q>(&'q [Quantity]);
 
-impl fmt::Display for Ends<'_> {
+impl fmt::Display for First<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             [] => Ok(()),
             [only] => write!(f, "{only}"),
-            [first, .., last] => write!(f, "{first} .. {last}"),
+            [first, ..] => write!(f, "{first}, .."),
         }
     }
 }
@@ -214,9 +215,9 @@ impl fmt::Display for Quantity {
                     Along::Slope { .. } => ("slope", String::new()),
                     Along::Rise => ("rise", String::new()),
                 };
-                write!(f, "{name}({}{q}, over: {over})", Ends(of))
+                write!(f, "{name}({}{q}, over: {over})", First(of))
             }
-            Quantity::Each { of } => write!(f, "{}", Ends(of)),
+            Quantity::Each { of } => write!(f, "{}", First(of)),
             Quantity::Arithmetic { operator, left, right } => {
                 let side = |f: &mut fmt::Formatter<'_>, q: &Quantity| match q {
                     Quantity::Arithmetic { .. } => write!(f, "({q})"),

@@ -20,8 +20,23 @@ pub struct File {
     pub edition: Option<(u32, Span)>,
     /// `experiment NAME`
     pub name: Option<Name>,
+    /// The `use` lines, in order.
+    pub uses: Vec<Use>,
     /// Everything else, in the order of the text.
     pub items: Vec<Item>,
+    /// How many of the items, from the first, come from other files.
+    pub imported: usize,
+}
+
+/// `use "base.meta"` or `use "base.meta" b3:HASH`: the items of another file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Use {
+    /// The path, from the folder of the file that it stands in.
+    pub path: String,
+    /// The place of the path.
+    pub path_span: Span,
+    /// The hash that the text of the file must have, in hexadecimal digits, and its place.
+    pub frozen: Option<(String, Span)>,
 }
 
 /// A top-level item.

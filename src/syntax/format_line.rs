@@ -117,7 +117,9 @@ fn number(rest: &str) -> usize {
 
 /// The parts of a line with blanks as they should be; `None` where the line has to stay as it is.
 pub(super) fn spaced(tokens: &[Token]) -> Option<Parts> {
-    if tokens.iter().any(|t| t.class == Class::Unknown) {
+    // The hash of a `use` line is no text of tokens.
+    let import = tokens.first().is_some_and(|t| t.text == "use");
+    if import || tokens.iter().any(|t| t.class == Class::Unknown) {
         return None;
     }
     let (code, comment) = match tokens.split_last() {

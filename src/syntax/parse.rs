@@ -68,6 +68,8 @@ pub(super) fn word(rule: Rule) -> &'static str {
         Rule::block => "a block in `{ }`",
         Rule::statement | Rule::rest => "a statement",
         Rule::header => "`edition` or `experiment`",
+        Rule::import | Rule::kw_import => "`use`",
+        Rule::frozen | Rule::hash => "a hash such as `b3:0123..`",
         Rule::binding => "a definition",
         Rule::scope | Rule::kw_scope => "a block such as `train`",
         Rule::model | Rule::kw_model => "a model",
@@ -131,6 +133,7 @@ fn tight_end(pair: &Pair<Rule>) -> usize {
     let open_ended = matches!(
         pair.as_rule(),
         Rule::header
+            | Rule::import
             | Rule::binding
             | Rule::scope
             | Rule::model

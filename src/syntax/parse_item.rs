@@ -4,10 +4,11 @@ use pest::iterators::{Pair, Pairs};
 
 use crate::diag::{Diagnostic, Span};
 
-use super::ast::{Comparison, Expr, ExprKind, File, Item, ItemKind, Method, Name, Section};
+use super::ast::{Comparison, Expr, ExprKind, File, Item, ItemKind, Method, Name, Section, Use};
 use super::parse::{Builder, Rule, take, word};
 use super::parse_place::Place;
 use super::parse_rest::first_word;
+use super::parse_token;
 
 /// The parts of a statement with a keyword and a block.
 pub(super) struct Heading<'p> {
@@ -37,6 +38,11 @@ impl Builder<'_, '_> {
             let kind = match statement.as_rule() {
                 Rule::header => {
                     self.header(statement, &mut file);
+                    None
+                }
+                Rule::import => {
+                    let found = self.import(statement);
+                    file.uses.extend(found);
                     None
                 }
                 Rule::binding if first_word(statement.as_str()) != "param" => self.definition(statement),
@@ -109,6 +115,54 @@ impl Builder<'_, '_> {
         if let Some(rest) = rest.filter(|_| self.report.given() == given) {
             self.unexpected(&rest, "the end of the line", true);
         }
+    }
+
+    /// `use "base.meta" b3:HASH`
+    fn import(&mut self, pair: Pair<Rule>) -> Option<Use> {
+        const DIGITS: usize = 64;
+        let given = self.report.given();
+        let mut parts = pair.into_inner();
+        let keyword = self.name(&parts.next()?);
+        let text = take(&mut parts, Rule::text);
+        let frozen = take(&mut parts, Rule::frozen);
+        let rest = take(&mut parts, Rule::rest);
+        let span = text.as_ref().map_or(keyword.span, |t| self.span(t));
+        let path = text.and_then(|t| match parse_token::text(t.as_str(), span) {
+            Ok(path) => Some(path),
+            Err(diagnostic) => {
+                self.report.push(*diagnostic);
+                None
+            }
+        });
+        let frozen = frozen.map(|pair| {
+            let span = self.span(&pair);
+            (pair.into_inner().as_str().to_ascii_lowercase(), span)
+        });
+        if self.report.given() == given {
+            let found = match (&path, &frozen, &rest) {
+                (None, _, Some(rest)) => {
+                    self.unexpected(rest, "the path of a file in quotes, as in `use \"base.meta\"`", false);
+                    None
+                }
+                (None, _, None) => Some(
+                    Diagnostic::error("E0110", keyword.span, "the path of a file is missing after `use`")
+                        .help("it stands in quotes: `use \"base.meta\"`"),
+                ),
+                (Some(_), _, Some(rest)) => {
+                    self.unexpected(rest, "the end of the line", true);
+                    None
+                }
+                (Some(_), Some((hash, span)), None) if hash.len() != DIGITS => {
+                    let message = format!("the hash of a file has {DIGITS} digits, and this one {}", hash.len());
+                    Some(Diagnostic::error("E0109", *span, message).help("`metadsl freeze FILE` writes it"))
+                }
+                _ => None,
+            };
+            if let Some(diagnostic) = found {
+                self.report.push(diagnostic);
+            }
+        }
+        Some(Use { path: path?, path_span: span, frozen })
     }
 
     /// `dim`, `let`, `data`, `measure` and `sweep`.
@@ -327,5 +381,5 @@ fn lacks_block(statement: &Pair<Rule>) -> bool {
 }
 
 fn has_keyword(statement: &Pair<Rule>) -> bool {
-    matches!(statement.as_rule(), Rule::header | Rule::binding | Rule::scope | Rule::model | Rule::claim)
+    matches!(statement.as_rule(), Rule::header | Rule::import | Rule::binding | Rule::scope | Rule::model | Rule::claim)
 }

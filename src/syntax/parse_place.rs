@@ -9,9 +9,10 @@ use super::parse::{Builder, Rule, take};
 use super::parse_rest::first_word;
 
 /// The keywords that start an item.
-const ITEMS: [&str; 17] = [
+const ITEMS: [&str; 18] = [
     "edition",
     "experiment",
+    "use",
     "dim",
     "let",
     "data",

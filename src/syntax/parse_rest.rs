@@ -14,7 +14,9 @@ pub(super) fn foreign(word: &str) -> Option<&'static str> {
         "def" | "function" => "a function is defined by `fn NAME(x: [d]) -> [] { .. }`",
         "for" | "while" => "there are no loops: values are whole tensors, and `sweep` repeats an experiment",
         "if" | "else" | "elif" => "there is no `if`: variants of an experiment are written as `arm` blocks",
-        "import" | "using" => "there is nothing to import: every name of the catalog is known in every file",
+        "import" | "using" | "include" => {
+            "every name of the catalog is known in every file; another file is read by `use \"other.meta\"`"
+        }
         "return" => "there is no `return`: the value that stands alone at the end of a model is its prediction",
         "class" | "struct" => "there are no classes: parameters stand in a `model`, grouped by `group`",
         "not" => "there is no `not`: a claim states its own relation",
