@@ -17,6 +17,7 @@ mod fmt;
 mod freeze;
 mod gc;
 mod import;
+mod imports;
 mod load;
 mod log;
 mod note;
@@ -64,7 +65,7 @@ pub fn main() -> ExitCode {
         Command::Show(options) => show::show(options),
         Command::Diff(options) => diff::diff(options),
         Command::Export(options) => export::export(options),
-        Command::Import(options) => import::import(options),
+        Command::Import(options) => imports::import(options),
         Command::Report(options) => report::report(options),
         Command::Watch(options) => watch::watch(options),
         Command::Verify(options) => verify::verify(options),
