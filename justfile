@@ -9,16 +9,21 @@ snapshots:
     INSTA_UPDATE=always cargo test --release
     git diff --stat -- '*.snap'
 
-# the full experiments, into the committed ledger (about ten minutes on two cores)
+# all experiments in full, into the committed ledger
 reproduce:
     cargo build --release
-    for file in experiments/*/*.meta; do ./target/release/metadsl run $file --ledger ledger || exit 1; done
+    bash experiments/reproduce.sh --ledger ledger
     ./target/release/metadsl verify --ledger ledger
 
 # kill every command of the ledger at every call that changes a file, and let every such call fail (about twenty minutes)
 kill-points:
     METADSL_ALL_KILL_POINTS=1 cargo test --release --features remote --test kills -- --nocapture
     METADSL_ALL_KILL_POINTS=1 cargo test --release --test live a_killed_run -- --nocapture
+
+# all experiments with fewer seeds where they are long, into a ledger of their own: ten minutes at most on two cores
+reproduce-quick:
+    cargo build --release
+    bash experiments/reproduce.sh --quick --ledger target/quick-ledger
 
 # steps per second against JAX and PyTorch (installs both into .venv)
 bench:

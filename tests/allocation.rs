@@ -16,7 +16,7 @@ fn a_training_step_asks_for_no_memory() {
     assert!(control.count_total > 0, "allocations are counted");
     let mut tried = 0;
     for (name, override_) in [("maml_sine", "h = 40"), ("maml_anil", "train.steps = 2")] {
-        let plan = compile::compile(&shipped::text(name), &[override_]);
+        let plan = compile::compile(&shipped::unclaimed(name), &[override_]);
         for arm in &plan.arms {
             let programs = lower(arm, &ClientSizes::default()).expect("the plan is sound");
             let TrainPrograms::Step(program) = &programs.train else { continue };

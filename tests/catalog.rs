@@ -22,6 +22,7 @@ fn template(entry: &Entry) -> &'static str {
         (Kind::Added | Kind::Retraction, _) => "added",
         (Kind::Schedule, _) => "schedule",
         (Kind::Adaptation, _) => "adaptation",
+        (Kind::Through, _) => "through",
         (Kind::Outer, _) => "outer",
         (Kind::Update, _) => "update",
         (Kind::Tasks, _) => "tasks",

@@ -131,7 +131,7 @@ fn an_experiment_with_errors_is_not_run() {
     let desk = Desk::new();
     let file = desk
         .write("broken.meta", SMALL.replace("loss = half_squared", "loss = half_sqared").replace("@ truth", "@ trut"));
-    for command in ["check", "plan", "run"] {
+    for command in ["check", "plan", "data", "run"] {
         let output = desk.run(&[command, file.to_str().unwrap()]);
         assert_eq!(code(&output), 1, "{command}");
         let text = stderr(&output);
@@ -211,6 +211,30 @@ fn data_is_replayed_from_the_ledger() {
 }
 
 #[test]
+fn data_shows_who_holds_what() {
+    let desk = Desk::new();
+    let digits = std::fs::read(Path::new(ROOT).join("experiments/data/digits.csv.gz")).unwrap();
+    desk.write("data/digits.csv.gz", digits);
+    let file = desk.write("fedrep/digits.meta", shipped::text("fedrep_digits"));
+    let uneven = "tasks.clients.partition=dirichlet(clients: 12, alpha: 0.2)";
+    let args = ["data", file.to_str().unwrap(), "--set", uneven, "--set", "train.tasks.batch=2"];
+    let output = desk.run(&[&args[..], &["--clients", "8"]].concat());
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    insta::assert_snapshot!("data_table", stdout(&output));
+    insta::assert_snapshot!("data_plot", stdout(&desk.run(&[&args[..], &["--plot"]].concat())));
+    let all = desk.json(&[&args[..], &["--json", "--seed", "3"]].concat());
+    let clients = all[0]["clients"].as_array().unwrap();
+    let held = |client: &serde_json::Value| client["train"].as_u64().unwrap() + client["held_out"].as_u64().unwrap();
+    let labels = |client: &serde_json::Value| -> u64 {
+        client["labels"].as_array().unwrap().iter().map(|n| n.as_u64().unwrap()).sum()
+    };
+    assert_eq!((clients.len(), clients.iter().map(held).sum::<u64>()), (12, 1797));
+    assert!(clients.iter().all(|client| labels(client) == held(client)), "{all}");
+    let small = desk.write("small.meta", SMALL);
+    assert_eq!(code(&desk.run(&["data", small.to_str().unwrap()])), 2);
+}
+
+#[test]
 fn show_tells_the_whole_run() {
     let desk = Desk::new();
     let file = desk.write("small.meta", SMALL);
@@ -228,7 +252,7 @@ fn show_tells_the_whole_run() {
 #[test]
 fn help_teaches() {
     let desk = Desk::new();
-    let commands = "check plan run replay log show verify report diff tag note watch import push pull gc resume";
+    let commands = "check plan data run replay log show verify report diff tag note watch import push pull gc resume";
     for command in commands.split(' ') {
         let output = desk.run(&[command, "--help"]);
         assert_eq!(code(&output), 0);
@@ -247,4 +271,98 @@ fn plans_and_programs_of_the_shipped_experiments() {
         assert_eq!(code(&output), 0, "{}", stderr(&output));
         insta::assert_snapshot!(format!("plan_{name}"), stdout(&output));
     }
+}
+
+/// Foreign spellings are put right, what needs a guess stays and is told; a second time there is nothing to do.
+#[test]
+fn check_fix_writes_what_needs_no_guess() {
+    let desk = Desk::new();
+    let foreign = SMALL
+        .replace("dim d = 4", "dim d: 4   # entries")
+        .replace("steps: 1", "steps = 1")
+        .replace("rate: 0.1", "rate: .1")
+        .replace("steps = 20", "steps -> 20,")
+        .replace("outer = mean", "outer = maen");
+    let file = desk.write("foreign.meta", foreign);
+    let path = file.to_str().unwrap();
+    let output = desk.run(&["check", path, "--fix"]);
+    assert_eq!(code(&output), 1);
+    let shown = stdout(&output);
+    for change in ["-dim d: 4   # entries\n", "+dim d = 4   // entries\n", "+  steps = 20\n"] {
+        assert!(shown.contains(change), "{change:?} in\n{shown}");
+    }
+    assert!(
+        stderr(&output).contains("E0207") && stderr(&output).contains("did you mean `mean`?"),
+        "{}",
+        stderr(&output)
+    );
+    let mended = std::fs::read_to_string(&file).unwrap();
+    assert_eq!(mended, SMALL.replace("dim d = 4", "dim d = 4   // entries").replace("outer = mean", "outer = maen"));
+    assert_eq!(stdout(&desk.run(&["check", path, "--fix"])), "");
+}
+
+/// What `new` writes is formatted, has no mistake, and runs with its claims holding.
+#[test]
+fn every_template_runs_as_it_is() {
+    for template in ["maml", "fedavg", "risk"] {
+        let desk = Desk::new();
+        assert_eq!(code(&desk.run(&["new", "first_try", "--template", template])), 0);
+        for command in ["fmt --check", "check"] {
+            let mut args: Vec<&str> = command.split(' ').collect();
+            args.push("first_try.meta");
+            let output = desk.run(&args);
+            let said = stderr(&output);
+            assert!(code(&output) == 0 && said.is_empty(), "{template}: {command}: {}{said}", stdout(&output));
+        }
+        if cfg!(debug_assertions) {
+            continue; // Slow where nothing is optimised.
+        }
+        let report = desk.json(&["run", "first_try.meta", "--json"]);
+        assert_eq!(report["status"], "finished", "{template}");
+        assert!(report["claims"].as_array().unwrap().iter().all(|claim| claim["holds"] == true), "{report}");
+    }
+}
+
+#[test]
+fn new_overwrites_nothing_and_refuses_what_is_no_name() {
+    let desk = Desk::new();
+    desk.write("mine.meta", "my work");
+    let output = desk.run(&["new", "mine"]);
+    assert_eq!(code(&output), 2);
+    assert!(stderr(&output).contains("`mine.meta` is there already"), "{}", stderr(&output));
+    assert_eq!(std::fs::read_to_string(desk.path("mine.meta")).unwrap(), "my work");
+    let output = desk.run(&["new", "a/../b"]);
+    assert!(code(&output) == 2 && stderr(&output).contains("names are made of"), "{}", stderr(&output));
+}
+
+/// The plan in other views: what it costs, what sets another one apart, what can be overridden.
+#[test]
+fn plans_are_compared_costed_and_their_parameters_listed() {
+    let desk = Desk::new();
+    let file = desk.write("small.meta", SMALL);
+    let other = desk.write(
+        "other.meta",
+        SMALL.replace("rate: 0.1, steps", "rate: 0.2, steps").replace("dim d = 4", "dim d = 4 // four"),
+    );
+    let (path, other) = (file.to_str().unwrap(), other.to_str().unwrap());
+    let cost = stdout(&desk.run(&["plan", path, "--cost"]));
+    assert!(cost.contains("5 parameters, 20 B: w 4, b 1"), "{cost}");
+    let step = cost.lines().find(|l| l.trim_start().starts_with("step ")).expect("the step is listed");
+    assert!(step.split_whitespace().nth(1) == Some("1") && step.contains("k"), "{step}");
+    let rows = desk.json(&["plan", path, "--diff", other, "--json"]);
+    assert_eq!(rows.as_array().map(Vec::len), Some(1), "{rows}");
+    assert_eq!(rows[0]["left"], "0.1", "{rows}");
+    assert!(rows[0]["path"].as_str().unwrap().starts_with("arms.main.train.adapt[0].solver"), "{rows}");
+    assert!(stdout(&desk.run(&["plan", path, "--diff", path])).starts_with("the plans are the same"));
+    let params = desk.json(&["plan", path, "--help-params", "--json"]);
+    for row in params.as_array().unwrap() {
+        // What is listed can be overridden: with its own value, nothing changes.
+        let (path_of, value) = (row["path"].as_str().unwrap(), row["value"].as_str().unwrap());
+        if value != "-" {
+            let set = format!("{path_of}={value}");
+            let same = desk.json(&["plan", path, "--set", &set, "--json"]);
+            assert_eq!(same["plan"], desk.json(&["plan", path, "--json"])["plan"], "{set}");
+        }
+    }
+    assert!(params.as_array().unwrap().len() > 15, "{params}");
 }

@@ -97,6 +97,20 @@ fn positions_are_constant_and_counted_from_zero() {
     );
 }
 
+#[test]
+fn a_transposed_matrix_has_its_last_two_dims_swapped() {
+    let zero = vec![0.0; 4];
+    assert_close(
+        &series(
+            "squared",
+            "sum((transpose(xs) @ y_times(y) - y_times(y) @ xs) ^ 2)",
+            "fn y_times(y: []) -> [n] { y }\n",
+        ),
+        &zero,
+    );
+    assert_close(&series("squared", "(transpose(xs)[1, 2] - xs[2, 1]) ^ 2", ""), &zero);
+}
+
 /// A metric of outputs `[n, p]` and labels, with the examples that are there.
 fn together(metric: &Metric, outputs: &[&[f64]], labels: &[f64], present: &[f64]) -> f64 {
     let (n, p) = (outputs.len(), outputs[0].len());

@@ -78,7 +78,7 @@ fn resumes_after_every_step(plan: &Plan, name: &str, sets: &DataSets) {
 
 #[test]
 fn of_average_risk_maml_and_first_order() {
-    let plan = compile(&shipped::text("maml_anil"), &["train.steps = 5"]);
+    let plan = compile(&shipped::unclaimed("maml_anil"), &["train.steps = 5"]);
     for arm in ["erm", "maml", "anil", "fo_maml"] {
         resumes_after_every_step(&plan, arm, &DataSets::new());
     }
@@ -86,7 +86,7 @@ fn of_average_risk_maml_and_first_order() {
 
 #[test]
 fn of_federated_averaging_and_kept_heads() {
-    let plan = compile(&shipped::text("fedrep_digits"), &["train.steps = 3", "train.tasks.batch = 3"]);
+    let plan = compile(&shipped::unclaimed("fedrep_digits"), &["train.steps = 3", "train.tasks.batch = 3"]);
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments/data/digits.csv.gz");
     let bytes = std::fs::read(path).expect("the data is in the repository");
     let source = &plan.arms[0].data[0];
@@ -100,6 +100,6 @@ fn of_federated_averaging_and_kept_heads() {
 #[test]
 fn of_the_worst_case_with_an_adversary_and_adam() {
     let few = ["train.steps = 3", "evaluate.test.episodes = 1", "evaluate.test.split.query = 5"];
-    let plan = compile(&shipped::text("tr_maml"), &few);
+    let plan = compile(&shipped::unclaimed("tr_maml"), &few);
     resumes_after_every_step(&plan, "tr_maml", &DataSets::new());
 }

@@ -2,7 +2,7 @@
 
 use super::args::Args;
 use super::entry::{Entry, Initial, Kind, Param, Ty};
-use crate::ir::{Builder, NodeId};
+use crate::ir::{Builder, MAX_ELEMENTS, NodeId};
 
 /// How an added group changes a parameter.
 #[derive(Debug, Clone, PartialEq)]
@@ -74,12 +74,16 @@ impl Added {
 
     /// Why it cannot be added to a parameter of that shape, if it cannot.
     pub fn refuses(&self, dims: &[usize]) -> Option<&'static str> {
+        let fits = |part: &AddedPart| {
+            part.dims.iter().try_fold(1usize, |n, &dim| n.checked_mul(dim)).is_some_and(|n| n <= MAX_ELEMENTS)
+        };
         match (self, dims) {
             (Added::Copy | Added::Rates { .. }, _) | (Added::LowRank { symmetric: false, .. }, [_, _]) => None,
             (Added::LowRank { symmetric: true, .. }, [a, b]) if a == b => None,
             (Added::LowRank { symmetric: true, .. }, _) => Some("a symmetric product is added to a square matrix"),
             (Added::LowRank { .. }, _) => Some("a product of two matrices is added to a matrix"),
         }
+        .or_else(|| (!self.parts(dims).iter().all(fits)).then_some("so many columns are more than a tensor can hold"))
     }
 
     /// Its parameters for one parameter of that shape.

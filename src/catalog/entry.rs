@@ -11,6 +11,8 @@ pub enum Kind {
     Loss,
     /// `adapt = ...`
     Adaptation,
+    /// `through = ...`
+    Through,
     /// `outer = ...`
     Outer,
     /// `update = ...`
@@ -47,6 +49,7 @@ impl Kind {
             Kind::Function => "a function",
             Kind::Loss => "a loss",
             Kind::Adaptation => "an adaptation",
+            Kind::Through => "a way through an adaptation",
             Kind::Outer => "an outer objective",
             Kind::Update => "an update rule",
             Kind::Added => "an added group",

@@ -41,6 +41,8 @@ pub enum TensorFunction {
     Mean,
     /// `e^x` normalised over the last dim; keeps the dims.
     Softmax,
+    /// The last two dims swapped.
+    Transpose,
 }
 
 /// A function of numbers, for constants.
@@ -65,8 +67,18 @@ impl TensorFunction {
             "sum" => TensorFunction::Sum,
             "mean" => TensorFunction::Mean,
             "softmax" => TensorFunction::Softmax,
+            "transpose" => TensorFunction::Transpose,
             _ => return None,
         })
+    }
+
+    /// How many dims its argument has at least.
+    pub fn least_rank(self) -> usize {
+        match self {
+            TensorFunction::Elementwise(_) | TensorFunction::Sum | TensorFunction::Mean => 0,
+            TensorFunction::Softmax => 1,
+            TensorFunction::Transpose => 2,
+        }
     }
 
     /// The function applied to a node.
@@ -91,6 +103,7 @@ impl TensorFunction {
                 let total = b.broadcast(total, axis, size);
                 b.div(exp, total)
             }
+            TensorFunction::Transpose => b.transpose(x),
         }
     }
 }
@@ -177,4 +190,11 @@ pub(super) const ENTRIES: &[Entry] = &[
     function("sum", "The sum of all entries, a scalar.", "sum(x)"),
     function("mean", "The mean of all entries, a scalar.", "mean(x)"),
     function("softmax", "e^x normalised to sum 1 over the last dim.", "softmax(x)"),
+    Entry {
+        name: "transpose",
+        kind: Kind::Function,
+        params: X,
+        doc: "The last two dims swapped, so that `transpose(B) @ B` contracts the first dim of a matrix with itself.",
+        example: "transpose(B)",
+    },
 ];

@@ -16,6 +16,8 @@ variants! {
         Stop,
         /// No gradient is taken; the outer gradient is `theta - mean_t theta_t` (Reptile).
         Difference,
+        /// The gradient at the minimiser near which the adaptation ends, by `cg` rounds of conjugate gradients (iMAML).
+        Implicit { cg: u64 },
     }
 }
 
@@ -73,6 +75,20 @@ variants! {
     }
 }
 
+impl Through {
+    /// What a checked call lets through.
+    pub fn from_args(name: &str, args: &Args) -> Through {
+        match name {
+            "exact" => Through::Exact,
+            "first_order" => Through::FirstOrder,
+            "stop" => Through::Stop,
+            "difference" => Through::Difference,
+            "implicit" => Through::Implicit { cg: args.count("cg").expect("`cg` is required") },
+            other => unreachable!("`{other}` is not in the table of what passes through an adaptation"),
+        }
+    }
+}
+
 impl Outer {
     /// The objective of a checked call.
     pub fn from_args(name: &str, args: &Args) -> Outer {
@@ -94,6 +110,42 @@ impl Outer {
 }
 
 pub(super) const ENTRIES: &[Entry] = &[
+    Entry {
+        name: "exact",
+        kind: Kind::Through,
+        params: &[],
+        doc: "Everything: second order through every inner step (MAML, Finn et al. 2017).",
+        example: "through = exact",
+    },
+    Entry {
+        name: "first_order",
+        kind: Kind::Through,
+        params: &[],
+        doc: "The inner gradients count as constants (first-order MAML).",
+        example: "through = first_order",
+    },
+    Entry {
+        name: "stop",
+        kind: Kind::Through,
+        params: &[],
+        doc: "Nothing: adapted parameters count as constants, and others keep the gradient of the loss there.",
+        example: "through = stop",
+    },
+    Entry {
+        name: "difference",
+        kind: Kind::Through,
+        params: &[],
+        doc: "No gradient is taken: the outer gradient is the start minus the mean of the ends (Reptile, Nichol et al. 2018).",
+        example: "through = difference",
+    },
+    Entry {
+        name: "implicit",
+        kind: Kind::Through,
+        params: &[Param::required("cg", Ty::Count(1), "the rounds of conjugate gradients")],
+        doc: "The gradient at the minimiser that an adaptation held near its start (`toward: start`) comes to, however it came there: \
+              `(I + H / weight)^-1 grad` with the curvature `H` of the support loss (iMAML, Rajeswaran et al. 2019, equation 6).",
+        example: "through = implicit(cg: 5)",
+    },
     Entry {
         name: "mean",
         kind: Kind::Outer,

@@ -40,6 +40,20 @@ impl Partition {
         }
     }
 
+    /// The words a person reads.
+    pub fn describe(&self) -> String {
+        match self {
+            Partition::Iid { clients } => format!("iid over {clients} clients"),
+            Partition::Shards { clients, classes } => format!("shards over {clients} clients, {classes} labels each"),
+            Partition::Dirichlet { clients, alpha } => format!("dirichlet({alpha}) over {clients} clients"),
+            Partition::LogNormal { clients, spread } => {
+                format!("log-normal sizes of spread {spread} over {clients} clients")
+            }
+            Partition::Owners { first, end } => format!("the owners {first}..{end} as clients"),
+            Partition::Classes { first, end } => format!("the classes {first}..{end} as one client"),
+        }
+    }
+
     /// The number of clients.
     pub fn clients(&self) -> u64 {
         match self {

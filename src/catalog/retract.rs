@@ -17,6 +17,9 @@ variants! {
     }
 }
 
+/// The most columns that the program of a QR decomposition goes through.
+const MAX_COLUMNS: usize = 1024;
+
 /// The most rounds that the program of a projection repeats.
 const MAX_CORNERS: usize = 256;
 
@@ -43,7 +46,10 @@ impl Retraction {
     /// Why a parameter of that shape cannot be retracted, if it cannot.
     pub fn refuses(self, dims: &[usize]) -> Option<String> {
         match (self, dims) {
-            (Retraction::Qr, [rows, columns]) if rows >= columns => None,
+            (Retraction::Qr, [rows, columns]) if rows >= columns && *columns <= MAX_COLUMNS => None,
+            (Retraction::Qr, [rows, columns]) if rows >= columns => {
+                Some(format!("its program goes column by column, and {MAX_COLUMNS} are the most"))
+            }
             (Retraction::Qr, _) => {
                 Some("only a matrix with at least as many rows as columns has orthonormal ones".into())
             }

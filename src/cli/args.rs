@@ -26,8 +26,15 @@ pub enum Command {
     ///
     /// Reads the file and its data, and reports every mistake with its place, the reason and a way to mend it: names,
     /// dims, parameters out of range, claims about what nobody measures.
-    #[command(after_help = "Example:\n  metadsl check experiments/maml_anil/representation.meta")]
+    #[command(
+        after_help = "Examples:\n  metadsl check experiments/maml_anil/representation.meta\n  metadsl check experiments/maml_anil/representation.meta --fix"
+    )]
     Check(Check),
+    /// Write an experiment to begin with.
+    ///
+    /// Writes `NAME.meta` into this folder: a small experiment that runs in seconds, with a comment at everything that it shows.
+    #[command(after_help = "Examples:\n  metadsl new sine\n  metadsl new clients --template fedavg")]
+    New(New),
     /// Put the blanks of experiments as they should be.
     ///
     /// Has no options of style. Changes blanks and nothing else; a line with a mistake stays as it is, and so does a file
@@ -56,9 +63,16 @@ pub enum Command {
     /// Prints the plan: every default spelled out, arm by arm. The plan is what a run's identity is made of; comments,
     /// formatting and the order of fields leave it as it is.
     #[command(
-        after_help = "Examples:\n  metadsl plan experiments/maml_anil/representation.meta\n  metadsl plan experiments/maml_anil/representation.meta --programs --arm maml"
+        after_help = "Examples:\n  metadsl plan experiments/maml_anil/representation.meta\n  metadsl plan experiments/maml_anil/representation.meta --programs --arm maml\n  metadsl plan experiments/maml_anil/representation.meta --cost\n  metadsl plan before.meta --diff after.meta\n  metadsl plan experiments/maml_anil/representation.meta --help-params"
     )]
     Plan(Plan),
+    /// Show how data is divided among clients: who holds how many examples of which label.
+    ///
+    /// One table for every way in which the arms divide a data set, under the first seed or that of `--seed`; `--plot` draws it.
+    #[command(
+        after_help = "Examples:\n  metadsl data experiments/fedrep/digits.meta\n  metadsl data experiments/fedrep/digits.meta --plot --set tasks.clients.partition='dirichlet(clients: 20, alpha: 0.1)'"
+    )]
+    Data(Data),
     /// Run an experiment, check its claims and record it.
     ///
     /// Every arm runs under every seed, in parallel, all arms on the same tasks and random streams. Ends with the
@@ -212,9 +226,33 @@ pub struct Check {
     pub file: PathBuf,
     #[command(flatten)]
     pub overrides: Overrides,
+    /// Put foreign spellings right in the file, and show what was changed; whatever needs a guess is left.
+    #[arg(long, conflicts_with = "json")]
+    pub fix: bool,
     /// Print the diagnostics as JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+/// Options of `new`.
+#[derive(Debug, clap::Args)]
+pub struct New {
+    /// The name of the experiment, and of its file.
+    pub name: String,
+    /// What it begins with.
+    #[arg(long, value_enum, default_value_t = Template::Maml)]
+    pub template: Template,
+}
+
+/// Experiments to begin with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Template {
+    /// Meta-learning: MAML, ANIL and average-risk training of a network on sinusoids.
+    Maml,
+    /// Federated learning: FedAvg and FedRep over clients that differ, tested after fine-tuning.
+    Fedavg,
+    /// Population losses in closed form: does the method recover the shared representation?
+    Risk,
 }
 
 /// Options of `fmt`.
@@ -273,8 +311,38 @@ pub struct Plan {
     /// Show the tensor programs too.
     #[arg(long)]
     pub programs: bool,
+    /// Show what a step and a measurement cost: parameters, floating-point operations, bytes.
+    #[arg(long)]
+    pub cost: bool,
+    /// Show what sets the plan of another experiment apart from this one, leaf by leaf, in place of the plan.
+    #[arg(long, value_name = "OTHER", conflicts_with_all = ["programs", "cost", "arm"])]
+    pub diff: Option<PathBuf>,
+    /// List what `--set`, an arm or a sweep can override in this file, with its value and type, in place of the plan.
+    #[arg(long, conflicts_with_all = ["programs", "cost", "arm", "diff"])]
+    pub help_params: bool,
     /// Print the plan as JSON.
     #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `data`.
+#[derive(Debug, clap::Args)]
+pub struct Data {
+    /// The `.meta` file.
+    pub file: PathBuf,
+    #[command(flatten)]
+    pub overrides: Overrides,
+    /// The seed under which the data is divided [default: the first of the experiment].
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// How many clients are shown.
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub clients: usize,
+    /// Draw the counts instead of printing them.
+    #[arg(long)]
+    pub plot: bool,
+    /// Print every client as JSON.
+    #[arg(long, conflicts_with = "plot")]
     pub json: bool,
 }
 

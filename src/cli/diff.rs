@@ -47,11 +47,7 @@ fn as_text(left: &Record, right: &Record, found: &Difference) -> String {
             continue;
         }
         out.push_str(&format!("\n{head}\n"));
-        let rows: Vec<Vec<String>> = changes
-            .iter()
-            .map(|c| vec![format!("  {}", visible(&c.path)), shortened(&c.left), "->".into(), shortened(&c.right)])
-            .collect();
-        out.push_str(&columns(&rows));
+        out.push_str(&change_rows(changes));
     }
     let (apart, shared) = (found.series.len(), found.shared);
     match (apart, shared) {
@@ -63,6 +59,13 @@ fn as_text(left: &Record, right: &Record, found: &Difference) -> String {
         }
     }
     out
+}
+
+/// Changes in columns: the path, what it was, what it is.
+pub(super) fn change_rows(changes: &[Change]) -> String {
+    let row =
+        |c: &Change| vec![format!("  {}", visible(&c.path)), shortened(&c.left), "->".into(), shortened(&c.right)];
+    columns(&changes.iter().map(row).collect::<Vec<_>>())
 }
 
 /// The longest value that is shown whole.

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use super::args::Fmt;
 use super::failure::Failure;
 use super::load::read_source;
+use super::rewrite::{difference, replace};
 use crate::syntax;
 
 /// Formats files in place, or says which are not formatted.
@@ -22,8 +23,9 @@ pub fn fmt(options: &Fmt) -> Result<ExitCode, Failure> {
         unformatted = true;
         if options.check {
             writeln!(out, "{} is not formatted", path.display())?;
+            write!(out, "{}", difference(&source, &formatted))?;
         } else {
-            std::fs::write(&path, formatted).map_err(|error| Failure::Save { path: path.clone(), error })?;
+            replace(&path, &formatted)?;
             writeln!(out, "{} formatted", path.display())?;
         }
     }

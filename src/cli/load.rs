@@ -74,7 +74,11 @@ pub fn read_source(file: &Path) -> Result<String, Failure> {
 
 /// Reads, parses and checks an experiment, and loads its data.
 pub fn load(file: &Path, overrides: &Overrides) -> Result<Loaded, Failure> {
-    let source = read_source(file)?;
+    check_text(file, read_source(file)?, overrides)
+}
+
+/// Parses and checks the text of an experiment, and loads the data that lies beside its file.
+pub fn check_text(file: &Path, source: String, overrides: &Overrides) -> Result<Loaded, Failure> {
     let mut text = source.clone();
     let mut sink = Sink::new();
     let set = append_overrides(&mut text, overrides)?;
@@ -94,7 +98,8 @@ pub fn load(file: &Path, overrides: &Overrides) -> Result<Loaded, Failure> {
 /// Overrides become `arm` blocks behind the text, so that the one parser reads them and messages can show them.
 fn append_overrides(text: &mut String, overrides: &Overrides) -> Result<usize, Failure> {
     for set in &overrides.set {
-        if !set.contains('=') || set.contains(['\n', '{', '}', ';']) && !set.contains("= {") {
+        let record = set.split_once('=').is_some_and(|(_, value)| value.trim_start().starts_with('{'));
+        if !set.contains('=') || set.contains(['\n', '{', '}', ';']) && !record {
             return Err(Failure::Usage(format!(
                 "`--set {set}` is not of the form PATH=EXPR, such as `train.steps=100`"
             )));

@@ -7,6 +7,8 @@ mod bench;
 mod bundle;
 mod catalog;
 mod check;
+mod cost;
+mod data;
 mod device;
 mod diff;
 mod execute;
@@ -20,6 +22,7 @@ mod import;
 mod imports;
 mod load;
 mod log;
+mod new;
 mod note;
 #[cfg(feature = "parquet")]
 mod parquet;
@@ -30,6 +33,7 @@ mod remote;
 mod replay;
 mod report;
 mod resume;
+mod rewrite;
 mod run;
 mod show;
 mod sign;
@@ -50,11 +54,13 @@ pub fn main() -> ExitCode {
     let args = Args::parse();
     let done = match &args.command {
         Command::Check(options) => check::check(options),
+        Command::New(options) => new::new(options),
         Command::Fmt(options) => fmt::fmt(options),
         Command::Freeze(options) => freeze::freeze(options),
         Command::Catalog(options) => catalog::catalog(options),
         Command::Explain(options) => explain::explain(options),
         Command::Plan(options) => plan::plan(options),
+        Command::Data(options) => data::data(options),
         Command::Bench(options) => bench::bench(options),
         Command::Run(options) => run::run(options),
         Command::Replay(options) => replay::replay(options),

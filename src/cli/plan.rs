@@ -3,17 +3,33 @@
 use std::io::Write;
 use std::process::ExitCode;
 
+use serde_json::{Value, json};
+
 use super::args::Plan as Options;
+use super::cost::cost;
+use super::diff::change_rows;
 use super::failure::Failure;
 use super::load::load;
+use super::table::columns;
+use crate::diag::Sink;
 use crate::hash::{Canonical, Id, Kind, to_json};
+use crate::lang::{self, Parameter};
 use crate::plan::lower::{self, AdaptPrograms, Program, Programs, TaskPrograms, TrainPrograms};
 use crate::plan::{Arm, Plan, print};
+use crate::report::plan_difference;
+use crate::syntax;
 use crate::train::{self, DataSets};
 
 /// Shows what an experiment will do.
 pub fn plan(options: &Options) -> Result<ExitCode, Failure> {
+    if options.help_params {
+        return help_params(options);
+    }
     let (experiment, _) = load(&options.file, &options.overrides)?.or_report()?;
+    if let Some(other) = &options.diff {
+        let (other, _) = load(other, &options.overrides)?.or_report()?;
+        return diff(&experiment.plan, &other.plan, options.json);
+    }
     let mut plan = experiment.plan;
     let id = Id::of(Kind::Plan, &plan);
     if let Some(name) = &options.arm {
@@ -25,7 +41,7 @@ pub fn plan(options: &Options) -> Result<ExitCode, Failure> {
     }
     let mut out = anstream::stdout();
     if options.json {
-        writeln!(out, "{}", serde_json::json!({ "plan": id.to_string(), "content": to_json(&plan.to_value()) }))?;
+        writeln!(out, "{}", json!({ "plan": id.to_string(), "content": to_json(&plan.to_value()) }))?;
         return Ok(ExitCode::SUCCESS);
     }
     let text = match (&options.arm, plan.arms.as_slice()) {
@@ -36,8 +52,47 @@ pub fn plan(options: &Options) -> Result<ExitCode, Failure> {
     if options.programs {
         write!(out, "{}", programs_text(&plan, &experiment.sets)?)?;
     }
+    if options.cost {
+        for phase in plan.arms.iter().flat_map(Arm::phases) {
+            write!(out, "{}", cost(&phase, &lowered(&phase, first_seed(&plan), &experiment.sets)?))?;
+        }
+    }
     writeln!(out, "\nplan {id}")?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What sets the plan of another experiment apart from this one.
+fn diff(plan: &Plan, other: &Plan, json: bool) -> Result<ExitCode, Failure> {
+    let mut out = anstream::stdout();
+    let changes = plan_difference(plan, other);
+    if json {
+        let rows = changes.iter().map(|c| json!({ "path": c.path, "left": c.left, "right": c.right }));
+        writeln!(out, "{}", Value::from_iter(rows))?;
+    } else if changes.is_empty() {
+        writeln!(out, "the plans are the same: {}", Id::of(Kind::Plan, plan))?;
+    } else {
+        write!(out, "{}", change_rows(&changes))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What the file lets an override replace.
+fn help_params(options: &Options) -> Result<ExitCode, Failure> {
+    let loaded = load(&options.file, &options.overrides)?;
+    loaded.print_diagnostics()?;
+    let found = lang::parameters(&syntax::parse(&loaded.source, &mut Sink::new()), &loaded.source);
+    let mut out = anstream::stdout();
+    if options.json {
+        let rows =
+            found.iter().map(|p| json!({ "path": p.path, "value": p.value, "written": p.written, "type": p.ty }));
+        writeln!(out, "{}", Value::from_iter(rows))?;
+    } else {
+        let value =
+            |p: &Parameter| if p.written || p.value == "-" { p.value.clone() } else { format!("({})", p.value) };
+        let rows: Vec<Vec<String>> = found.iter().map(|p| vec![p.path.clone(), value(p), p.ty.clone()]).collect();
+        write!(out, "{}", columns(&rows))?;
+    }
+    Ok(if loaded.has_errors() { ExitCode::from(1) } else { ExitCode::SUCCESS })
 }
 
 /// The tensor programs of every arm, under the first seed.
@@ -45,15 +100,24 @@ pub fn programs_text(plan: &Plan, sets: &DataSets) -> Result<String, Failure> {
     let mut text = String::new();
     for arm in &plan.arms {
         for phase in arm.phases() {
-            text.push_str(&arm_programs(&phase, plan.seeds.first().copied().unwrap_or(0), sets)?);
+            text.push_str(&arm_programs(&phase, first_seed(plan), sets)?);
         }
     }
     Ok(text)
 }
 
-fn arm_programs(arm: &Arm, seed: u64, sets: &DataSets) -> Result<String, Failure> {
+/// The seed under which data is divided among clients for what is shown.
+fn first_seed(plan: &Plan) -> u64 {
+    plan.seeds.first().copied().unwrap_or(0)
+}
+
+fn lowered(arm: &Arm, seed: u64, sets: &DataSets) -> Result<Programs, Failure> {
     let sizes = train::client_sizes(arm, seed, sets)?;
-    let programs = lower::lower(arm, &sizes).map_err(train::TrainError::from)?;
+    Ok(lower::lower(arm, &sizes).map_err(train::TrainError::from)?)
+}
+
+fn arm_programs(arm: &Arm, seed: u64, sets: &DataSets) -> Result<String, Failure> {
+    let programs = lowered(arm, seed, sets)?;
     let mut text = format!("\nprograms of arm {}\n", arm.name);
     for (name, program) in named(arm, &programs) {
         text.push_str(&format!("\n{name}\n{}", program.function));

@@ -4,10 +4,13 @@
 //! reads. A diagnostic carries the span of the offending text, so it can be shown in a terminal or an editor alike.
 
 mod explain;
+mod mend;
 mod render;
 mod suggest;
+mod synonym;
 
 pub use explain::{Explanation, example_experiment, explain, explanations};
+pub use mend::mend;
 pub use render::{render, summary, to_json};
 pub use suggest::closest;
 
@@ -50,6 +53,8 @@ pub struct Fix {
     pub replacement: String,
     /// The fix in words, as in "did you mean `support`?".
     pub title: String,
+    /// Whether there is nothing to guess: the fix writes what is there in the language's own spelling.
+    pub safe: bool,
 }
 
 /// One mistake.
@@ -113,13 +118,24 @@ impl Diagnostic {
 
     /// The same with a change that mends it.
     pub fn fix(mut self, span: Span, replacement: impl Into<String>, title: impl Into<String>) -> Diagnostic {
-        self.fix = Some(Fix { span, replacement: replacement.into(), title: title.into() });
+        self.fix = Some(Fix { span, replacement: replacement.into(), title: title.into(), safe: false });
         self
     }
 
-    /// The same with "did you mean" for the closest of `known`, or the list of them where none is close.
+    /// The same; its fix needs no second look, and `check --fix` applies it.
+    pub fn safe(mut self) -> Diagnostic {
+        if let Some(fix) = &mut self.fix {
+            fix.safe = true;
+        }
+        self
+    }
+
+    /// The same with the word of `known` that other tools call `wrong`, "did you mean" for the closest of `known`, or the list of them where none is close.
     pub fn suggest<'a>(self, span: Span, wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Diagnostic {
         let known: Vec<&str> = known.into_iter().collect();
+        if let Some(ours) = synonym::synonym(wrong, &known) {
+            return self.fix(span, ours, format!("`{wrong}` is called `{ours}` here")).safe();
+        }
         match closest(wrong, known.iter().copied()) {
             Some(best) => self.fix(span, best, format!("did you mean `{best}`?")),
             None if known.is_empty() => self,

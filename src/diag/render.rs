@@ -50,7 +50,7 @@ pub fn to_json(diagnostics: &[Diagnostic], source: &str) -> Value {
         let fix = d
             .fix
             .as_ref()
-            .map(|fix| json!({ "title": fix.title, "place": place(source, fix.span), "replacement": fix.replacement }));
+            .map(|fix| json!({ "title": fix.title, "place": place(source, fix.span), "replacement": fix.replacement, "safe": fix.safe }));
         json!({
             "code": d.code, "severity": severity, "message": d.message, "place": place(source, d.span), "label": d.label,
             "related": related, "help": d.help, "fix": fix,

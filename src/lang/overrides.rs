@@ -166,10 +166,11 @@ fn set_argument(target: &mut Field, key: &Name, field: &Field, sink: &mut Sink) 
 }
 
 /// The kind of entry that a field holds.
-fn kind_of(field: &str) -> Option<Kind> {
+pub(super) fn kind_of(field: &str) -> Option<Kind> {
     Some(match field {
         "adapt" => Kind::Adaptation,
         "outer" => Kind::Outer,
+        "through" => Kind::Through,
         "update" => Kind::Update,
         "tasks" => Kind::Tasks,
         "partition" => Kind::Partition,

@@ -11,15 +11,8 @@ use super::source::task_source;
 use crate::catalog::{Budget, Kind, Outer, Retraction, Simplex, Solver, Through};
 use crate::diag::{Diagnostic, Severity, Sink, Span};
 use crate::ir::Precision;
-use crate::plan::{Block, Objective, Retract, TaskSource, Train};
+use crate::plan::{Anchor, Block, Objective, Retract, TaskSource, Train};
 use crate::syntax::ast::{Expr, ExprKind, Field, Section};
-
-const THROUGH: &[(&str, Through)] = &[
-    ("exact", Through::Exact),
-    ("first_order", Through::FirstOrder),
-    ("stop", Through::Stop),
-    ("difference", Through::Difference),
-];
 
 const PRECISION: &[(&str, Precision)] = &[("f32", Precision::F32), ("f64", Precision::F64)];
 
@@ -51,7 +44,9 @@ pub(super) fn train(
         fields.required("adapt", "adapt = none", sink).and_then(|e| adaptation(e, whole.model.as_ref(), names, sink));
     let outer = fields.required("outer", "outer = mean", sink).and_then(|e| names.call(Kind::Outer, e, sink));
     let outer = outer.map(|call| Outer::from_args(call.entry.name, &call.args));
-    let through = optional(&fields, "through", Through::Exact, |f| word(&f.value, "through", THROUGH, sink));
+    let through = optional(&fields, "through", Through::Exact, |f| {
+        names.call(Kind::Through, &f.value, sink).map(|c| Through::from_args(c.entry.name, &c.args))
+    });
     let keep = optional(&fields, "keep", vec![], |f| names.groups(&f.value, sink));
     let freeze = optional(&fields, "freeze", vec![], |f| names.groups(&f.value, sink));
     let reset = optional(&fields, "reset", vec![], |f| names.groups(&f.value, sink));
@@ -354,8 +349,28 @@ impl Check<'_> {
                 .help("add for example `split = { support: 10, query: 10 }`"),
             );
         }
+        let near = |block: &Block| {
+            block.toward.as_ref().is_some_and(|toward| toward.anchor == Anchor::Start && toward.weight > 0.0)
+        };
+        if matches!(self.train.through, Through::Implicit { .. })
+            && !matches!(self.train.adapt.as_slice(), [block] if near(block))
+        {
+            sink.push(
+                Diagnostic::error(
+                    "E0554",
+                    self.fields.span("through"),
+                    "an implicit gradient is one of a minimiser near the start",
+                )
+                .related(at, "this has no such minimiser")
+                .help(
+                    "use one block that is held there: `gradient(w, rate: 0.1, steps: 10, toward: start, weight: 1)`",
+                ),
+            );
+        }
+        let rounds = if let Through::Implicit { cg } = self.train.through { cg } else { 0 };
         let steps: u64 =
             self.train.adapt.iter().map(|b| if let Budget::Steps { count } = b.budget { count } else { 0 }).sum();
+        let steps = steps.saturating_add(rounds);
         if steps > MAX_UNROLLED {
             sink.push(
                 Diagnostic::error("E0532", at, format!("{steps} steps are too many to differentiate through; the limit is {MAX_UNROLLED}"))

@@ -302,14 +302,13 @@ impl<'a> Writer<'a> {
         };
         let argument = assign(entry, args, span, sink)?.into_iter().flatten().next()?;
         let x = self.expr(argument, sink)?;
-        if function == TensorFunction::Softmax && x.dims.is_empty() {
+        let least = function.least_rank();
+        if x.dims.len() < least {
+            let does = if least == 1 { "normalises over the last dim" } else { "swaps the last two dims" };
+            let few = if x.dims.is_empty() { "a scalar has none" } else { "this has one" };
             sink.push(
-                Diagnostic::error(
-                    "E0314",
-                    argument.span,
-                    "`softmax` normalises over the last dim, and a scalar has none",
-                )
-                .label("this is a scalar, []"),
+                Diagnostic::error("E0314", argument.span, format!("`{}` {does}, and {few}", callee.text))
+                    .label(format!("this is {}", describe(&x.dims))),
             );
             return None;
         }
@@ -317,6 +316,12 @@ impl<'a> Writer<'a> {
         let dims = match function {
             TensorFunction::Elementwise(_) | TensorFunction::Softmax => x.dims,
             TensorFunction::Sum | TensorFunction::Mean => vec![],
+            TensorFunction::Transpose => {
+                let mut dims = x.dims;
+                let last = dims.len() - 1;
+                dims.swap(last - 1, last);
+                dims
+            }
         };
         Some(Typed { node, dims })
     }

@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Write};
 
 use super::types::*;
 use crate::catalog::{
-    BaseLaw, Budget, Factor, Loss, Metric, Outer, Partition, Reader, Reduction, Sees, Simplex, Solver, Through, Weights,
+    BaseLaw, Budget, Factor, Loss, Metric, Outer, Reader, Reduction, Sees, Simplex, Solver, Through, Weights,
 };
 use crate::ir::{Binary, Function, Node, NodeId, Op, Unary};
 
@@ -138,17 +138,7 @@ fn reader_name(reader: &Reader) -> String {
 fn write_family(out: &mut String, family: &Family) -> fmt::Result {
     writeln!(out, "  tasks {}", family.name)?;
     if let Some(source) = &family.source {
-        let partition = match &source.partition {
-            Partition::Iid { clients } => format!("iid over {clients} clients"),
-            Partition::Shards { clients, classes } => format!("shards over {clients} clients, {classes} labels each"),
-            Partition::Dirichlet { clients, alpha } => format!("dirichlet({alpha}) over {clients} clients"),
-            Partition::LogNormal { clients, spread } => {
-                format!("log-normal sizes of spread {spread} over {clients} clients")
-            }
-            Partition::Owners { first, end } => format!("the owners {first}..{end} as clients"),
-            Partition::Classes { first, end } => format!("the classes {first}..{end} as one client"),
-        };
-        writeln!(out, "    from {}, {partition}", source.data)?;
+        writeln!(out, "    from {}, {}", source.data, source.partition.describe())?;
         match source.ways {
             Some(ways) => writeln!(out, "    at every visit {ways} classes of a client, numbered anew")?,
             None => writeln!(out, "    {} of each client's examples held out", source.hold_out)?,
@@ -182,10 +172,13 @@ fn write_train(out: &mut String, train: &Train) -> fmt::Result {
     write_adapt(out, &train.adapt)?;
     if !train.adapt.is_empty() && !matches!(train.outer, Outer::Average { .. }) {
         let through = match train.through {
-            Through::Exact => "exact, to second order through every inner step",
-            Through::FirstOrder => "first order, inner gradients count as constants",
-            Through::Stop => "stopped, adapted parameters count as constants",
-            Through::Difference => "none, the outer gradient is start minus mean end",
+            Through::Exact => "exact, to second order through every inner step".to_owned(),
+            Through::FirstOrder => "first order, inner gradients count as constants".to_owned(),
+            Through::Stop => "stopped, adapted parameters count as constants".to_owned(),
+            Through::Difference => "none, the outer gradient is start minus mean end".to_owned(),
+            Through::Implicit { cg } => {
+                format!("implicit, at the minimiser near the start, by {} of conjugate gradients", count(cg, "round"))
+            }
         };
         writeln!(out, "    through: {through}")?;
     }

@@ -155,6 +155,11 @@ impl Checker<'_> {
         ensure(pool || (train.keep.is_empty() && !matches!(train.outer, Outer::Worst { .. })), || {
             "fresh tasks cannot be remembered".into()
         })?;
+        let near = |b: &Block| b.toward.as_ref().is_some_and(|t| t.anchor == Anchor::Start && t.weight > 0.0);
+        let implicit = matches!(train.through, Through::Implicit { .. });
+        ensure(!implicit || matches!(train.adapt.as_slice(), [block] if near(block)), || {
+            "an implicit gradient has no minimiser".into()
+        })?;
         let weighs = matches!(train.outer, Outer::Worst { .. } | Outer::Cvar { .. });
         ensure(!(weighs && train.through == Through::Difference), || "weights of losses need a gradient".into())?;
         self.protocol(&train.tasks, &train.objective, &train.adapt, &arm.model, "train")?;

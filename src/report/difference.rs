@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::record::Record;
 use super::text::number;
 use crate::hash::{Canonical, Value};
+use crate::plan::Plan;
 
 /// One thing in which two runs differ.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,10 +52,16 @@ pub struct Difference {
     pub shared: usize,
 }
 
+/// The leaves in which two plans differ.
+pub fn plan_difference(left: &Plan, right: &Plan) -> Vec<Change> {
+    let mut found = Vec::new();
+    changes("", &left.to_value(), &right.to_value(), &mut found);
+    found
+}
+
 /// Compares two runs.
 pub fn difference(left: &Record, right: &Record) -> Difference {
-    let mut found = Difference::default();
-    changes("", &left.plan.to_value(), &right.plan.to_value(), &mut found.plan);
+    let mut found = Difference { plan: plan_difference(&left.plan, &right.plan), ..Difference::default() };
     changes("", &left.manifest.to_value(), &right.manifest.to_value(), &mut found.data);
     changes("numerics", &left.numerics.to_value(), &right.numerics.to_value(), &mut found.environment);
     changes("machine", &left.env.to_value(), &right.env.to_value(), &mut found.environment);

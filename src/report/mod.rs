@@ -18,7 +18,7 @@ pub mod text;
 pub use checklist::{Answer, checklist};
 pub use cite::{Citation, paper};
 pub use curve::{Curve, Figure, Point, figures};
-pub use difference::{Change, Difference, SeriesChange, bits, difference};
+pub use difference::{Change, Difference, SeriesChange, bits, difference, plan_difference};
 pub use imported::ImportedRecord;
 pub use page::page;
 pub use plot::{svg, svg_file};

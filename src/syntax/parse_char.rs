@@ -57,6 +57,8 @@ pub(super) fn unknown(span: Span, c: char) -> Diagnostic {
     };
     let diagnostic = Diagnostic::error("E0108", span, message);
     match instead {
+        // `×` may mean `@` as well.
+        Some((text, title)) if text != "*" => diagnostic.fix(span, text, title).safe(),
         Some((text, title)) => diagnostic.fix(span, text, title),
         None => diagnostic,
     }

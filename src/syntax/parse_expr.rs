@@ -75,7 +75,7 @@ impl Builder<'_, '_> {
             }
             let wrong = |message: &str| Diagnostic::error("E0111", span, message);
             let diagnostic = match (sign.as_rule(), sign.as_str()) {
-                (Rule::power_op, "**") => wrong("a power is written `^`").fix(span, "^", "write `^`"),
+                (Rule::power_op, "**") => wrong("a power is written `^`").fix(span, "^", "write `^`").safe(),
                 (Rule::product_op, ".") => wrong("a lone `.` is not an operator")
                     .fix(span, "@", "contract with `@`")
                     .help("a path such as `train.steps` has no blanks around its dots"),
@@ -169,11 +169,9 @@ impl Builder<'_, '_> {
             }
         };
         let message = format!("`{}` is written `{spelt}`", name.text);
-        self.report.push(Diagnostic::error("E0120", name.span, message).fix(
-            name.span,
-            spelt,
-            format!("write `{spelt}`"),
-        ));
+        self.report.push(
+            Diagnostic::error("E0120", name.span, message).fix(name.span, spelt, format!("write `{spelt}`")).safe(),
+        );
         Ok(match spelt {
             "true" => ExprKind::Bool(true),
             "false" => ExprKind::Bool(false),
@@ -284,21 +282,19 @@ impl Builder<'_, '_> {
             name = self.name(&part);
             if part.as_rule() == Rule::text {
                 name.text = part.as_str().trim_matches(['"', '\'', '“', '”']).to_owned();
-                self.report.push(Diagnostic::error("E0112", name.span, "a key stands without quotes").fix(
-                    name.span,
-                    &name.text,
-                    format!("write `{}`", name.text),
-                ));
+                self.report.push(
+                    Diagnostic::error("E0112", name.span, "a key stands without quotes")
+                        .fix(name.span, &name.text, format!("write `{}`", name.text))
+                        .safe(),
+                );
             }
         }
         if let Some(sign) = parts.next().filter(|s| s.as_str() == "=") {
             let span = Span::new(name.span.end, self.span(&sign).end);
             self.report.push(
-                Diagnostic::error("E0112", self.span(&sign), "a key takes `:`, and only a setting takes `=`").fix(
-                    span,
-                    ":",
-                    format!("write `{}:`", name.text),
-                ),
+                Diagnostic::error("E0112", self.span(&sign), "a key takes `:`, and only a setting takes `=`")
+                    .fix(span, ":", format!("write `{}:`", name.text))
+                    .safe(),
             );
         }
         name

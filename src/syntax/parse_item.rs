@@ -62,11 +62,11 @@ impl Builder<'_, '_> {
         let edition_tried = statements.iter().any(|s| s.as_str().trim_start().starts_with("edition"));
         if file.edition.is_none() && !edition_tried {
             let at = Span::new(self.layout.top, self.layout.top);
-            self.report.push(Diagnostic::warning("E0121", at, "the file does not say its edition").fix(
-                at,
-                "edition 2026\n",
-                "state it, so that later versions read the file as it was meant",
-            ));
+            self.report.push(
+                Diagnostic::warning("E0121", at, "the file does not say its edition")
+                    .fix(at, "edition 2026\n", "state it, so that later versions read the file as it was meant")
+                    .safe(),
+            );
         }
         file
     }
@@ -241,11 +241,9 @@ impl Builder<'_, '_> {
     fn comparison(&mut self, pair: &Pair<Rule>) -> Option<Comparison> {
         let span = self.span(pair);
         let wrong = |spelt: &str| {
-            Diagnostic::error("E0122", span, format!("`{}` is written `{spelt}`", pair.as_str())).fix(
-                span,
-                spelt,
-                format!("write `{spelt}`"),
-            )
+            Diagnostic::error("E0122", span, format!("`{}` is written `{spelt}`", pair.as_str()))
+                .fix(span, spelt, format!("write `{spelt}`"))
+                .safe()
         };
         match pair.as_str() {
             "<=" => Some(Comparison::AtMost),

@@ -218,11 +218,12 @@ impl<'a> Scan<'a, '_, '_> {
             self.doc.push(doc.strip_prefix(' ').unwrap_or(doc).trim_end());
         } else {
             let message = "a `//!` line describes the whole file and stands at its top";
-            self.report.push(Diagnostic::error("E0107", span, message).label("not at the top").fix(
-                Span::new(span.start, span.start + 3),
-                "//",
-                "write an ordinary comment",
-            ));
+            self.report.push(
+                Diagnostic::error("E0107", span, message)
+                    .label("not at the top")
+                    .fix(Span::new(span.start, span.start + 3), "//", "write an ordinary comment")
+                    .safe(),
+            );
         }
     }
 
@@ -231,11 +232,10 @@ impl<'a> Scan<'a, '_, '_> {
         let span = Span::new(self.at, self.at + line.trim_end().len());
         self.at += line.len();
         self.report.push(
-            Diagnostic::error("E0107", span, "comments start with `//`").label("a comment in the style of Python").fix(
-                Span::new(span.start, span.start + 1),
-                "//",
-                "write `//`",
-            ),
+            Diagnostic::error("E0107", span, "comments start with `//`")
+                .label("a comment in the style of Python")
+                .fix(Span::new(span.start, span.start + 1), "//", "write `//`")
+                .safe(),
         );
     }
 
@@ -300,11 +300,11 @@ impl<'a> Scan<'a, '_, '_> {
         let content = &line[open.len_utf8()..open.len_utf8() + n];
         let span = Span::new(self.at, self.at + open.len_utf8() + n + close.len_utf8());
         self.at = span.end;
-        self.report.push(Diagnostic::error("E0106", span, "texts stand in straight double quotes").fix(
-            span,
-            format!("\"{content}\""),
-            "write straight quotes",
-        ));
+        self.report.push(
+            Diagnostic::error("E0106", span, "texts stand in straight double quotes")
+                .fix(span, format!("\"{content}\""), "write straight quotes")
+                .safe(),
+        );
     }
 
     fn closer(&mut self, c: char) {

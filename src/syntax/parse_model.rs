@@ -80,11 +80,9 @@ impl Builder<'_, '_> {
         if let Some(arrow) = arrow.as_ref().filter(|a| a.as_str() != "->") {
             let span = self.span(arrow);
             self.report.push(
-                Diagnostic::error("E0113", span, format!("the dims of what a {what} gives stand after `->`")).fix(
-                    span,
-                    "->",
-                    "write `->`",
-                ),
+                Diagnostic::error("E0113", span, format!("the dims of what a {what} gives stand after `->`"))
+                    .fix(span, "->", "write `->`")
+                    .safe(),
             );
         }
         let head = name.as_ref().map_or(keyword.span, |n| n.span);

@@ -139,7 +139,7 @@ impl Builder<'_, '_> {
             (None, Some(rest), Place::Settings(_) | Place::Tasks) => {
                 let gap = Span::new(value.span.end, self.span(rest).start);
                 let message = format!("`=` is missing after `{name}`");
-                self.report.push(Diagnostic::error("E0113", value.span, message).fix(gap, " = ", "put it in"));
+                self.report.push(Diagnostic::error("E0113", value.span, message).fix(gap, " = ", "put it in").safe());
             }
             _ => {
                 let message = format!("`{name}` cannot stand alone here");
@@ -165,11 +165,9 @@ impl Builder<'_, '_> {
             Place::Top if is_keyword(text) => {
                 let end = sign.map_or(span.end, |s| self.span(&s).end);
                 let sign = Span::new(span.end, end);
-                Diagnostic::error("E0113", span, format!("`{text}` is a keyword and takes no `=`")).fix(
-                    sign,
-                    "",
-                    format!("write `{text} ..`"),
-                )
+                Diagnostic::error("E0113", span, format!("`{text}` is a keyword and takes no `=`"))
+                    .fix(sign, "", format!("write `{text} ..`"))
+                    .safe()
             }
             Place::Top if text.contains('.') => Diagnostic::error("E0115", span, "a path is set within an `arm` block")
                 .help(format!("write `arm NAME {{ {text} = .. }}`")),

@@ -84,7 +84,7 @@ impl Builder<'_, '_> {
                 Diagnostic::error("E0119", Span::new(start, start + 1), "statements are not separated by commas");
             let (with, title) =
                 if after.trim().is_empty() { ("", "remove it") } else { (";", "write `;`, or start a new line") };
-            diagnostic.fix(Span::new(start, start + 1), with, title)
+            diagnostic.fix(Span::new(start, start + 1), with, title).safe()
         } else if valued && (starts_entry(text) || super::parse_place::is_keyword(word)) {
             Diagnostic::error(
                 "E0119",
@@ -93,6 +93,7 @@ impl Builder<'_, '_> {
             )
             .label("a new statement starts here")
             .fix(gap, "; ", "separate them")
+            .safe()
         } else if valued && text.starts_with(['<', '>']) {
             Diagnostic::error(
                 "E0122",
@@ -127,16 +128,14 @@ impl Builder<'_, '_> {
         let head = Span::new(span.start, span.start + text.chars().next().map_or(0, char::len_utf8));
         let bare = matches!(&value.kind, ExprKind::Path(path) if path.len() == 1);
         let diagnostic = if text.starts_with(';') {
-            Diagnostic::error("E0119", head, "inside brackets, `,` separates").fix(head, ",", "write `,`")
+            Diagnostic::error("E0119", head, "inside brackets, `,` separates").fix(head, ",", "write `,`").safe()
         } else if !missing && starts_entry(text) {
             let word = Span::new(span.start, span.start + first_word(text).len());
-            Diagnostic::error("E0119", word, "a `,` is missing before this").fix(
-                Span::new(gap.start, gap.start),
-                ",",
-                "put it in",
-            )
+            Diagnostic::error("E0119", word, "a `,` is missing before this")
+                .fix(Span::new(gap.start, gap.start), ",", "put it in")
+                .safe()
         } else if !missing && bracket == '{' && bare {
-            Diagnostic::error("E0119", span, "a `:` is missing before this value").fix(gap, ": ", "put it in")
+            Diagnostic::error("E0119", span, "a `:` is missing before this value").fix(gap, ": ", "put it in").safe()
         } else if !missing && text.starts_with(['<', '>', '=', '!']) {
             Diagnostic::error("E0122", head, "values are not compared inside brackets")
                 .help("`expect` compares, once per claim")
@@ -174,11 +173,11 @@ impl Builder<'_, '_> {
         let adjoins = valued && self.layout.text[..self.layout.text_place(gap.start)].ends_with(follows_value);
         if adjoins && gap.start < gap.end && text.starts_with(['(', '[']) {
             let (sign, what) = if text.starts_with('(') { ('(', "a call") } else { ('[', "an index") };
-            return Some(Diagnostic::error("E0126", head(1), format!("{what} has no blank before its `{sign}`")).fix(
-                gap,
-                "",
-                "remove the blank",
-            ));
+            return Some(
+                Diagnostic::error("E0126", head(1), format!("{what} has no blank before its `{sign}`"))
+                    .fix(gap, "", "remove the blank")
+                    .safe(),
+            );
         }
         if text.strip_prefix('.').is_some_and(|t| t.starts_with(|c: char| c.is_ascii_digit())) {
             return Some(Diagnostic::error("E0124", head(1), "an index is written in brackets, as in `a[0]`"));

@@ -43,7 +43,7 @@ impl Builder<'_, '_> {
                 "sweep" => {
                     let span = self.span(assign);
                     let message = "the values of a sweep stand after `in`";
-                    self.report.push(Diagnostic::error("E0113", span, message).fix(span, "in", "write `in`"));
+                    self.report.push(Diagnostic::error("E0113", span, message).fix(span, "in", "write `in`").safe());
                     false
                 }
                 "param" => self.check_assign(assign, true, "a parameter"),
@@ -172,7 +172,7 @@ impl Builder<'_, '_> {
             let message = format!("`{sign}` is missing before the value");
             let gap = Span::new(end.end, start);
             let diagnostic = Diagnostic::error("E0113", Span::new(start, self.span(rest).end), message);
-            self.report.push(diagnostic.fix(gap, format!(" {sign} "), "put it in"));
+            self.report.push(diagnostic.fix(gap, format!(" {sign} "), "put it in").safe());
         } else {
             self.unexpected(rest, &format!("`{sign}`"), false);
         }
@@ -187,7 +187,10 @@ impl Builder<'_, '_> {
             "~" => format!("{what} is set, not drawn: `~` stands only before what is random"),
             sign => format!("{what} is set with `=`, not `{sign}`"),
         };
-        self.report.push(Diagnostic::error("E0113", span, message).fix(span, "=", "write `=`"));
+        let diagnostic = Diagnostic::error("E0113", span, message).fix(span, "=", "write `=`");
+        // `+=` and `~` mean something else elsewhere.
+        let same = matches!(pair.as_str(), "==" | "=>" | ":=" | "<-" | "->");
+        self.report.push(if same { diagnostic.safe() } else { diagnostic });
         false
     }
 
@@ -197,7 +200,8 @@ impl Builder<'_, '_> {
         let colon = Span::new(at, at + 1);
         self.report.push(
             Diagnostic::error("E0112", colon, "a setting or definition takes `=`; `:` stands in calls and records")
-                .fix(colon, " =", "write `=`"),
+                .fix(colon, " =", "write `=`")
+                .safe(),
         );
         take(&mut annotation.into_inner(), Rule::expr).map(|v| self.expr(v))
     }

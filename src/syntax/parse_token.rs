@@ -7,14 +7,12 @@ pub(super) fn number(text: &str, span: Span) -> Result<f64, Box<Diagnostic>> {
     let bad = |message: &str| Diagnostic::error("E0109", span, format!("`{text}` {message}"));
     if text.starts_with('.') {
         let spelt = format!("0{text}");
-        return Err(Box::new(bad("needs a digit before the point").fix(
-            span,
-            spelt.clone(),
-            format!("write `{spelt}`"),
-        )));
+        return Err(Box::new(
+            bad("needs a digit before the point").fix(span, spelt.clone(), format!("write `{spelt}`")).safe(),
+        ));
     }
     if let Some(whole) = text.strip_suffix('.') {
-        return Err(Box::new(bad("needs a digit after the point").fix(span, whole, format!("write `{whole}`"))));
+        return Err(Box::new(bad("needs a digit after the point").fix(span, whole, format!("write `{whole}`")).safe()));
     }
     let digits = text.find(|c: char| !(c.is_ascii_digit() || "._".contains(c))).unwrap_or(text.len());
     let (head, tail) = text.split_at(digits);

@@ -12,13 +12,15 @@ use crate::rng::Stream;
 
 /// The examples of one client, by row of the data set.
 #[derive(Debug, Clone)]
-pub(super) struct Client {
-    train: Vec<usize>,
-    held_out: Vec<usize>,
+pub struct Client {
+    /// What training sees.
+    pub train: Vec<usize>,
+    /// What evaluations alone see.
+    pub held_out: Vec<usize>,
 }
 
 /// The clients of every family made from data.
-pub(super) type ClientTables = HashMap<String, Vec<Client>>;
+pub type ClientTables = HashMap<String, Vec<Client>>;
 
 /// Divides the data among clients; the same for every arm that asks the same, under one seed.
 pub(super) fn divide(arm: &Arm, seed: u64, sets: &DataSets) -> Result<(ClientTables, ClientSizes), TrainError> {

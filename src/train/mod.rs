@@ -15,6 +15,7 @@ mod snapshot;
 mod tasks;
 
 pub use cell::{Cell, Series, Status, run_cell};
+pub use clients::{Client, ClientTables};
 pub use snapshot::{Points, Saved, Snapshot};
 
 use std::collections::BTreeMap;
@@ -32,6 +33,11 @@ pub type DataSets = BTreeMap<String, DataSet>;
 /// The largest numbers of examples that clients hold under a seed, which the shapes of programs depend on.
 pub fn client_sizes(arm: &Arm, seed: u64, sets: &DataSets) -> Result<ClientSizes, TrainError> {
     clients::divide(arm, seed, sets).map(|(_, sizes)| sizes)
+}
+
+/// Who holds what under a seed, for every family of an arm that is made from data.
+pub fn client_tables(arm: &Arm, seed: u64, sets: &DataSets) -> Result<ClientTables, TrainError> {
+    clients::divide(arm, seed, sets).map(|(tables, _)| tables)
 }
 
 /// Who watches a run. Calls come from many threads.

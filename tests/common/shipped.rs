@@ -25,6 +25,13 @@ pub fn text(name: &str) -> String {
     read(&path(name))
 }
 
+/// Its text without its claims, which speak of steps that a run cut short does not reach.
+pub fn unclaimed(name: &str) -> String {
+    let text = text(name);
+    let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with("expect")).collect();
+    lines.join("\n") + "\n"
+}
+
 /// The content of a file.
 pub fn read(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))

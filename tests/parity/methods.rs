@@ -145,6 +145,26 @@ fn several_steps_inside() {
 }
 
 #[test]
+fn imaml() {
+    let weight = 2.0;
+    // Three steps near the start; then (I + H / 2) v = g with H = [[2, 1], [1, 1]], so (I + H / 2) = [[2, 0.5], [0.5, 1.5]].
+    let wanted = descent(|c| {
+        let mut p = START;
+        for _ in 0..3 {
+            p = plus(p, -INNER, plus(slope(p, c), weight, plus(p, -1.0, START)));
+        }
+        let g = slope(p, c);
+        let determinant = 2.0 * 1.5 - 0.5 * 0.5;
+        [(1.5 * g[0] - 0.5 * g[1]) / determinant, (2.0 * g[1] - 0.5 * g[0]) / determinant]
+    });
+    // Two rounds solve a system of two unknowns; a third must not spoil it.
+    for cg in [2, 3, 5] {
+        let method = format!("imaml(all, rate: 0.1, weight: 2, steps: 3, cg: {cg})");
+        assert_point(&trained(&method, &[]), wanted, &method);
+    }
+}
+
+#[test]
 fn metasgd() {
     let cell = trained("metasgd(head, start: 0.1)", &[]);
     assert_point(&cell, descent(|c| through(START, c, HEAD)), "metasgd");

@@ -11,14 +11,7 @@ use metadsl::train::{Cell, DataSets};
 
 use crate::compile::compile;
 use crate::run::run;
-use crate::shipped;
-
-/// The text of an experiment without its claims, which speak of steps that are not reached here.
-pub fn text(name: &str) -> String {
-    let lines: Vec<String> =
-        shipped::text(name).lines().filter(|l| !l.starts_with("expect")).map(str::to_owned).collect();
-    lines.join("\n") + "\n"
-}
+pub use crate::shipped::unclaimed as text;
 
 /// What makes an experiment small.
 pub fn overrides(name: &str) -> Vec<&'static str> {

@@ -5,6 +5,7 @@
 //! programs read is tagged with an [`Input`], by which training finds the values.
 
 mod closed_form;
+mod implicit;
 mod outer;
 mod sample;
 mod task;

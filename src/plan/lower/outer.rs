@@ -1,7 +1,7 @@
 //! All tasks of a step: the differentiated step, local adaptation, reductions, metrics.
 
 use super::task::{Task, Which, rated};
-use super::{AdaptPrograms, Input, LowerError, Part, Ports, Program, TaskPrograms};
+use super::{AdaptPrograms, Input, LowerError, Part, Ports, Program, TaskPrograms, implicit};
 use crate::catalog::{Metric, Outer, Solver, Through};
 use crate::ir::{Binary, Builder, Compare, NodeId, grad};
 use crate::plan::types::{Anchor, Arm, Block, Family, Model, Objective};
@@ -16,7 +16,10 @@ pub(super) fn step(arm: &Arm, family: &Family, tasks: &TaskPrograms) -> Result<P
     let mut one = Task::new(arm, &arm.model, family, tasks.support, tasks.query);
     let params = one.params();
     let adapted = one.adapt(&train.objective, &train.adapt, train.through, &params)?;
-    let loss = one.loss(&train.objective, &adapted, Which::Query, &[])?;
+    let mut loss = one.loss(&train.objective, &adapted, Which::Query, &[])?;
+    if let (Through::Implicit { cg }, [block]) = (train.through, train.adapt.as_slice()) {
+        loss = implicit::reach(&mut one, &train.objective, block, (&params, &adapted), loss, cg)?;
+    }
     let mut outputs = vec![("loss".to_owned(), loss)];
     outputs.extend(kept.iter().map(|&i| (slots[i].name.clone(), adapted[i])));
     let one = one.ports.finish("task", outputs);

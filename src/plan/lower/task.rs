@@ -247,7 +247,7 @@ impl<'a> Task<'a> {
                 }
             }
         }
-        if through == Through::Stop {
+        if matches!(through, Through::Stop | Through::Implicit { .. }) {
             for i in blocks.iter().flat_map(|b| self.model.positions(&b.on)) {
                 params[i] = self.ports.b.detach(params[i]);
             }

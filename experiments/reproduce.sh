@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Runs every shipped experiment and says which claims hold and how long it took. What it passes on to `metadsl run`: --ledger DIR.
+# --quick takes fewer seeds where a run is long. A file whose data is not here is skipped; get-data.sh fetches it.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+quick=()
+if [ "${1:-}" = --quick ]; then
+  quick=(--set seeds=1)
+  shift
+fi
+
+failed=()
+for file in experiments/*/*.meta; do
+  missing=
+  for data in $(grep -o '"\.\./data/[^"/]*' "$file" | sort -u); do
+    [ -e "experiments/${data#\"../}" ] || missing=${data#\"../data/}
+  done
+  if [ -n "$missing" ]; then
+    echo "== $file: skipped, its data is not here: experiments/get-data.sh $missing"
+    continue
+  fi
+  options=()
+  case $file in
+    */fashion.meta | */omniglot*.meta | */window.meta | */softmax.meta) options=("${quick[@]}") ;;
+  esac
+  echo "== $file ${options[*]}"
+  start=$SECONDS
+  ./target/release/metadsl run "$file" "${options[@]}" "$@" || failed+=("$file")
+  echo "== $file: $((SECONDS - start)) s"
+done
+
+if [ ${#failed[@]} -gt 0 ]; then
+  echo "not as claimed: ${failed[*]}"
+  exit 1
+fi
+echo "every claim holds"
