@@ -15,6 +15,11 @@ reproduce:
     bash experiments/reproduce.sh --ledger ledger
     ./target/release/metadsl verify --ledger ledger
 
+# kill every command of the ledger at every call that changes a file, and let every such call fail (about twenty minutes)
+kill-points:
+    METADSL_ALL_KILL_POINTS=1 cargo test --release --features remote --test kills -- --nocapture
+    METADSL_ALL_KILL_POINTS=1 cargo test --release --test live a_killed_run -- --nocapture
+
 # all experiments with fewer seeds where they are long, into a ledger of their own: ten minutes at most on two cores
 reproduce-quick:
     cargo build --release

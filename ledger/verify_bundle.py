@@ -8,7 +8,7 @@ import sys
 
 from blake3 import blake3
 
-KINDS = ("source plan manifest numerics input env series trace weights result run verdict blob note arm cell").split()
+KINDS = ("source plan manifest numerics input env series trace weights result run verdict blob note arm cell imported").split()
 EVIDENCE = 255
 
 
@@ -95,6 +95,8 @@ def references(kind, value):
     if kind == "run":
         found = [(name, value[name]) for name in ("input", "result", "env")]
         return found + ([("source", value["source"])] if value["source"] is not None else [])
+    if kind == "imported":
+        return [("series", series["id"]) for series in value["series"]]
     if kind == "verdict":
         return [("result", value["old"]), ("result", value["new"])]
     return []

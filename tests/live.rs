@@ -1,5 +1,6 @@
 //! What the ledger holds is not run again; what was killed goes on, and ends as if nothing had happened.
 
+#![allow(clippy::disallowed_methods, reason = "a test asks for more by the environment")]
 #![allow(clippy::print_stdout, reason = "a test says what it counted")]
 
 #[path = "common/desk.rs"]
@@ -103,7 +104,8 @@ fn a_killed_run_goes_on_and_ends_with_the_same_result() {
     let wanted = whole.json(&["run", file.to_str().unwrap(), "--json"])["result"].clone();
     let (mut killed, mut resumed) = (0, 0);
     for call in ["write", "rename", "unlink", "fdatasync"] {
-        for when in (1..).step_by(if call == "write" { 4 } else { 1 }) {
+        let all = std::env::var("METADSL_ALL_KILL_POINTS").is_ok();
+        for when in (1..).step_by(if call == "write" && !all { 4 } else { 1 }) {
             let desk = Desk::new();
             let file = desk.write("small.meta", SMALL);
             let mut strace = Command::new("strace");
@@ -194,6 +196,107 @@ fn a_journal_that_says_otherwise_is_told() {
     assert_eq!(code(&output), 20, "{}", stderr(&output));
     assert!(stderr(&output).contains("came out otherwise than before"), "{}", stderr(&output));
     assert_eq!(stdout(&desk.run(&["log", "--json"])), "[]\n", "nothing was recorded");
+}
+
+/// The input and the result of a run.
+fn ids(desk: &Desk, env: &[(&str, String)], args: &[&str]) -> (String, String) {
+    let output = desk.run_with(env, &[&["run", "data.meta", "--json", "--again"], args].concat());
+    let report: serde_json::Value =
+        serde_json::from_str(stdout(&output).trim()).unwrap_or_else(|e| panic!("{e} {}", stderr(&output)));
+    let id = |key: &str| report[key].as_str().expect("an id").to_owned();
+    (id("input"), id("result"))
+}
+
+#[test]
+fn identities_depend_on_what_is_computed_and_on_nothing_around_it() {
+    const TEXT: &str = "edition 2026
+experiment clients
+data points = csv(\"points.csv\", features: 0..2, target: 2)
+tasks clients from points { partition = iid(clients: 2); hold_out = 0.5 }
+model line(x: [2]) -> [] { param w: [2] = 0; x @ w }
+train {
+  tasks = pool(clients, batch: 2); loss = half_squared
+  adapt = sgd(w, rate: 0.01, epochs: 1, batch: 2); outer = average(weights: examples); steps = 4
+}
+measure size = sum(w ^ 2) every 2
+sweep seed in 0..2
+";
+    let rows: String = (0..16).map(|i| format!("{},{},{}\n", i % 5, i % 3, i % 7)).collect();
+    let desk = Desk::new();
+    desk.write("data.meta", TEXT);
+    desk.write("points.csv", &rows);
+    let wanted = ids(&desk, &[], &[]);
+    let env = |key, value: &str| vec![(key, value.to_owned())];
+    for (env, args) in [
+        (env("LC_ALL", "de_DE.UTF-8"), &[][..]),
+        (env("LANG", "tr_TR"), &[]),
+        (env("TZ", "Pacific/Chatham"), &[]),
+        (env("HOME", "/nonexistent"), &[]),
+        (env("RAYON_NUM_THREADS", "7"), &[]),
+        (vec![], &["--threads", "1"]),
+        (vec![], &["--threads", "3"]),
+        (vec![], &["--save-every", "1"]),
+    ] {
+        assert_eq!(ids(&desk, &env, args), wanted, "{env:?} {args:?}");
+    }
+    // Another folder, with comments and blank lines, and the data compressed.
+    let other = Desk::new();
+    other.write("data.meta", TEXT.replace("train {", "// a remark\n\ntrain {   // another"));
+    other.write("points.csv", &rows);
+    assert_eq!(ids(&other, &[], &[]), wanted);
+    // Whatever is computed otherwise has another identity.
+    let mut seen = std::collections::BTreeSet::from([wanted.clone()]);
+    let changed = rows.replacen("1,1,1\n", "1,1,2\n", 1);
+    assert_eq!(changed.len(), rows.len());
+    desk.write("points.csv", &changed);
+    assert!(seen.insert(ids(&desk, &[], &[])), "one byte of the data");
+    desk.write("points.csv", &rows);
+    for args in
+        [&["--set", "train.steps=5"][..], &["--set", "train.adapt.rate=0.02"], &["--set", "train.precision=f64"]]
+    {
+        assert!(seen.insert(ids(&desk, &[], args)), "{args:?}");
+    }
+    desk.write("data.meta", TEXT.replace("0..2\n", "1..3\n"));
+    assert!(seen.insert(ids(&desk, &[], &[])), "the seeds");
+}
+
+/// The bytes of all files of a ledger, but for what belongs to this machine alone.
+fn bytes(dir: &std::path::Path) -> u64 {
+    let entries = std::fs::read_dir(dir).expect("a folder").map(|entry| entry.expect("an entry").path());
+    let size = |path: std::path::PathBuf| match path.is_dir() {
+        true if path.ends_with("active") => 0,
+        true => bytes(&path),
+        false => std::fs::metadata(path).expect("a file").len(),
+    };
+    entries.map(size).sum()
+}
+
+#[test]
+fn a_run_of_ten_parameters_and_a_hundred_points_takes_six_kilobytes() {
+    let desk = Desk::new();
+    let file = desk.write(
+        "bench.meta",
+        "edition 2026
+experiment bench
+dim d = 10
+world { truth: [d] ~ normal }
+tasks linear { example { x: [d] ~ normal; y: [] = x @ truth } }
+model line(x: [d]) -> [] { param w: [d] = 0; x @ w }
+train {
+  tasks = fresh(linear, 3); split = { support: 4, query: 4 }; loss = half_squared
+  adapt = none; outer = mean; update = sgd(rate: 0.1); steps = 99
+}
+measure gap = sum((w - truth) ^ 2) every 1
+",
+    );
+    let run = |rate: &str| {
+        desk.json(&["run", file.to_str().unwrap(), "--json", "--set", &format!("train.update.rate={rate}")]);
+        bytes(&desk.path("ledger"))
+    };
+    let sizes = ["0.1", "0.2", "0.05"].map(run);
+    let each = (sizes[1] - sizes[0]).max(sizes[2] - sizes[1]);
+    println!("bytes of a run of 10 parameters and 100 points, with its text, plan, digests and weights: {each}");
+    assert!(each <= 6 << 10, "{each}");
 }
 
 /// The calls of a kind that a command makes, as strace counts them.

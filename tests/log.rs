@@ -243,3 +243,56 @@ fn an_unfinished_run_is_watched() {
     assert!(stdout(&output).contains("fast  seed 1  step 5  gap 0.5000"), "{}{}", stdout(&output), stderr(&output));
     assert_eq!(desk.json(&["watch", "--once", "--json"])["value"], 0.5);
 }
+
+#[test]
+fn names_from_a_record_steer_no_terminal() {
+    use metadsl::hash::Kind;
+    use metadsl::ledger::{Imported, Note, Run, Setting, Store};
+
+    let (desk, runs) = three_runs();
+    let hostile = "\u{1b}]0;x\u{7}\u{1b}[2J\u{9b}31m\u{202e}\r\n";
+    let store = Store::open(desk.path("ledger")).expect("a ledger");
+    let first: Run = store.get(Kind::Run, store.resolve(&runs[0]).expect("listed")).expect("whole");
+    let run = store.seal(&Run { experiment: hostile.into(), ..first }).expect("sealed").run;
+    let text = || hostile.to_owned();
+    let imported = Imported {
+        origin: text(),
+        name: text(),
+        experiment: text(),
+        status: text(),
+        settings: vec![Setting { name: text(), value: text() }],
+        series: vec![],
+        started_ms: 0,
+        finished_ms: i64::MAX as u64,
+    };
+    let imported = store.import(&imported).expect("sealed");
+    for (about, key) in [(run, "tag"), (run, "note"), (imported, "tag")] {
+        store.annotate(&Note { about, key: key.into(), text: text(), at_ms: 1 }).expect("sealed");
+    }
+    drop(store);
+    let (run, imported) = (run.to_string(), imported.to_string());
+    desk.write("ledger/packs/\u{1b}[31mred", "?");
+    for args in [
+        &["log"][..],
+        &["log", "--columns", "run,experiment,tag,origin,status"],
+        &["log", "--fields"],
+        &["log", "--json"],
+        &["show", &run],
+        &["show", &run, "--json"],
+        &["show", &imported, "--series"],
+        &["diff", &runs[0], &run],
+        &["export", &run],
+        &["export", &imported],
+        &["verify"],
+        &["verify", "--json"],
+        &["report", &run, "--checklist"],
+        &["gc"],
+        &["tag", &run, "x", "--remove"],
+    ] {
+        let output = desk.run(args);
+        let said = stdout(&output) + &stderr(&output);
+        let steering = |c: char| c.is_control() && c != '\n' || ('\u{202a}'..='\u{202e}').contains(&c);
+        assert!(!said.contains(steering), "{args:?}: {said:?}");
+        assert!(!said.contains("panicked"), "{args:?}: {said}");
+    }
+}

@@ -11,13 +11,16 @@ use metadsl::catalog::Solver;
 use metadsl::diag::Sink;
 use metadsl::exec::Numerics;
 use metadsl::hash::{Id, Kind};
-use metadsl::ledger::{Cell, CellSeries, Env, Input, Manifest, Outcome, Run, Series, Status, Store, Trace, Weights};
+use metadsl::ir::{Precision, Tensor};
+use metadsl::ledger::{
+    Cell, CellSeries, Env, Input, Manifest, Outcome, Run, Series, Status, Store, Trace, Weight, Weights,
+};
 use metadsl::plan::Plan;
 use metadsl::query;
 
 const TEXT: &str = "edition 2026
 experiment bench
-dim d = 4
+dim d = 10
 world { truth: [d] ~ normal }
 tasks linear { example { x: [d] ~ normal; y: [] = x @ truth } }
 model line(x: [d]) -> [] { param w: [d] = 0; x @ w }
@@ -54,8 +57,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                         .map_err(|d| d.message)?;
                 let store = Store::open(root)?;
                 let seen = query::refresh(&store)?;
-                let tags = query::read_tags(&store)?;
-                let found = query::select(&asked, &seen.index, &tags).len();
+                let found = query::select(&asked, &seen.index, &seen.tags).len();
                 times.push((start.elapsed().as_secs_f64() * 1e3, found));
             }
             times.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -78,14 +80,17 @@ fn seal(store: &Store, plan: &Plan, number: usize) -> Result<Id, Box<dyn std::er
     let numerics = store.put(Kind::Numerics, &numerics)?;
     let input = store.put(Kind::Input, &Input { plan: store.put(Kind::Plan, &plan)?, manifest, numerics })?;
     let series = store.put(Kind::Series, &Series::new((0..100).collect(), &values)?)?;
+    // As training gives them: digests of states that have nothing in common, and parameters.
+    let digests: Vec<(u64, Id)> = (0..=50).map(|i| (2 * i, Id::of(Kind::Trace, &format!("{number} {i}")))).collect();
+    let weights = Weight::new("w", &Tensor::new(vec![10], values[..10].to_vec()), Precision::F32);
     let cell = Cell {
         key: Id::of(Kind::Plan, &plan),
         arm: plan.arms[0].name.clone(),
         seed: number as u64,
         status: Status::Finished,
         series: vec![CellSeries { measure: "gap".into(), id: series }],
-        trace: store.put(Kind::Trace, &Trace::new(&[]))?,
-        weights: store.put(Kind::Weights, &Weights { tensors: vec![] })?,
+        trace: store.put(Kind::Trace, &Trace::new(&digests))?,
+        weights: store.put(Kind::Weights, &Weights { tensors: vec![weights] })?,
     };
     let result = store.put(Kind::Result, &Outcome { input, cells: vec![cell], claims: vec![] })?;
     let env = Env {
@@ -101,7 +106,7 @@ fn seal(store: &Store, plan: &Plan, number: usize) -> Result<Id, Box<dyn std::er
         input,
         result,
         env: store.put(Kind::Env, &env)?,
-        source: None,
+        source: Some(store.put(Kind::Source, &TEXT.to_owned())?),
         files: vec![],
         started_ms: number as u64,
         finished_ms: number as u64 + 1,

@@ -93,8 +93,11 @@ pub enum Command {
     /// Run a recorded experiment again and compare every bit.
     ///
     /// Works from the stored plan alone: the `.meta` file is not needed. Says whether every series, every digest of the
-    /// parameters and every weight came out the same, or names the first that did not.
-    #[command(after_help = "Example:\n  metadsl replay 4f1c9a")]
+    /// parameters and every weight came out the same, or names the first that did not; between executors of other numerics,
+    /// whether all values are as close as the stated tolerance. `--trace ops` goes on to the first operation that differs.
+    #[command(
+        after_help = "Examples:\n  metadsl replay 4f1c9a\n  metadsl replay 4f1c9a --device reference --trace ops"
+    )]
     Replay(Replay),
     /// Go on with a run that was interrupted.
     ///
@@ -147,6 +150,15 @@ pub enum Command {
         after_help = "Examples:\n  metadsl export 4f1c9a -o run.csv\n  metadsl export --format jsonl > all.jsonl"
     )]
     Export(Export),
+    /// Take in runs that other programs made and recorded.
+    ///
+    /// `mlflow` reads MLflow's folder `mlruns` or its `mlflow.db`; `csv` reads a table with one row for each step, or one written by
+    /// `metadsl export`. Imported runs are listed, shown, tagged and exported like others, and answer the same queries (`origin =
+    /// mlflow`); they are never taken for a held result and never replayed. What was imported before is not taken in again.
+    #[command(
+        after_help = "Examples:\n  metadsl import mlflow mlruns\n  metadsl import csv losses.csv --by model,seed --experiment baseline"
+    )]
+    Import(Import),
     /// Show runs as a page with curves, as figures, as a table, or as a checklist.
     ///
     /// The page is one HTML file that needs no network: claims and whether they hold, curves with bands over seeds, the last
@@ -187,6 +199,24 @@ pub enum Command {
     /// before it was changed.
     #[command(after_help = "Example:\n  metadsl sign --key me.key --new-key -o checkpoint.txt")]
     Sign(Sign),
+    /// Send the ledger to a folder or to S3, as far as it is not there.
+    ///
+    /// The remote has the layout of a ledger; nothing on it is ever replaced but the heads of the logs. Several may push to one
+    /// remote: each clone has a log of its own. With `--key`, a checkpoint is signed too, so that those who trust the key take
+    /// your cells as held. S3 is set up by the usual variables: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT.
+    #[command(
+        after_help = "Examples:\n  metadsl push /mnt/group/ledger\n  metadsl push s3://bucket/ledger --key me.key"
+    )]
+    Push(Push),
+    /// Take over what a folder or S3 has and this ledger has not.
+    ///
+    /// Everything is hashed before it gets a name here; what is not what its name says is set aside in `quarantine/`. Pulled runs
+    /// can be listed, shown, compared and replayed. Their cells count as held, and are not run again, where a key that you trust
+    /// has signed for them.
+    #[command(
+        after_help = "Examples:\n  metadsl pull /mnt/group/ledger\n  metadsl pull s3://bucket/ledger --trust d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
+    )]
+    Pull(Pull),
 }
 
 /// Options of `check`.
@@ -424,6 +454,9 @@ impl Cache {
 pub struct Replay {
     /// The hash of the run, or at least six of its first digits.
     pub run: String,
+    /// Where a bit differs, run the cell again with every operation compared, and name the first that differs.
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub trace: Option<Traced>,
     #[command(flatten)]
     pub machine: Machine,
     #[command(flatten)]
@@ -431,6 +464,13 @@ pub struct Replay {
     /// Print one JSON object at the end, and nothing else.
     #[arg(long)]
     pub json: bool,
+}
+
+/// What is compared one by one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Traced {
+    /// The operations of tensor programs, on the executors of the record and the replay, from the same operands.
+    Ops,
 }
 
 /// Options of `log`.
@@ -552,6 +592,41 @@ pub enum Format {
     Csv,
     /// One JSON object a line.
     Jsonl,
+    /// Apache Parquet; needs a build with `--features parquet`.
+    Parquet,
+}
+
+/// Options of `import`.
+#[derive(Debug, clap::Args)]
+pub struct Import {
+    /// What made the runs.
+    #[arg(value_enum)]
+    pub origin: Origin,
+    /// Its folder or file.
+    pub path: PathBuf,
+    /// The experiment's name [default: the one recorded, else the name of the file].
+    #[arg(long, value_name = "NAME")]
+    pub experiment: Option<String>,
+    /// csv: the column of steps [default: `step`, `epoch` or `iteration`, else rows are counted].
+    #[arg(long, value_name = "COLUMN")]
+    pub step: Option<String>,
+    /// csv: the columns whose values tell runs apart; they become settings.
+    #[arg(long, value_name = "COLUMN,COLUMN", value_delimiter = ',')]
+    pub by: Vec<String>,
+    #[command(flatten)]
+    pub ledger: LedgerChoice,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The programs whose runs can be imported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Origin {
+    /// MLflow: a folder `mlruns`, or a file `mlflow.db`, which needs a build with `--features sqlite`.
+    Mlflow,
+    /// A table of comma-separated values with a head.
+    Csv,
 }
 
 /// Options of `report`.
@@ -656,6 +731,39 @@ pub struct Sign {
     pub output: Option<PathBuf>,
     #[command(flatten)]
     pub ledger: LedgerChoice,
+}
+
+/// Options of `push`.
+#[derive(Debug, clap::Args)]
+pub struct Push {
+    /// A folder, or a URL such as `s3://bucket/prefix`.
+    pub remote: String,
+    /// Sign a checkpoint with the secret key in this file; `metadsl sign --new-key` makes one.
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
+    #[command(flatten)]
+    pub ledger: LedgerChoice,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `pull`.
+#[derive(Debug, clap::Args)]
+pub struct Pull {
+    /// A folder, or a URL such as `s3://bucket/prefix`.
+    pub remote: String,
+    /// Trust what this public key has signed, from now on; may be repeated.
+    #[arg(long, value_name = "KEY")]
+    pub trust: Vec<String>,
+    /// Trust this public key no longer; may be repeated.
+    #[arg(long, value_name = "KEY")]
+    pub distrust: Vec<String>,
+    #[command(flatten)]
+    pub ledger: LedgerChoice,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Changes of an experiment from the command line.

@@ -6,9 +6,10 @@ use super::args::{Device, Machine};
 use super::failure::Failure;
 use super::progress::Progress;
 use super::record;
-use crate::exec::Numerics;
 use crate::exec::exact::{self, Exact, Path};
 use crate::exec::reference::Reference;
+use crate::exec::shadow::Host;
+use crate::exec::{ExecError, Numerics};
 use crate::ir::Precision;
 use crate::plan::{Arm, Plan, Verdict};
 use crate::rng;
@@ -123,18 +124,39 @@ fn cell(
         }
         #[cfg(not(feature = "dfdx"))]
         (Device::Dfdx, Precision::F32 | Precision::F64) => {
-            Err(absent("dfdx", "cargo build --release", "--device reference"))
+            Err(absent("dfdx", "cargo build --release", "--device reference").into())
         }
         #[cfg(not(feature = "cuda"))]
         (Device::Cuda, Precision::F32 | Precision::F64) => {
-            Err(absent("cuda", "cargo build --release --features cuda", "--device dfdx"))
+            Err(absent("cuda", "cargo build --release --features cuda", "--device dfdx").into())
         }
     }
 }
 
+/// The executor of a device behind one type, for work that need not be fast.
+pub fn host(device: Device, path: Path, precision: Precision) -> Result<Box<dyn Host>, ExecError> {
+    Ok(match (device, precision) {
+        (Device::Exact, Precision::F32) => Box::new(Exact::<f32>::new(path)),
+        (Device::Exact, Precision::F64) => Box::new(Exact::<f64>::new(path)),
+        (Device::Reference, _) => Box::new(Reference::new(precision)),
+        #[cfg(feature = "dfdx")]
+        (Device::Dfdx, Precision::F32) => Box::new(crate::exec::dfdx::Dfdx::<f32, _>::cpu()),
+        #[cfg(feature = "dfdx")]
+        (Device::Dfdx, Precision::F64) => Box::new(crate::exec::dfdx::Dfdx::<f64, _>::cpu()),
+        #[cfg(feature = "cuda")]
+        (Device::Cuda, Precision::F32) => Box::new(crate::exec::dfdx::Dfdx::<f32, _>::cuda()?),
+        #[cfg(feature = "cuda")]
+        (Device::Cuda, Precision::F64) => Box::new(crate::exec::dfdx::Dfdx::<f64, _>::cuda()?),
+        #[cfg(not(feature = "dfdx"))]
+        (Device::Dfdx, _) => return Err(absent("dfdx", "cargo build --release", "--device reference")),
+        #[cfg(not(feature = "cuda"))]
+        (Device::Cuda, _) => return Err(absent("cuda", "cargo build --release --features cuda", "--device dfdx")),
+    })
+}
+
 /// A device that this build was made without.
 #[cfg(not(feature = "cuda"))]
-fn absent(device: &str, build: &str, instead: &str) -> TrainError {
+fn absent(device: &str, build: &str, instead: &str) -> ExecError {
     let advice = format!("this build has no device `{device}`; build it with `{build}`, or run with `{instead}`");
-    TrainError::Exec(crate::exec::ExecError::Unavailable(advice))
+    ExecError::Unavailable(advice)
 }

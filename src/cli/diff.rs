@@ -10,7 +10,7 @@ use super::failure::Failure;
 use super::replay::existing_ledger;
 use super::table::columns;
 use crate::hash::{Canonical, to_json};
-use crate::report::text::visible;
+use crate::report::text::{json_line, visible};
 use crate::report::{Change, Difference, Record, SeriesChange, bits, difference};
 
 /// Shows what sets two runs apart.
@@ -21,7 +21,7 @@ pub fn diff(options: &Options) -> Result<ExitCode, Failure> {
     let found = difference(&left, &right);
     let mut out = anstream::stdout();
     if options.json {
-        writeln!(out, "{}", as_json(&left, &right, &found))?;
+        writeln!(out, "{}", json_line(&as_json(&left, &right, &found)))?;
     } else {
         write!(out, "{}", as_text(&left, &right, &found))?;
     }

@@ -11,7 +11,7 @@ use super::replay::existing_ledger;
 use super::table::columns;
 use crate::diag::{self, Diagnostic};
 use crate::query::{self, Field, Index, Query, Row, Tags};
-use crate::report::text::visible;
+use crate::report::text::{json_line, visible};
 
 /// Lists the runs of a ledger that answer a query.
 pub fn log(options: &Options) -> Result<ExitCode, Failure> {
@@ -23,7 +23,6 @@ pub fn log(options: &Options) -> Result<ExitCode, Failure> {
     };
     let store = existing_ledger(&options.ledger.ledger)?;
     let seen = query::refresh(&store)?;
-    let tags = query::read_tags(&store)?;
     let mut err = anstream::stderr();
     for problem in &seen.problems {
         writeln!(err, "warning: {}; `metadsl verify` tells more", visible(&problem.to_string()))?;
@@ -31,7 +30,7 @@ pub fn log(options: &Options) -> Result<ExitCode, Failure> {
     for (run, error) in &seen.unread {
         writeln!(err, "warning: run {}: {}; `metadsl verify` tells more", run.short(), visible(&error.to_string()))?;
     }
-    let index = &seen.index;
+    let (index, tags) = (&seen.index, &seen.tags);
     let wrong = query::check(&query, index, &[]);
     if !wrong.is_empty() {
         return refuse("query", &text, &wrong);
@@ -45,10 +44,10 @@ pub fn log(options: &Options) -> Result<ExitCode, Failure> {
         write!(out, "{}", fields_text(index))?;
         return Ok(ExitCode::SUCCESS);
     }
-    let rows = query::select(&query, index, &tags);
+    let rows = query::select(&query, index, tags);
     if options.json {
-        let rows: Vec<Json> = rows.iter().map(|&row| row_json(row, &fields, index, &tags)).collect();
-        writeln!(out, "{}", Json::Array(rows))?;
+        let rows: Vec<Json> = rows.iter().map(|&row| row_json(row, &fields, index, tags)).collect();
+        writeln!(out, "{}", json_line(&Json::Array(rows)))?;
     } else if rows.is_empty() {
         let empty = index.rows().next().is_none();
         writeln!(
@@ -57,9 +56,9 @@ pub fn log(options: &Options) -> Result<ExitCode, Failure> {
             if empty { "no runs yet; `metadsl run FILE.meta` makes one" } else { "no run answers the query" }
         )?;
     } else if options.columns.is_some() {
-        write!(out, "{}", columns(&chosen(&rows, &fields, index, &tags)))?;
+        write!(out, "{}", columns(&chosen(&rows, &fields, index, tags)))?;
     } else {
-        write!(out, "{}", columns(&usual(&rows, index, &tags)))?;
+        write!(out, "{}", columns(&usual(&rows, index, tags)))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -19,13 +19,17 @@ mod fmt;
 mod freeze;
 mod gc;
 mod import;
+mod imports;
 mod load;
 mod log;
 mod new;
 mod note;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod plan;
 mod progress;
 mod record;
+mod remote;
 mod replay;
 mod report;
 mod resume;
@@ -34,6 +38,7 @@ mod run;
 mod show;
 mod sign;
 mod table;
+mod trace;
 mod verify;
 mod watch;
 
@@ -66,12 +71,15 @@ pub fn main() -> ExitCode {
         Command::Show(options) => show::show(options),
         Command::Diff(options) => diff::diff(options),
         Command::Export(options) => export::export(options),
+        Command::Import(options) => imports::import(options),
         Command::Report(options) => report::report(options),
         Command::Watch(options) => watch::watch(options),
         Command::Verify(options) => verify::verify(options),
         Command::Gc(options) => gc::gc(options),
         Command::Bundle(options) => bundle::bundle(options),
         Command::Sign(options) => sign::sign(options),
+        Command::Push(options) => remote::push(options),
+        Command::Pull(options) => remote::pull(options),
     };
     match done {
         Ok(code) => code,

@@ -12,7 +12,7 @@ use super::replay::existing_ledger;
 use crate::hash::Id;
 use crate::ledger::{Note, Store};
 use crate::query;
-use crate::report::text::visible;
+use crate::report::text::{json_line, visible};
 
 /// Puts a tag on a run, or takes it off.
 pub fn tag(options: &TagOptions) -> Result<ExitCode, Failure> {
@@ -20,7 +20,7 @@ pub fn tag(options: &TagOptions) -> Result<ExitCode, Failure> {
         return Err(Failure::Usage("a tag is one word, such as `paper`; longer texts are for `metadsl note`".into()));
     }
     let store = existing_ledger(&options.ledger.ledger)?;
-    let run = store.resolve(&options.run)?;
+    let (_, run) = store.find(&options.run)?;
     let tags = query::read_tags(&store)?.remove(&run).unwrap_or_default();
     let has = tags.contains(&options.tag);
     if options.remove && !has {
@@ -42,7 +42,7 @@ pub fn note(options: &NoteOptions) -> Result<ExitCode, Failure> {
         return Err(Failure::Usage("a note has some text".into()));
     }
     let store = existing_ledger(&options.ledger.ledger)?;
-    let run = store.resolve(&options.run)?;
+    let (_, run) = store.find(&options.run)?;
     write(&store, run, "note", &options.text)?;
     answer(options.json, run, "note", &options.text, &format!("noted: run {}", run.short()))
 }
@@ -54,7 +54,7 @@ fn write(store: &Store, about: Id, key: &str, text: &str) -> Result<Id, Failure>
 fn answer(as_json: bool, run: Id, key: &str, text: &str, words: &str) -> Result<ExitCode, Failure> {
     let mut out = anstream::stdout();
     if as_json {
-        writeln!(out, "{}", json!({ "run": run.to_string(), key: text }))?;
+        writeln!(out, "{}", json_line(&json!({ "run": run.to_string(), key: text })))?;
     } else {
         writeln!(out, "{}", visible(words))?;
     }

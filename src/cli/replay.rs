@@ -2,20 +2,24 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::Path;
+use std::path;
 use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::args::{Device, Machine, Replay as Options};
+use super::args::{Device, Machine, Replay as Options, Traced};
 use super::device;
 use super::failure::Failure;
 use super::load::{read_path, read_sets};
 use super::record;
+use super::trace;
 use crate::exec::Numerics;
+use crate::exec::exact::Path;
 use crate::hash::{Id, Kind};
 use crate::ledger::{self, Comparison, FileHint, Input, Manifest, Outcome, Run, Store, Tolerance, Verdict};
 use crate::plan::Plan;
+use crate::report::text::visible;
+use crate::train::DataSets;
 
 /// Runs a recorded experiment again and compares every bit.
 pub fn replay(options: &Options) -> Result<ExitCode, Failure> {
@@ -30,17 +34,34 @@ pub fn replay(options: &Options) -> Result<ExitCode, Failure> {
     let old: Outcome = store.get(Kind::Result, run.result)?;
 
     let device = choose_device(&options.machine, &numerics)?;
-    let done = match contents(&store, &manifest, &run.files) {
-        Ok(contents) => again(&store, options, device, &plan, &contents, &input, &old)?,
-        Err(reason) => Done { verdict: Verdict::Inconclusive { reason }, record: None },
+    let data = contents(&store, &manifest, &run.files).and_then(|contents| read_sets(&plan, &contents));
+    let done = match data {
+        Ok(sets) => {
+            let mut done = again(&store, options, device, &plan, &sets, &input, &old)?;
+            if let (Some(Traced::Ops), Some(new)) = (options.trace, &done.new) {
+                let devices = [device::by_executor_name(&numerics.executor), Some(device)];
+                let path = options.machine.cpu.unwrap_or_else(Path::detect);
+                let traced = trace::operations(&store, &plan, &sets, devices, path, &done.verdict, [&old, new])?;
+                done.operations = Some(traced);
+            }
+            done
+        }
+        Err(reason) => Done { verdict: Verdict::Inconclusive { reason }, record: None, new: None, operations: None },
     };
 
     let mut out = anstream::stdout();
     if options.json {
-        let value = json!({ "run": id.to_string(), "verdict": word(&done.verdict), "detail": done.verdict.to_string(), "record": done.record.map(|id| id.to_string()) });
+        let value = json!({
+            "run": id.to_string(), "verdict": word(&done.verdict), "detail": done.verdict.to_string(),
+            "record": done.record.map(|id| id.to_string()), "operations": done.operations,
+        });
         writeln!(out, "{value}")?;
     } else {
-        writeln!(out, "{}\nrun {id}", done.verdict)?;
+        writeln!(out, "{}", done.verdict)?;
+        if let Some(operations) = &done.operations {
+            writeln!(out, "{}", visible(operations))?;
+        }
+        writeln!(out, "run {id}")?;
     }
     Ok(ExitCode::from(done.verdict.exit_code()))
 }
@@ -53,6 +74,10 @@ struct Done {
     verdict: Verdict,
     /// The stored comparison; none where there was nothing to compare.
     record: Option<Id>,
+    /// What came out this time.
+    new: Option<Outcome>,
+    /// The first operation that differs, in words, where that was asked for.
+    operations: Option<String>,
 }
 
 /// The verdict in one word, for programs.
@@ -90,7 +115,7 @@ pub fn contents(store: &Store, manifest: &Manifest, hints: &[FileHint]) -> Resul
             Ok(bytes) => bytes,
             Err(_) => {
                 let hint = hints.iter().find(|h| h.name == file.name).map(|h| h.path.as_str()).unwrap_or_default();
-                let bytes = read_path(Path::new(hint)).map_err(|e| {
+                let bytes = read_path(path::Path::new(hint)).map_err(|e| {
                     format!("data `{}` is not in the ledger, and `{hint}` cannot be read: {e}", file.name)
                 })?;
                 if Id::of_bytes(Kind::Blob, &bytes) != file.blob {
@@ -110,22 +135,22 @@ fn again(
     options: &Options,
     device: Device,
     plan: &Plan,
-    contents: &BTreeMap<String, Vec<u8>>,
+    sets: &DataSets,
     input: &Input,
     old: &Outcome,
 ) -> Result<Done, Failure> {
-    let sets = match read_sets(plan, contents) {
-        Ok(sets) => sets,
-        Err(reason) => return Ok(Done { verdict: Verdict::Inconclusive { reason }, record: None }),
-    };
-    let (cells, claims) = device::run_plan(device, &options.machine, plan, &sets)?;
+    let (cells, claims) = device::run_plan(device, &options.machine, plan, sets)?;
     // Plan and data are the very same objects; only the executor may be another one.
     let input = Input { numerics: store.put(Kind::Numerics, &device::numerics(device, &plan.arms))?, ..input.clone() };
     let keys = record::CellKeys::new(store, plan, &input, device)?;
     let input = store.put(Kind::Input, &input)?;
     let new = record::put_outcome(store, &keys, input, &cells, &claims)?;
     let verdict = ledger::compare(store, old, &new, &ACROSS_EXECUTORS);
-    let (old, new) = (store.put(Kind::Result, old)?, store.put(Kind::Result, &new)?);
-    let record = store.put_verdict(&Comparison { old, new, verdict: verdict.clone() })?;
-    Ok(Done { verdict, record: Some(record) })
+    let comparison = Comparison {
+        old: store.put(Kind::Result, old)?,
+        new: store.put(Kind::Result, &new)?,
+        verdict: verdict.clone(),
+    };
+    let record = store.put_verdict(&comparison)?;
+    Ok(Done { verdict, record: Some(record), new: Some(new), operations: None })
 }

@@ -15,6 +15,7 @@ use crate::exec::Numerics;
 use crate::hash::Kind;
 use crate::ledger::{Input, Manifest, Store, Unfinished};
 use crate::plan::Plan;
+use crate::report::text::json_line;
 
 /// Goes on with a run that was interrupted.
 pub fn resume(options: &Options) -> Result<ExitCode, Failure> {
@@ -89,7 +90,7 @@ fn list(options: &Options, unfinished: &[Unfinished]) -> Result<ExitCode, Failur
             .iter()
             .map(|run| json!({ "name": run.name, "experiment": run.about.experiment, "state": state(run) }))
             .collect();
-        writeln!(out, "{}", Json::Array(rows))?;
+        writeln!(out, "{}", json_line(&Json::Array(rows)))?;
     } else if unfinished.is_empty() {
         writeln!(out, "no run is unfinished")?;
     } else {

@@ -10,22 +10,34 @@ use super::args::Show as Options;
 use super::failure::Failure;
 use super::replay::existing_ledger;
 use super::table::{claim_line, columns};
-use crate::hash::{Canonical, to_json, to_ron};
-use crate::ledger::Status;
+use crate::hash::{Canonical, Kind, to_json, to_ron};
+use crate::ledger::{LedgerError, Status};
 use crate::query;
-use crate::report::text::{duration, number, sparkline, utc, visible};
-use crate::report::{CellRecord, Citation, Record};
+use crate::report::text::{duration, json_line, number, sparkline, utc, visible};
+use crate::report::{CellRecord, Citation, ImportedRecord, Record};
 
 /// Shows one run.
 pub fn show(options: &Options) -> Result<ExitCode, Failure> {
     let store = existing_ledger(&options.ledger.ledger)?;
-    let record = Record::read(&store, store.resolve(&options.run)?)?;
-    let tags = query::read_tags(&store)?.remove(&record.id).unwrap_or_default();
+    let (kind, id) = store.find(&options.run)?;
+    let tags = query::read_tags(&store)?.remove(&id).unwrap_or_default();
     let mut out = anstream::stdout();
+    if kind == Kind::Imported {
+        let record = ImportedRecord::read(&store, id)?;
+        if options.plan {
+            return Err(LedgerError::IsImported(id).into());
+        } else if options.json {
+            writeln!(out, "{}", json_line(&imported_json(&record, &tags)))?;
+        } else {
+            write!(out, "{}", imported_text(&record, &tags, options.series))?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let record = Record::read(&store, id)?;
     if options.plan {
         writeln!(out, "{}", to_ron(&record.plan.to_value()))?;
     } else if options.json {
-        writeln!(out, "{}", as_json(&record, &tags))?;
+        writeln!(out, "{}", json_line(&as_json(&record, &tags)))?;
     } else {
         write!(out, "{}", as_text(&record, &tags, options.series))?;
     }
@@ -85,6 +97,50 @@ fn as_text(record: &Record, tags: &BTreeSet<String>, all: bool) -> String {
         id.short()
     ));
     text
+}
+
+fn imported_text(record: &ImportedRecord, tags: &BTreeSet<String>, all: bool) -> String {
+    let run = &record.run;
+    let mut text = format!("run        {}\n", record.id);
+    text.push_str(&visible_line("experiment", &run.experiment));
+    text.push_str(&visible_line("status", &run.status));
+    text.push_str(&visible_line("from", &format!("{}, run {}", run.origin, run.name)));
+    text.push_str(&format!("finished   {} UTC, {}\n", utc(run.finished_ms), duration(record.seconds())));
+    if !tags.is_empty() {
+        text.push_str(&visible_line("tags", &tags.iter().map(String::as_str).collect::<Vec<_>>().join(" ")));
+    }
+    for setting in &run.settings {
+        text.push_str(&visible_line("setting", &format!("{} = {}", setting.name, setting.value)));
+    }
+    text.push_str("\nmeasurements\n");
+    let head = if all { &["  measure", "step", "value"][..] } else { &["  measure", "step", "value", "course"] };
+    let mut rows = vec![head.iter().map(ToString::to_string).collect::<Vec<_>>()];
+    for (measure, points) in &record.series {
+        let course = sparkline(&points.iter().map(|p| p.1).collect::<Vec<f64>>());
+        for (step, value) in if all { &points[..] } else { &points[points.len().saturating_sub(1)..] } {
+            let row = vec![format!("  {}", visible(measure)), step.to_string(), number(*value)];
+            rows.push([row, if all { vec![] } else { vec![course.clone()] }].concat());
+        }
+    }
+    text.push_str(&columns(&rows));
+    text
+}
+
+fn imported_json(record: &ImportedRecord, tags: &BTreeSet<String>) -> Json {
+    let run = &record.run;
+    let mut measures = serde_json::Map::new();
+    for (measure, points) in &record.series {
+        let values: Vec<Json> = points.iter().map(|p| to_json(&p.1.to_value())).collect();
+        let steps: Vec<u64> = points.iter().map(|p| p.0).collect();
+        measures.insert(measure.clone(), json!({ "steps": steps, "values": values }));
+    }
+    let settings: serde_json::Map<String, Json> =
+        run.settings.iter().map(|setting| (setting.name.clone(), json!(setting.value))).collect();
+    json!({
+        "run": record.id.to_string(), "experiment": run.experiment, "origin": run.origin, "name": run.name,
+        "status": run.status, "started": utc(run.started_ms), "finished": utc(run.finished_ms), "tags": tags,
+        "settings": settings, "series": measures,
+    })
 }
 
 fn visible_line(key: &str, value: &str) -> String {

@@ -16,14 +16,7 @@ pub fn sign(options: &Options) -> Result<ExitCode, Failure> {
     if options.new_key {
         write_new_key(&options.key)?;
     }
-    let read = |error| Failure::Read { path: options.key.clone(), error };
-    let text = std::fs::read_to_string(&options.key).map_err(read)?;
-    let secret = ledger::read_key(&text).ok_or_else(|| {
-        Failure::Usage(format!(
-            "{} is no key: 64 hexadecimal digits are wanted; `--new-key` makes one",
-            options.key.display()
-        ))
-    })?;
+    let secret = read_secret(&options.key)?;
     let checkpoints: Vec<String> = store.heads()?.iter().map(|head| ledger::sign(head, &secret)).collect();
     let text = checkpoints.join("\n");
     match &options.output {
@@ -31,6 +24,15 @@ pub fn sign(options: &Options) -> Result<ExitCode, Failure> {
         None => write!(anstream::stdout(), "{text}")?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The secret key in a file.
+pub fn read_secret(path: &Path) -> Result<[u8; 32], Failure> {
+    let text = std::fs::read_to_string(path).map_err(|error| Failure::Read { path: path.to_owned(), error })?;
+    ledger::read_key(&text).ok_or_else(|| {
+        let advice = "64 hexadecimal digits are wanted; `metadsl sign --new-key` makes one";
+        Failure::Usage(format!("{} is no key: {advice}", path.display()))
+    })
 }
 
 /// A new key, in a file that nobody else may read.

@@ -11,7 +11,7 @@ use super::args::Verify as Options;
 use super::failure::Failure;
 use super::replay::existing_ledger;
 use crate::ledger::{self, Depth, Store};
-use crate::report::text::visible;
+use crate::report::text::{json_line, visible};
 
 /// Checks a ledger, or one bundle.
 pub fn verify(options: &Options) -> Result<ExitCode, Failure> {
@@ -36,13 +36,13 @@ pub fn verify(options: &Options) -> Result<ExitCode, Failure> {
             .collect();
         let ok = problems.is_empty() && contradicted.is_none();
         let value = json!({ "ok": ok, "objects": report.objects, "frames": report.frames, "runs": report.runs, "problems": problems, "since": contradicted, "quarantined": moved });
-        writeln!(out, "{value}")?;
+        writeln!(out, "{}", json_line(&value))?;
     } else {
         for problem in &report.problems {
             writeln!(out, "{}", visible(&problem.to_string()))?;
         }
         for path in &moved {
-            writeln!(out, "set aside: {}", path.display())?;
+            writeln!(out, "set aside: {}", visible(&path.display().to_string()))?;
         }
         if let Some(what) = &contradicted {
             writeln!(out, "{}", visible(what))?;
@@ -86,7 +86,7 @@ fn verify_bundle(options: &Options, path: &Path) -> Result<ExitCode, Failure> {
         _ if options.json => {
             let (ok, problem) = (checked.is_ok(), checked.as_ref().err());
             let runs: Vec<String> = checked.iter().flat_map(|b| &b.runs).map(ToString::to_string).collect();
-            writeln!(out, "{}", json!({ "ok": ok, "runs": runs, "problem": problem }))?;
+            writeln!(out, "{}", json_line(&json!({ "ok": ok, "runs": runs, "problem": problem })))?;
         }
         Ok(bundle) => {
             for run in &bundle.runs {

@@ -42,11 +42,13 @@ pub enum Kind {
     Arm,
     /// What decides one cell: arm, seed, data, numerics; only its id is used.
     Cell,
+    /// A run that another program made and recorded.
+    Imported,
 }
 
 impl Kind {
     /// Every kind, in the order of the format description.
-    pub const ALL: [Kind; 16] = [
+    pub const ALL: [Kind; 17] = [
         Kind::Source,
         Kind::Plan,
         Kind::Manifest,
@@ -63,6 +65,7 @@ impl Kind {
         Kind::Note,
         Kind::Arm,
         Kind::Cell,
+        Kind::Imported,
     ];
 
     /// The lower-case name used in the format and in messages.
@@ -84,6 +87,7 @@ impl Kind {
             Kind::Note => "note",
             Kind::Arm => "arm",
             Kind::Cell => "cell",
+            Kind::Imported => "imported",
         }
     }
 
@@ -212,6 +216,7 @@ mod tests {
             "f2f3521082c77cf164b0ba01192f2e9260b9efc80a2025e049593751c15ca9bc",
             "ab34250c44da8b4b079a199e55d82a5dfdea1cbd31f28ea06e76184b1628cbd5",
             "226f430d5adca5fd04278c4747f818863bcc435c10978c3e675d9279efa4e46f",
+            "e25df72b66b66cde1b92483d0fa50b9911bfcb4f4a30f45d3e319d189c10f4dd",
         ];
         let found = Kind::ALL.map(|kind| Id::of_bytes(kind, b"abc").to_string());
         assert_eq!(found, golden);

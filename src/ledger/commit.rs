@@ -8,7 +8,7 @@ use super::error::LedgerError;
 use super::frame::Entry;
 use super::outcome::Outcome;
 use super::pack::{self, Objects};
-use super::record::{Note, Run};
+use super::record::{Imported, Note, Run};
 use super::store::Store;
 use super::stream::Appender;
 use super::verdict::Comparison;
@@ -72,6 +72,13 @@ impl Store {
     pub fn annotate(&self, note: &Note) -> Result<Id, LedgerError> {
         let id = self.put(Kind::Note, note)?;
         self.commit(Kind::Note, id, |found| found == id, |pack| Entry::Note { id, pack })?;
+        Ok(id)
+    }
+
+    /// Writes a run of another program and lists it. Its series must have been put before.
+    pub fn import(&self, imported: &Imported) -> Result<Id, LedgerError> {
+        let id = self.put(Kind::Imported, imported)?;
+        self.commit(Kind::Imported, id, |_| true, |pack| Entry::Import { id, pack })?;
         Ok(id)
     }
 

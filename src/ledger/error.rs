@@ -71,6 +71,19 @@ pub enum LedgerError {
         /// What it says now, and what it said.
         what: String,
     },
+    /// A remote cannot be reached, or does not answer as one.
+    #[error("the remote: {0}")]
+    Remote(String),
+    /// What a remote sent is not what was asked for.
+    #[error("what the remote has as {name} was refused: {what}{}", kept.as_ref().map_or(String::new(), |path| format!("; it was set aside as {}", path.display())))]
+    Refused {
+        /// Its name on the remote.
+        name: String,
+        /// What is wrong with it.
+        what: String,
+        /// Where it lies in quarantine.
+        kept: Option<PathBuf>,
+    },
     /// Another process is at work on the run.
     #[error("another process is at work on {0}; wait for it, or end it")]
     Busy(String),
@@ -128,6 +141,11 @@ pub enum LedgerError {
         /// Where it was looked for.
         ledger: PathBuf,
     },
+    /// A run that another program made, where one of this program is wanted.
+    #[error(
+        "run {0} was imported from another program, so there is no plan of it: it can be shown, asked for, tagged and exported"
+    )]
+    IsImported(Id),
     /// Several runs have such a hash.
     #[error("`{prefix}` begins {} runs: {}; give more digits", candidates.len(), list(candidates))]
     AmbiguousRun {

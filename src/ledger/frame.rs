@@ -30,6 +30,8 @@ variants! {
         Verdict { id: Id, pack: Id },
         /// A note is durable.
         Note { id: Id, pack: Id },
+        /// A run of another program is durable.
+        Import { id: Id, pack: Id },
         /// The run is no longer wanted: it is not listed, and `gc` may set its pack aside.
         Tombstone { id: Id },
     }
@@ -42,6 +44,7 @@ impl Entry {
             Entry::Run { id, .. } => Some((Kind::Run, *id)),
             Entry::Verdict { id, .. } => Some((Kind::Verdict, *id)),
             Entry::Note { id, .. } => Some((Kind::Note, *id)),
+            Entry::Import { id, .. } => Some((Kind::Imported, *id)),
             Entry::Tombstone { .. } => None,
         }
     }
@@ -49,7 +52,10 @@ impl Entry {
     /// The pack that the entry makes part of the ledger.
     pub fn pack(&self) -> Option<Id> {
         match self {
-            Entry::Run { pack, .. } | Entry::Verdict { pack, .. } | Entry::Note { pack, .. } => Some(*pack),
+            Entry::Run { pack, .. }
+            | Entry::Verdict { pack, .. }
+            | Entry::Note { pack, .. }
+            | Entry::Import { pack, .. } => Some(*pack),
             Entry::Tombstone { .. } => None,
         }
     }

@@ -69,7 +69,7 @@ impl Store {
         }
         let frames = self.frames()?;
         let gone = buried(&frames);
-        let lives = |entry: &Entry| entry.run().is_none_or(|run| !gone.contains(&run));
+        let lives = |entry: &Entry| entry.object().is_none_or(|(_, id)| !gone.contains(&id));
         let roots: BTreeSet<Id> = frames.iter().filter(|l| lives(&l.entry)).filter_map(|l| l.entry.pack()).collect();
         let others: BTreeSet<Id> = frames.iter().filter_map(|listed| listed.entry.pack()).collect();
         let (mut held, mut needed) = (BTreeSet::new(), BTreeSet::new());

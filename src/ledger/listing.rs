@@ -23,6 +23,17 @@ pub struct Listed {
     pub entry: Entry,
 }
 
+/// What the logs list and nobody buried, each once, in the order of the log.
+#[derive(Debug, Default)]
+pub struct ListedIds {
+    /// The runs.
+    pub runs: Vec<Id>,
+    /// The runs of other programs.
+    pub imports: Vec<Id>,
+    /// The notes.
+    pub notes: Vec<Id>,
+}
+
 /// The runs of a ledger that can be read, and what is wrong with the others.
 #[derive(Debug, Default)]
 pub struct Listing {
@@ -46,7 +57,12 @@ impl Store {
             problems.extend(self.damage(&log));
             for (segment, frame) in log.frames() {
                 match frame.entry() {
-                    Ok(entry) => listed.push(Listed { stream: name.clone(), entry }),
+                    Ok(entry) => {
+                        if let (Some((_, id)), Some(pack)) = (entry.object(), entry.pack()) {
+                            self.memory().places.insert(id, pack);
+                        }
+                        listed.push(Listed { stream: name.clone(), entry });
+                    }
                     Err(e) => problems.push(Problem {
                         file: segment.file.clone(),
                         fault: Fault::Log,
@@ -57,6 +73,13 @@ impl Store {
             }
         }
         Ok(listed)
+    }
+
+    /// The ids of all that is listed, with one look at the logs; damaged stretches of logs become problems.
+    pub fn ids(&self, problems: &mut Vec<Problem>) -> Result<ListedIds, LedgerError> {
+        let frames = self.frames_and(problems)?;
+        let of = |kind| ids_of(kind, &frames).into_iter().map(|(id, _)| id).collect();
+        Ok(ListedIds { runs: of(Kind::Run), imports: of(Kind::Imported), notes: of(Kind::Note) })
     }
 
     /// All runs, in the order in which they were sealed. A damaged run or frame hides no other.
@@ -91,36 +114,53 @@ impl Store {
         listed.into_iter().map(|(id, _)| Ok((id, self.get(Kind::Note, id)?))).collect()
     }
 
-    /// The ids of the runs that are listed.
-    pub fn run_ids(&self) -> Result<Vec<Id>, LedgerError> {
-        self.run_ids_and(&mut Vec::new())
+    /// The runs of other programs, in the order in which they were imported.
+    pub fn imports(&self) -> Result<Vec<Id>, LedgerError> {
+        Ok(self.ids(&mut Vec::new())?.imports)
     }
 
-    /// The ids of the runs that are listed; damaged stretches of logs become problems.
-    pub fn run_ids_and(&self, problems: &mut Vec<Problem>) -> Result<Vec<Id>, LedgerError> {
-        Ok(self.listed(Kind::Run, problems)?.into_iter().map(|(id, _)| id).collect())
+    /// The ids of the runs that are listed.
+    pub fn run_ids(&self) -> Result<Vec<Id>, LedgerError> {
+        Ok(self.ids(&mut Vec::new())?.runs)
     }
 
     /// The one run whose id begins with `prefix`, of 6 or more hexadecimal digits.
     pub fn resolve(&self, prefix: &str) -> Result<Id, LedgerError> {
+        match self.find(prefix)? {
+            (Kind::Run, id) => Ok(id),
+            (_, id) => Err(LedgerError::IsImported(id)),
+        }
+    }
+
+    /// The same among the runs of other programs, too: with its kind, [`Kind::Run`] or [`Kind::Imported`].
+    pub fn find(&self, prefix: &str) -> Result<(Kind, Id), LedgerError> {
         let digits = prefix.to_ascii_lowercase();
         if !(6..=64).contains(&digits.len()) || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Err(LedgerError::Prefix(prefix.to_owned()));
         }
-        let mut candidates = self.run_ids()?;
-        candidates.retain(|id| id.to_string().starts_with(&digits));
-        match candidates[..] {
-            [id] => Ok(id),
+        let ids = self.ids(&mut Vec::new())?;
+        let imports = ids.imports.into_iter().map(|id| (Kind::Imported, id));
+        let mut found: Vec<(Kind, Id)> = ids.runs.into_iter().map(|id| (Kind::Run, id)).chain(imports).collect();
+        found.retain(|(_, id)| id.to_string().starts_with(&digits));
+        match found[..] {
+            [one] => Ok(one),
             [] => Err(LedgerError::UnknownRun { prefix: prefix.to_owned(), ledger: self.root().to_owned() }),
-            _ => Err(LedgerError::AmbiguousRun { prefix: prefix.to_owned(), candidates }),
+            _ => {
+                let candidates = found.into_iter().map(|(_, id)| id).collect();
+                Err(LedgerError::AmbiguousRun { prefix: prefix.to_owned(), candidates })
+            }
         }
     }
 
     /// What the ledger holds of a cell of that key, newest first: the cell and the run it belongs to.
     pub fn cell(&self, key: Id) -> Result<Option<(Id, Cell)>, LedgerError> {
         let frames = self.frames()?;
-        let buried = buried(&frames);
-        for listed in frames.iter().rev().filter(|listed| listed.entry.may_have_cell(key)) {
+        if !frames.iter().any(|listed| listed.entry.may_have_cell(key)) {
+            return Ok(None);
+        }
+        let (buried, counted) = (buried(&frames), self.counted(&frames)?);
+        let may_have = |(listed, counts): &(&Listed, bool)| *counts && listed.entry.may_have_cell(key);
+        for (listed, _) in frames.iter().zip(counted).rev().filter(may_have) {
             let Some(id) = listed.entry.run().filter(|id| !buried.contains(id)) else { continue };
             // A run that cannot be read is no hit; `verify` tells what is wrong with it.
             let Ok(run) = self.get::<Run>(Kind::Run, id) else { continue };
@@ -135,12 +175,12 @@ impl Store {
     /// The latest run of that input whose cells may be taken.
     pub fn run_of(&self, input: Id) -> Result<Option<Id>, LedgerError> {
         let frames = self.frames()?;
-        let buried = buried(&frames);
-        let run_of_it = |listed: &Listed| match &listed.entry {
-            Entry::Run { id, input: found, cells, .. } if *found == input && !cells.0.is_empty() => Some(*id),
+        let (buried, counted) = (buried(&frames), self.counted(&frames)?);
+        let run_of_it = |(listed, counts): (&Listed, bool)| match &listed.entry {
+            Entry::Run { id, input: found, cells, .. } if counts && *found == input && !cells.0.is_empty() => Some(*id),
             _ => None,
         };
-        Ok(frames.iter().rev().filter_map(run_of_it).find(|id| !buried.contains(id)))
+        Ok(frames.iter().zip(counted).rev().filter_map(run_of_it).find(|id| !buried.contains(id)))
     }
 
     /// How far each log stream has come.
@@ -149,19 +189,8 @@ impl Store {
         names.iter().map(|name| Ok(Stream::read(&self.place, name)?.head(name))).collect()
     }
 
-    /// The ids of one kind that the logs list and nobody buried, each once, with its pack.
     fn listed(&self, kind: Kind, problems: &mut Vec<Problem>) -> Result<Vec<(Id, Id)>, LedgerError> {
-        let frames = self.frames_and(problems)?;
-        let (mut seen, mut ids) = (buried(&frames), Vec::new());
-        for listed in &frames {
-            if let (Some((k, id)), Some(pack)) = (listed.entry.object(), listed.entry.pack())
-                && k == kind
-                && seen.insert(id)
-            {
-                ids.push((id, pack));
-            }
-        }
-        Ok(ids)
+        Ok(ids_of(kind, &self.frames_and(problems)?))
     }
 
     /// The damage of a log stream as problems.
@@ -180,6 +209,20 @@ impl Store {
         };
         log.segments.iter().flat_map(|s| s.damage.iter().map(move |d| problem(s, d))).collect()
     }
+}
+
+/// The ids of one kind that the logs list and nobody buried, each once, with its pack.
+fn ids_of(kind: Kind, frames: &[Listed]) -> Vec<(Id, Id)> {
+    let (mut seen, mut ids) = (buried(frames), Vec::new());
+    for listed in frames {
+        if let (Some((k, id)), Some(pack)) = (listed.entry.object(), listed.entry.pack())
+            && k == kind
+            && seen.insert(id)
+        {
+            ids.push((id, pack));
+        }
+    }
+    ids
 }
 
 /// The runs that were taken off the listings.

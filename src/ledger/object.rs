@@ -69,10 +69,15 @@ pub(super) struct Loose {
     pub chunks: Vec<Chunk>,
 }
 
+/// `objects/ab/cd..`, as remotes name it.
+pub(super) fn name(id: Id) -> String {
+    let hex = id.to_string();
+    format!("objects/{}/{}", &hex[..2], &hex[2..])
+}
+
 /// `objects/ab/cd..`, relative to the ledger.
 pub(super) fn file(id: Id) -> PathBuf {
-    let hex = id.to_string();
-    Path::new("objects").join(&hex[..2]).join(&hex[2..])
+    PathBuf::from(name(id))
 }
 
 /// Stores a payload that comes piece by piece, in constant memory; gives its id. A file that is there already is
@@ -130,12 +135,17 @@ fn write_file(place: &Place, kind: Kind, codec: Codec, id: Id, stored: &[u8]) ->
 /// Reads an object file and checks it, but for the contents of chunks; none where there is no such file.
 pub(super) fn read_loose(place: &Place, id: Id) -> Result<Option<Loose>, LedgerError> {
     let path = place.root.join(file(id));
-    let Some(bytes) = place.read(&path)? else { return Ok(None) };
-    let damaged = |what| LedgerError::Damaged { path: path.clone(), what };
+    place.read(&path)?.map(|bytes| check(&path, id, bytes)).transpose()
+}
+
+/// Checks the bytes of an object file, but for the contents of chunks.
+pub(super) fn check(path: &Path, id: Id, bytes: Vec<u8>) -> Result<Loose, LedgerError> {
+    let damaged = |what| LedgerError::Damaged { path: path.to_owned(), what };
     let Stored { kind, codec, bytes } = open(bytes).map_err(damaged)?;
     if codec == Codec::Chunks {
+        let path = path.to_owned();
         let chunks = refs::read(&bytes).map_err(|error| LedgerError::Malformed { path, error })?;
-        return Ok(Some(Loose { kind, payload: None, chunks }));
+        return Ok(Loose { kind, payload: None, chunks });
     }
     let payload = match codec {
         Codec::Zstd => inflate(&bytes).map_err(damaged)?,
@@ -149,7 +159,7 @@ pub(super) fn read_loose(place: &Place, id: Id) -> Result<Option<Loose>, LedgerE
             None => format!("its {} payload hashes to {found}", kind.name()),
         }));
     }
-    Ok(Some(Loose { kind, payload: Some(payload), chunks: Vec::new() }))
+    Ok(Loose { kind, payload: Some(payload), chunks: Vec::new() })
 }
 
 /// What an object file is, from its first line; read whole only where it has chunks or references.

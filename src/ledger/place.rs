@@ -11,8 +11,8 @@ use super::error::{LedgerError, io_error};
 use super::vfs::{Entry, Guard, Lock, Vfs, VfsFile};
 
 /// The directories of a ledger; any may be missing, which is the same as empty.
-pub(super) const DIRS: [&str; 9] =
-    ["objects", "packs", "log", "heads", "active", "index", "tmp", "quarantine", "trash"];
+pub(super) const DIRS: [&str; 10] =
+    ["objects", "packs", "log", "heads", "pulled", "active", "index", "tmp", "quarantine", "trash"];
 
 /// A directory and the file system it lies on.
 #[derive(Debug, Clone)]

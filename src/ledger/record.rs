@@ -53,6 +53,41 @@ record! {
 }
 
 record! {
+    /// A run that another program made and recorded. It can be looked at, asked for and compared with others; it is never
+    /// taken for a held one, and never replayed, since there is no plan of it.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Imported {
+        /// The program, such as `mlflow`, or `csv`.
+        pub origin: String,
+        /// What that program calls the run.
+        pub name: String,
+        /// The experiment's name.
+        pub experiment: String,
+        /// `ok`, or that program's word for another end.
+        pub status: String,
+        /// What was set, in the order of names.
+        pub settings: Vec<Setting>,
+        /// What was measured, as [`Series`](super::Series).
+        pub series: Vec<super::CellSeries>,
+        /// When it began, in milliseconds since 1970-01-01 UTC; 0 where nobody knows.
+        pub started_ms: u64,
+        /// When it ended, in milliseconds since 1970-01-01 UTC; 0 where nobody knows.
+        pub finished_ms: u64,
+    }
+}
+
+record! {
+    /// A setting of an imported run, as that program wrote it.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Setting {
+        /// Its name.
+        pub name: String,
+        /// Its value.
+        pub value: String,
+    }
+}
+
+record! {
     /// The data files of a run by content; where they lay is no part of it.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct Manifest {

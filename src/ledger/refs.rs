@@ -1,7 +1,7 @@
 //! What a stored object refers to, by kind: the edges that sealing and verifying follow.
 
 use super::outcome::{Outcome, Series, Trace, Weights};
-use super::record::{Env, Input, Manifest, Note, Run};
+use super::record::{Env, Imported, Input, Manifest, Note, Run};
 use super::verdict::Comparison;
 use crate::exec::Numerics;
 use crate::hash::{Canonical, DecodeError, Id, Kind, Value, cbor};
@@ -30,6 +30,10 @@ pub(super) fn references(kind: Kind, payload: &[u8]) -> Result<Vec<(Kind, Id)>, 
         Kind::Note => leaf::<Note>(payload),
         // Only their ids are used.
         Kind::Arm | Kind::Cell => leaf::<Value>(payload),
+        Kind::Imported => {
+            let imported: Imported = read(payload)?;
+            Ok(imported.series.into_iter().map(|series| (Kind::Series, series.id)).collect())
+        }
         Kind::Result => read(payload).map(of_outcome),
         Kind::Run => read(payload).map(|run| of_run(&run)),
         Kind::Verdict => {
@@ -41,7 +45,7 @@ pub(super) fn references(kind: Kind, payload: &[u8]) -> Result<Vec<(Kind, Id)>, 
 
 /// Whether objects of this kind refer to others.
 pub(super) fn has_references(kind: Kind) -> bool {
-    matches!(kind, Kind::Manifest | Kind::Input | Kind::Result | Kind::Run | Kind::Verdict)
+    matches!(kind, Kind::Manifest | Kind::Input | Kind::Result | Kind::Run | Kind::Verdict | Kind::Imported)
 }
 
 /// The object that a payload encodes.

@@ -1,6 +1,6 @@
 //! The store: objects by id, wherever they lie.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -13,7 +13,7 @@ use super::{frame, object, refs, stream};
 use crate::hash::{Canonical, Id, Kind, cbor};
 
 /// The one line of a `FORMAT` file.
-const FORMAT: &str = "metadsl ledger 2";
+pub(super) const FORMAT: &str = "metadsl ledger 2";
 /// What is held of packs that were read, in bytes of payload.
 const CACHE: usize = 64 << 20;
 
@@ -41,6 +41,8 @@ pub(super) struct Memory {
     known_bytes: usize,
     /// The packs that `known` is made of.
     packs: BTreeSet<Id>,
+    /// The pack of every object that a log was seen to list. Packs never change, so this is never wrong.
+    pub places: BTreeMap<Id, Id>,
 }
 
 /// The ledger to use: `explicit` where given; else the nearest `ledger/` with a `FORMAT` file in `start` or above it;
@@ -253,6 +255,10 @@ impl Store {
 
     /// Looks for an object in the packs that the logs name: in that which lists it, else newest first.
     fn in_packs(&self, kind: Option<Kind>, id: Id) -> Result<Option<Object>, LedgerError> {
+        let seen = self.memory().places.get(&id).copied();
+        if let Some(objects) = seen.and_then(|pack| self.open_pack(pack).ok()) {
+            return Ok(objects.get(&id).cloned());
+        }
         let listed = self.frames()?;
         let its_own = |entry: &&super::Listed| entry.entry.object().is_some_and(|(k, i)| i == id && Some(k) == kind);
         let own = listed.iter().find(its_own).and_then(|listed| listed.entry.pack());

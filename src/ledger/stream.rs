@@ -102,6 +102,11 @@ impl Stream {
         self.segments.iter().all(|segment| segment.damage.is_empty())
     }
 
+    /// The chain at the end of the last whole frame.
+    pub fn chain(&self, name: &str) -> Chain {
+        self.segments.iter().rev().find_map(|segment| segment.chain).unwrap_or_else(|| frame::origin(name))
+    }
+
     /// How far the stream has come.
     pub fn head(&self, name: &str) -> Head {
         head(name, &self.leaves())
@@ -138,22 +143,34 @@ pub(super) fn head_file(name: &str) -> PathBuf {
     Path::new("heads").join(name)
 }
 
+/// The bytes of a head's file.
+pub(super) fn encode_head(head: &Head) -> Vec<u8> {
+    let payload = cbor::encode(&head.to_value());
+    let check = blake3::derive_key(HEAD_KEY, &payload);
+    [&payload[..], &check].concat()
+}
+
+/// The head whose file has these bytes, or what is wrong with them.
+pub(super) fn decode_head(bytes: &[u8]) -> Result<Head, String> {
+    let (payload, check) = bytes.split_last_chunk::<32>().ok_or("it is too short for a head")?;
+    if blake3::derive_key(HEAD_KEY, payload) != *check {
+        return Err("its last 32 bytes are not the hash of the others".to_owned());
+    }
+    refs::read(payload).map_err(|e| e.to_string())
+}
+
 /// A stream's head; none where it has none yet.
 pub(super) fn read_head(place: &Place, name: &str) -> Result<Option<Head>, LedgerError> {
     let path = place.root.join(head_file(name));
     let Some(bytes) = place.read(&path)? else { return Ok(None) };
-    let damaged = |what: String| LedgerError::Damaged { path: path.clone(), what };
-    let Some((payload, check)) = bytes.split_last_chunk::<32>() else {
-        return Err(damaged("it is too short for a head".to_owned()));
-    };
-    if blake3::derive_key(HEAD_KEY, payload) != *check {
-        return Err(damaged("its last 32 bytes are not the hash of the others".to_owned()));
+    match decode_head(&bytes) {
+        Ok(head) if head.stream == name => Ok(Some(head)),
+        Ok(head) => {
+            let what = format!("it is the head of the stream `{}`", head.stream);
+            Err(LedgerError::Damaged { path, what })
+        }
+        Err(what) => Err(LedgerError::Damaged { path, what }),
     }
-    let head: Head = refs::read(payload).map_err(|error| LedgerError::Malformed { path: path.clone(), error })?;
-    if head.stream != name {
-        return Err(damaged(format!("it is the head of the stream `{}`", head.stream)));
-    }
-    Ok(Some(head))
 }
 
 /// The names of the streams, sorted.
@@ -227,7 +244,7 @@ impl<'a> Appender<'a> {
                 self.open(&path)?.sync().map_err(io_error(&path, "sync the log"))?;
             }
         } else {
-            self.write(&stream, &payload)?;
+            self.write(&stream, std::slice::from_ref(&payload))?;
         }
         if stream.is_sound() {
             let mut leaves = stream.leaves();
@@ -235,6 +252,32 @@ impl<'a> Appender<'a> {
             self.write_head(&leaves)?;
         }
         Ok(cut)
+    }
+
+    /// Appends frames that another clone wrote, of which the first is number `first` of the stream; nothing that is there
+    /// already.
+    pub fn extend(&mut self, first: usize, payloads: &[Vec<u8>]) -> Result<(), LedgerError> {
+        let mut stream = Stream::read(self.place, self.name)?;
+        let head = read_head(self.place, self.name)?;
+        let held: Vec<&Vec<u8>> = stream.frames().map(|(_, frame)| &frame.payload).collect();
+        let forked = held.len() < first || held[first..].iter().zip(payloads).any(|(ours, theirs)| *ours != theirs);
+        let new = payloads.get(held.len().saturating_sub(first)..).unwrap_or_default();
+        let what = match head.and_then(|head| stream.contradiction(&head)) {
+            Some(what) => Some(what),
+            None if forked || !stream.is_sound() => Some("other frames stand where these belong".to_owned()),
+            None => None,
+        };
+        if let Some(what) = what {
+            return Err(LedgerError::RolledBack { stream: self.name.to_owned(), what });
+        }
+        self.cut(&mut stream)?;
+        if !new.is_empty() {
+            self.write(&stream, new)?;
+            let mut leaves = stream.leaves();
+            leaves.extend(new.iter().map(|payload| merkle::leaf(payload)));
+            self.write_head(&leaves)?;
+        }
+        Ok(())
     }
 
     /// Cuts a frame that was never finished off the stream; gives the bytes that were cut.
@@ -259,47 +302,57 @@ impl<'a> Appender<'a> {
         self.place.fs.open_append(path).map_err(io_error(path, "open the log"))
     }
 
-    /// Writes one frame at the end.
-    fn write(&self, stream: &Stream, payload: &[u8]) -> Result<(), LedgerError> {
+    /// Writes frames at the end, with one sync for each segment that they reach.
+    fn write(&self, stream: &Stream, payloads: &[Vec<u8>]) -> Result<(), LedgerError> {
         let dir = self.place.root.join("log").join(self.name);
-        let last = stream.segments.last();
-        let (path, before, len, is_empty) = match last {
-            Some(last) if last.frames.len() < self.segment_frames || last.chain.is_none() => {
-                (self.place.root.join(&last.file), last.chain, last.len, last.frames.is_empty())
-            }
-            _ => {
-                let first = last.map_or(0, |last| last.first + last.frames.len() as u64 + last.damage.len() as u64);
-                (dir.join(format!("{first:012}")), None, 0, true)
-            }
-        };
         self.place.make_dir(&dir)?;
-        let mut file = self.open(&path)?;
-        let failed = |e| io_error(&path, "append to the log")(e);
-        let (before, len) = match before {
-            Some(before) => (before, len),
-            None => {
-                // The chain at the end of the segment before this one.
-                let whole = stream.segments.iter().rev().find_map(|segment| segment.chain);
-                let before = whole.unwrap_or_else(|| frame::origin(self.name));
-                file.append(&before).map_err(failed)?;
-                (before, CHAIN)
+        let last = stream.segments.last();
+        let mut next = last.map_or(0, |last| last.first + last.frames.len() as u64 + last.damage.len() as u64);
+        let mut chain = stream.chain(self.name);
+        let mut open = last.filter(|last| last.frames.len() < self.segment_frames || last.chain.is_none());
+        let mut left = payloads;
+        while !left.is_empty() {
+            let (path, len, held) = match open.take() {
+                Some(last) => (self.place.root.join(&last.file), last.chain.map_or(0, |_| last.len), last.frames.len()),
+                None => (dir.join(format!("{next:012}")), 0, 0),
+            };
+            let (now, later) = left.split_at(self.segment_frames.saturating_sub(held).clamp(1, left.len()));
+            if held == 0 {
+                // Before its first frame: a segment whose name may not be durable has none.
+                drop(self.open(&path)?);
+                self.place.sync_dir(&dir)?;
             }
-        };
-        if is_empty {
-            // Before its first frame: a segment whose name may not be durable has none.
-            self.place.sync_dir(&dir)?;
-        }
-        if let Err(e) = file.append(&frame::frame(&before, payload)).and_then(|()| file.sync()) {
-            // Not acknowledged, so it should not be listed; where even this fails, the next append repairs it.
-            let _ = file.cut(len as u64);
-            return Err(failed(e));
+            chain = self.write_segment(&path, len, chain, now)?;
+            next += now.len() as u64;
+            left = later;
         }
         Ok(())
     }
 
+    /// Appends frames to a segment of that length, in one write; gives the chain at its end.
+    fn write_segment(
+        &self,
+        path: &Path,
+        len: usize,
+        mut chain: Chain,
+        payloads: &[Vec<u8>],
+    ) -> Result<Chain, LedgerError> {
+        let mut bytes = if len == 0 { chain.to_vec() } else { Vec::new() };
+        for payload in payloads {
+            bytes.extend(frame::frame(&chain, payload));
+            chain = *frame::chain_before(&bytes, bytes.len()).expect("a frame ends with its chain");
+        }
+        let mut file = self.open(path)?;
+        if let Err(e) = file.append(&bytes).and_then(|()| file.sync()) {
+            // Not acknowledged, so it should not be listed; where even this fails, the next append repairs it.
+            let _ = file.cut(len as u64);
+            return Err(io_error(path, "append to the log")(e));
+        }
+        Ok(chain)
+    }
+
     fn write_head(&self, leaves: &[Id]) -> Result<(), LedgerError> {
-        let payload = cbor::encode(&head(self.name, leaves).to_value());
-        let check = blake3::derive_key(HEAD_KEY, &payload);
-        self.place.write(&self.place.root.join(head_file(self.name)), &[&payload, &check])
+        let bytes = encode_head(&head(self.name, leaves));
+        self.place.write(&self.place.root.join(head_file(self.name)), &[&bytes])
     }
 }

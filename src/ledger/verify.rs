@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::LedgerError;
 use super::frame::{self, Entry};
+use super::remote::trust;
 use super::store::Store;
 use super::stream::{self, Stream};
 use super::vfs::{self, Lock};
@@ -348,6 +349,14 @@ impl Check<'_> {
                 self.log(&name, &mut listed);
             }
         }
+        for (name, _) in self.names(Path::new("pulled")) {
+            let file = trust::mark_file(&name);
+            if frame::is_stream_name(&name) {
+                self.attempt(file, &[], |s| s.mark(&name));
+            } else {
+                self.note(file, Fault::Stray, "no log stream has this name", &[]);
+            }
+        }
         self.report.frames = listed.len();
         listed
     }
@@ -393,7 +402,7 @@ impl Check<'_> {
         let buried: BTreeSet<Id> = listed.iter().filter_map(|frame| frame.entry.buries()).collect();
         for frame in listed {
             // What a buried run needed may have been collected.
-            if frame.entry.run().is_some_and(|run| buried.contains(&run)) {
+            if frame.entry.object().is_some_and(|(_, id)| buried.contains(&id)) {
                 continue;
             }
             let (Some((kind, id)), Some(name)) = (frame.entry.object(), frame.entry.pack()) else { continue };
@@ -490,7 +499,8 @@ impl Check<'_> {
         for (id, file) in mismatched {
             self.note(file, Fault::Malformed, "the run's result belongs to another input", &[id]);
         }
-        let runs: BTreeSet<Id> = listed.iter().filter_map(|frame| frame.entry.run()).collect();
+        let objects = listed.iter().filter_map(|frame| frame.entry.object());
+        let runs: BTreeSet<Id> = objects.filter(|(kind, _)| is_run(*kind)).map(|(_, id)| id).collect();
         let touched = self.touched(&runs);
         for (about, mut problem) in self.found {
             let named = about.iter().filter_map(|id| touched.get(id)).flatten().copied();
@@ -515,8 +525,11 @@ impl Check<'_> {
 
     /// The runs, listed or not, that need each object.
     fn touched(&self, listed: &BTreeSet<Id>) -> BTreeMap<Id, BTreeSet<Id>> {
-        let is_run = |(_, node): &(&Id, &Node)| matches!(node, Node::Sound(Kind::Run, ..));
-        let stored = self.nodes.iter().filter(is_run).map(|(id, _)| *id);
+        let stored = self
+            .nodes
+            .iter()
+            .filter(|(_, node)| matches!(node, Node::Sound(kind, ..) if is_run(*kind)))
+            .map(|(id, _)| *id);
         let runs: BTreeSet<Id> = stored.chain(listed.iter().copied()).collect();
         let mut touched: BTreeMap<Id, BTreeSet<Id>> = BTreeMap::new();
         for run in runs {
@@ -531,6 +544,11 @@ impl Check<'_> {
         }
         touched
     }
+}
+
+/// Whether it is a run, of this program or another.
+fn is_run(kind: Kind) -> bool {
+    matches!(kind, Kind::Run | Kind::Imported)
 }
 
 fn is_hex(name: &str, digits: usize) -> bool {

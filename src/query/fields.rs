@@ -9,7 +9,7 @@ use crate::ledger::Status;
 use crate::numeric;
 use crate::plan::{Arm, What};
 use crate::report::text::{sparkline, utc};
-use crate::report::{CellRecord, Record};
+use crate::report::{CellRecord, ImportedRecord, Record};
 
 /// The fields that every run has, apart from the plan and the measures, with what each is.
 pub const FIXED: &[(&str, &str)] = &[
@@ -17,6 +17,7 @@ pub const FIXED: &[(&str, &str)] = &[
     ("input", "the hash of what decided the result"),
     ("result", "the hash of the result"),
     ("experiment", "the experiment's name"),
+    ("origin", "the program that made it: `metadsl`, or what it was imported from"),
     ("status", "`ok`, or `diverged` where a cell did"),
     ("claims", "the number of claims"),
     ("held", "the number of claims that hold"),
@@ -46,6 +47,7 @@ pub fn summary(record: &Record) -> Vec<(String, Entry)> {
     fields.text("input", &run.input.to_string());
     fields.text("result", &run.result.to_string());
     fields.text("experiment", &run.experiment);
+    fields.text("origin", "metadsl");
     fields.text("status", if record.diverged() == 0 { "ok" } else { "diverged" });
     fields.number("claims", record.outcome.claims.len() as f64);
     fields.number("held", record.held() as f64);
@@ -66,6 +68,40 @@ pub fn summary(record: &Record) -> Vec<(String, Entry)> {
             let rises = matches!(measure.what, What::Evaluation { metric: Metric::Accuracy, .. });
             measure_fields(&mut fields, arm, &measure.name, rises, &cells);
         }
+    }
+    fields.found
+}
+
+/// All fields of a run of another program. Its measures stand under the name of that program, as under an arm.
+pub fn imported_summary(record: &ImportedRecord) -> Vec<(String, Entry)> {
+    let mut fields = Fields::default();
+    let run = &record.run;
+    fields.text("run", &record.id.to_string());
+    fields.text("experiment", &run.experiment);
+    fields.text("origin", &run.origin);
+    fields.text("status", &run.status);
+    fields.text("started", &utc(run.started_ms));
+    fields.text("finished", &utc(run.finished_ms));
+    fields.number("seconds", record.seconds());
+    for setting in &run.settings {
+        let key = format!("plan.{}", setting.name);
+        match setting.value.parse::<f64>() {
+            Ok(number) => fields.number(&key, number),
+            Err(_) => fields.text(&key, &setting.value),
+        }
+    }
+    for (measure, points) in &record.series {
+        let name = format!("{}.{measure}", run.origin);
+        let finite: Vec<f64> = points.iter().map(|p| p.1).filter(|x| x.is_finite()).collect();
+        let ends = [("first", points.first().map(|p| p.1)), ("last", points.last().map(|p| p.1))];
+        let extremes =
+            [("min", finite.iter().copied().reduce(f64::min)), ("max", finite.iter().copied().reduce(f64::max))];
+        for (function, value) in ends.into_iter().chain(extremes) {
+            if let Some(value) = value.filter(|x| x.is_finite()) {
+                fields.number(&format!("{function}({name})"), value);
+            }
+        }
+        fields.text(&course_key(&name), &sparkline(&finite));
     }
     fields.found
 }

@@ -60,7 +60,7 @@ impl Index {
         let mut index = Index::default();
         while !reader.0.is_empty() {
             match reader.byte()? {
-                0 => {
+                0 if index.rows.is_empty() => {
                     let length = reader.u32()? as usize;
                     index.texts.push(std::str::from_utf8(reader.take(length)?).ok()?.to_owned());
                 }

@@ -18,7 +18,7 @@ mod refresh;
 
 pub use ast::{Comparison, Condition, Field, Operator, Order, Query, Value};
 pub use evaluate::{Tags, cell, cell_json, check, select};
-pub use fields::{FIXED, course_key, summary};
+pub use fields::{FIXED, course_key, imported_summary, summary};
 pub use index::{Entry, Index, Row, Shown};
 pub use parse::{parse, parse_field};
 pub use refresh::{Seen, read_tags, refresh};

@@ -51,6 +51,15 @@ pub fn visible_lines(text: &str) -> String {
     text.chars().map(|c| if is_steering(c) && c != '\n' { '\u{fffd}' } else { c }).collect()
 }
 
+/// A value as one line of JSON that steers no terminal: such characters, which only texts have, are escaped.
+pub fn json_line(value: &serde_json::Value) -> String {
+    let mut out = String::new();
+    for c in value.to_string().chars() {
+        if is_steering(c) { out.push_str(&format!("\\u{:04x}", u32::from(c))) } else { out.push(c) }
+    }
+    out
+}
+
 /// Text from a record as the content or a quoted attribute of HTML and SVG.
 pub fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());

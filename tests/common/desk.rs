@@ -33,9 +33,14 @@ impl Desk {
 
     /// Runs the command line in it.
     pub fn run(&self, args: &[&str]) -> Output {
+        self.run_with(&[], args)
+    }
+
+    /// The same with more in its environment.
+    pub fn run_with(&self, env: &[(&str, String)], args: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_metadsl"));
         command.current_dir(self.dir.path()).env("METADSL_LEDGER", self.path("ledger")).env("NO_COLOR", "1");
-        command.args(args).output().expect("the binary starts")
+        command.envs(env.iter().map(|(key, value)| (key, value))).args(args).output().expect("the binary starts")
     }
 
     /// The last line of what a command prints, read as JSON.

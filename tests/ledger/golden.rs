@@ -1,6 +1,7 @@
 //! Identities that must never change: a recorded hash is looked up for as long as there are ledgers.
 
 use metadsl::hash::{Id, Kind, from_ron, to_ron};
+use metadsl::ir::{Precision, Tensor};
 use metadsl::ledger::*;
 
 use super::fixture::{self, Fixture, Numbers};
@@ -69,4 +70,109 @@ fn a_run_reads_back_from_ron() {
     let run = fixture::put_run(&fixture.store, 1);
     let ron = to_ron(&run.to_value());
     assert_eq!(Run::from_value(&from_ron(&ron).unwrap()), Ok(run));
+}
+
+/// Objects at the edges of their kinds, by name.
+fn edges() -> Vec<(String, Id)> {
+    let fixture = Fixture::empty();
+    let id = |n: u8| Id::from_bytes([n; 32]);
+    let mut found = Vec::new();
+    let mut add = |name: &str, id: Id| found.push((name.to_owned(), id));
+    for (name, values) in [
+        ("empty series", &[][..]),
+        ("series of zeros of both signs", &[0.0, -0.0]),
+        ("series of infinities", &[f64::INFINITY, f64::NEG_INFINITY]),
+        (
+            "series of NaNs with payloads",
+            &[f64::NAN, f64::from_bits(0x7ff8_0000_0000_0001), f64::from_bits(0xfff8_0000_0000_0000)],
+        ),
+        ("series of the least numbers", &[f64::MIN_POSITIVE, f64::from_bits(1), f64::EPSILON]),
+        ("series of a hundred", &[0.1; 100]),
+    ] {
+        add(name, Id::of(Kind::Series, &Series::new((0..values.len() as u64).collect(), values).unwrap()));
+    }
+    let late = Series::new(vec![0, 23, 24, 255, 256, 65_535, 65_536, 1 << 32, i64::MAX as u64], &[1.0; 9]).unwrap();
+    add("series at steps of every width", Id::of(Kind::Series, &late));
+    add("empty trace", Id::of(Kind::Trace, &Trace::new(&[])));
+    add("trace", Id::of(Kind::Trace, &Trace::new(&[(0, id(1)), (1 << 40, id(2))])));
+    add("no weights", Id::of(Kind::Weights, &Weights { tensors: vec![] }));
+    for precision in [Precision::F32, Precision::F64] {
+        for dims in [vec![], vec![0], vec![2, 3]] {
+            let count = dims.iter().product();
+            let tensor = Tensor::new(dims.clone(), (0..count).map(|i| i as f64 * 0.1 - 0.2).collect());
+            let weights = Weights { tensors: vec![Weight::new("w", &tensor, precision)] };
+            add(&format!("weights {dims:?} {}", precision.name()), Id::of(Kind::Weights, &weights));
+        }
+    }
+    for (name, text) in [
+        ("empty source", ""),
+        ("source", "a\n"),
+        ("source beyond ASCII", "\u{e9}\u{1f600}\u{202e}"),
+        ("control source", "\u{0}\u{1b}"),
+    ] {
+        add(name, Id::of(Kind::Source, &text.to_owned()));
+    }
+    add("empty manifest", Id::of(Kind::Manifest, &Manifest { files: vec![] }));
+    let file = |bytes| ManifestFile { name: "d".into(), blob: id(3), bytes };
+    for bytes in [0, 1 << 40] {
+        add(&format!("manifest of {bytes} bytes"), Id::of(Kind::Manifest, &Manifest { files: vec![file(bytes)] }));
+    }
+    add("manifest of two files", Id::of(Kind::Manifest, &Manifest { files: vec![file(1), file(2)] }));
+    let whats = [
+        What::Status,
+        What::Trace,
+        What::Series { measure: "loss".into() },
+        What::Weights { name: "w".into(), element: 7 },
+        What::Claim { index: 2 },
+    ];
+    let policy = Tolerance { absolute: 1e-5, relative: 0.01 };
+    let places = whats.into_iter().map(|what| Place { arm: Some("a".into()), seed: Some(1), what, step: Some(9) });
+    let apart = places.map(|place| Verdict::Diverged { place, left_bits: "0".into(), right_bits: "1".into() });
+    let others = [
+        Verdict::Identical,
+        Verdict::WithinTolerance { policy, worst_relative: 0.0, place: None },
+        Verdict::Inconclusive { reason: "lost".into() },
+        Verdict::NotComparable { reason: "other".into() },
+    ];
+    for (number, verdict) in apart.chain(others).enumerate() {
+        add(&format!("verdict {number}"), Id::of(Kind::Verdict, &Comparison { old: id(1), new: id(2), verdict }));
+    }
+    let run = fixture::put_run(&fixture.store, 1);
+    add("run without source and files", Id::of(Kind::Run, &Run { source: None, files: vec![], ..run.clone() }));
+    add("run before all time", Id::of(Kind::Run, &Run { started_ms: 0, finished_ms: 0, ..run }));
+    let outcome = Outcome { input: id(1), cells: vec![], claims: vec![] };
+    add("result without cells", Id::of(Kind::Result, &outcome));
+    for (name, left) in [("claim", 0.5), ("claim of NaN", f64::from_bits(0xfff8_0000_0000_0007)), ("claim of -0", -0.0)]
+    {
+        let claims = vec![ClaimVerdict { holds: false, left, right: 1.0 }];
+        add(name, Id::of(Kind::Result, &Outcome { claims, ..outcome.clone() }));
+    }
+    for key in ["tag", "untag", "note"] {
+        let note = Note { about: id(4), key: key.into(), text: "paper".into(), at_ms: 1 };
+        add(key, Id::of(Kind::Note, &note));
+    }
+    let imported = Imported {
+        origin: "mlflow".into(),
+        name: "aa".into(),
+        experiment: "e".into(),
+        status: "ok".into(),
+        settings: vec![Setting { name: "lr".into(), value: "0.1".into() }],
+        series: vec![CellSeries { measure: "loss".into(), id: id(5) }],
+        started_ms: 1,
+        finished_ms: 2,
+    };
+    add("imported", Id::of(Kind::Imported, &imported));
+    let cell = CellInput { arm: id(1), seed: u64::from(u32::MAX), manifest: id(2), numerics: id(3) };
+    add("cell", cell.key());
+    found
+}
+
+#[test]
+fn the_ids_of_edges_are_fixed() {
+    let edges = edges();
+    let ids: std::collections::BTreeSet<Id> = edges.iter().map(|(_, id)| *id).collect();
+    assert_eq!(ids.len(), edges.len(), "what differs has another id");
+    assert!(edges.len() + GOLDEN.len() > 50, "{}", edges.len());
+    let lines: Vec<String> = edges.iter().map(|(name, id)| format!("{id} {name}")).collect();
+    insta::assert_snapshot!(lines.join("\n"));
 }

@@ -13,5 +13,7 @@ mod golden;
 mod kept;
 mod memory;
 mod power;
+mod remote;
+mod shelf;
 mod store;
 mod writers;

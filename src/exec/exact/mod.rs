@@ -1,6 +1,6 @@
 //! The exact executor: the same bits on every processor and any number of threads, and fast.
 //!
-//! A program becomes a [flat schedule](schedule) over preplanned buffers: views cost nothing, elementwise chains are fused and run
+//! A program becomes a flat schedule (`schedule`) over preplanned buffers: views cost nothing, elementwise chains are fused and run
 //! over blocks that stay in the cache, a matrix product is one chain of fused multiply-adds per entry, a sum is a tree whose shape
 //! depends on its length alone. `docs/numerics.md` states the contract.
 

@@ -57,6 +57,11 @@ impl Path {
         Path::available()[0]
     }
 
+    /// The instructions that every processor has: their bits are what the others are measured by.
+    pub fn portable() -> Path {
+        Path(Instructions::Portable)
+    }
+
     /// The name by which a path is chosen.
     pub fn name(self) -> &'static str {
         match self.0 {
