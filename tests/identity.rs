@@ -19,6 +19,17 @@ fn id(plan: &Plan) -> Id {
     Id::of(Kind::Plan, plan)
 }
 
+/// A replay begins with the stored form: it must give a plan that is whole, and the same one.
+#[test]
+fn plans_of_all_shipped_files_survive_storage() {
+    for file in shipped::files() {
+        let plan = compile(&shipped::read(&file), &[]);
+        let back = Plan::from_value(&plan.to_value()).expect("it is a plan");
+        back.verify().unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        assert_eq!(id(&back), id(&plan), "{}", file.display());
+    }
+}
+
 /// Compares the plan of every shipped experiment with that of its text after some change of form.
 fn same_after_text_change(change: impl Fn(&str) -> String) {
     for name in shipped::NAMES {

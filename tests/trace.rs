@@ -120,7 +120,7 @@ fn faulty(arm: &Arm, op: &'static str, after: u64, watch: &Watch) -> (Result<Cel
 
 #[test]
 fn a_last_place_in_any_operation_at_any_step_is_located() {
-    let plan = compile(&shipped::text("maml_anil"), &["train.steps = 4"]);
+    let plan = compile(&shipped::unclaimed("maml_anil"), &["train.steps = 4"]);
     let arm = plan.arms.iter().find(|arm| arm.name == "maml").expect("it has the arm");
     let (whole, _) = faulty(arm, "none", 0, &Watch::default());
     let whole = whole.expect("it runs");
@@ -156,7 +156,7 @@ fn a_last_place_in_any_operation_at_any_step_is_located() {
 #[test]
 fn across_executors_the_policy_is_stated_and_the_operation_named() {
     let desk = desk::Desk::new();
-    let file = desk.write("small.meta", shipped::text("maml_anil"));
+    let file = desk.write("small.meta", shipped::unclaimed("maml_anil"));
     let file = file.to_str().expect("UTF-8");
     let set = ["--set", "train.steps=20"];
     for (recorded, replayed) in [("exact", "dfdx"), ("dfdx", "exact"), ("exact", "reference")] {

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+pub use super::choices::{Cache, Device, LedgerChoice, Machine, Overrides};
+
 use crate::exec::exact::Path;
 
 /// Experiments in meta-learning, federated learning and fine-tuning, stated in one file, checked before they run, and
@@ -424,31 +426,6 @@ pub struct Resume {
     pub json: bool,
 }
 
-/// What the ledger may give to a run, and this run to later ones.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Cache {
-    /// Neither.
-    Off,
-    /// Cells that the ledger holds are not run again.
-    Read,
-    /// Every cell is run; later runs may take them.
-    Write,
-    /// Both.
-    Rw,
-}
-
-impl Cache {
-    /// Whether the ledger may give cells.
-    pub fn reads(self) -> bool {
-        matches!(self, Cache::Read | Cache::Rw)
-    }
-
-    /// Whether later runs may take this one's cells.
-    pub fn writes(self) -> bool {
-        matches!(self, Cache::Write | Cache::Rw)
-    }
-}
-
 /// Options of `replay`.
 #[derive(Debug, clap::Args)]
 pub struct Replay {
@@ -764,49 +741,4 @@ pub struct Pull {
     /// Print one JSON object.
     #[arg(long)]
     pub json: bool,
-}
-
-/// Changes of an experiment from the command line.
-#[derive(Debug, clap::Args)]
-pub struct Overrides {
-    /// Override a field, an argument, a dim or a `let` in every arm, as `PATH=EXPR`; may be repeated.
-    ///
-    /// The same paths as in an `arm` block: `--set train.steps=100`, `--set train.adapt.rate=0.05`, `--set d=100`.
-    #[arg(long = "set", value_name = "PATH=EXPR")]
-    pub set: Vec<String>,
-}
-
-/// Where programs run.
-#[derive(Debug, clap::Args)]
-pub struct Machine {
-    /// What computes [default: exact; `replay`: what the run used].
-    #[arg(long, value_enum)]
-    pub device: Option<Device>,
-    /// The instructions of the exact device: avx512, avx2 or portable; all give the same bits [default: the fastest there is].
-    #[arg(long, env = "METADSL_CPU", value_name = "PATH")]
-    pub cpu: Option<Path>,
-    /// The number of threads; arms and seeds run side by side [default: one per core].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    pub threads: Option<u16>,
-}
-
-/// The devices by name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Device {
-    /// On the CPU: fast, the same bits on every machine and any number of threads.
-    Exact,
-    /// dfdx on the CPU: a second opinion.
-    Dfdx,
-    /// dfdx on an NVIDIA GPU; needs a build with `--features cuda`.
-    Cuda,
-    /// Plain loops on the CPU: slow, the oracle of the tests.
-    Reference,
-}
-
-/// Which ledger.
-#[derive(Debug, clap::Args)]
-pub struct LedgerChoice {
-    /// The ledger's folder [default: the nearest `ledger/` upward, else a new `./ledger`].
-    #[arg(long, env = "METADSL_LEDGER", value_name = "DIR")]
-    pub ledger: Option<PathBuf>,
 }

@@ -7,6 +7,7 @@ mod bench;
 mod bundle;
 mod catalog;
 mod check;
+mod choices;
 mod cost;
 mod data;
 mod device;

@@ -203,6 +203,9 @@ impl fmt::Display for Claim {
 impl fmt::Display for Quantity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Quantity::Number { value } if *value != 0.0 && !(1e-4..1e9).contains(&value.abs()) => {
+                write!(f, "{value:e}")
+            }
             Quantity::Number { value } => write!(f, "{value}"),
             Quantity::At { arm, measure, step } => write!(f, "{arm}.{measure}[{step}]"),
             Quantity::OverSeeds { reduction, of } => {

@@ -165,7 +165,7 @@ impl Checker<'_> {
         self.protocol(&train.tasks, &train.objective, &train.adapt, &arm.model, "train")?;
         for e in &arm.evaluations {
             // What tasks keep is found by a task's place in the pool of training.
-            let remembered = train.keep.is_empty() || e.tasks.pool() == train.tasks.pool();
+            let remembered = arm.model_of(e).positions(&train.keep).is_empty() || e.tasks.pool() == train.tasks.pool();
             ensure(remembered, || format!("`{}` measures tasks that keep nothing", e.name))?;
             ensure(e.episodes > 0, || format!("`{}` has no episodes", e.name))?;
             if let Some(own) = &e.model {

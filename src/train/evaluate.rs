@@ -155,27 +155,26 @@ impl<'a, E: Executor> Measures<'a, E> {
 impl<E: Executor> Protocol<'_, E> {
     /// The parameters of every task after adaptation, visit by visit.
     fn adapted(&self, exec: &E, world: &[E::Value], state: &State<E>) -> Result<Vec<Vec<E::Value>>, TrainError> {
-        let shared: Vec<Option<E::Value>> = self.pick(&state.shared, |value| Some(value.clone()));
+        let shared: Vec<Option<E::Value>> = self
+            .params
+            .iter()
+            .map(|source| match source {
+                Source::Trained(i) => state.shared[*i].clone(),
+                Source::Initial(value) => Some(value.clone()),
+            })
+            .collect();
         let numbered = self.visits.iter().zip(0..);
         numbered
             .map(|(visit, number)| {
-                let kept = self.pick(&state.kept_rows(exec, &visit.places)?, |_| None);
+                // Only parameters that the evaluation shares with training: its tasks need not be those of the pool.
+                let kept = |source: &Source<E>| match source {
+                    Source::Trained(i) => state.kept_of(exec, *i, &visit.places),
+                    Source::Initial(_) => Ok(None),
+                };
+                let kept = self.params.iter().map(kept).collect::<Result<_, _>>()?;
                 self.adapt.run(&self.maker, visit, world, &shared, kept, number)
             })
             .collect()
-    }
-
-    /// Values of training in the order of the evaluation's parameters; `other` decides about those that training lacks.
-    fn pick(
-        &self,
-        trained: &[Option<E::Value>],
-        other: impl Fn(&E::Value) -> Option<E::Value>,
-    ) -> Vec<Option<E::Value>> {
-        let pick = |source: &Source<E>| match source {
-            Source::Trained(i) => trained[*i].clone(),
-            Source::Initial(value) => other(value),
-        };
-        self.params.iter().map(pick).collect()
     }
 }
 

@@ -76,7 +76,12 @@ impl<E: Executor> State<E> {
 
     /// The kept parameters of some tasks, on the executor.
     pub fn kept_rows(&self, exec: &E, places: &[usize]) -> Result<Vec<Option<E::Value>>, TrainError> {
-        self.kept.iter().map(|k| Ok(k.as_ref().map(|t| exec.upload(&t.rows(places))).transpose()?)).collect()
+        (0..self.kept.len()).map(|i| self.kept_of(exec, i, places)).collect()
+    }
+
+    /// One kept parameter of some tasks, on the executor; none where it is shared.
+    pub fn kept_of(&self, exec: &E, i: usize, places: &[usize]) -> Result<Option<E::Value>, TrainError> {
+        Ok(self.kept[i].as_ref().map(|table| exec.upload(&table.rows(places))).transpose()?)
     }
 
     /// Stores the kept parameters of some tasks.

@@ -23,7 +23,10 @@ pub fn read(text: &str) -> File {
 pub fn check(text: &str, file: &File, overrides: &[Field]) -> Plan {
     let mut sink = Sink::new();
     match lang::compile(file, overrides, &mut sink) {
-        Some(compiled) => compiled.plan,
+        Some(compiled) => {
+            compiled.plan.verify().unwrap_or_else(|error| panic!("a checked plan is whole: {error}"));
+            compiled.plan
+        }
         None => panic!("{}", diag::render(text, "test.meta", &sink.finish(), false)),
     }
 }

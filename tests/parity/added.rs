@@ -60,6 +60,17 @@ fn start(text: &str, overrides: &[&str]) -> Cell {
     cell(text, &[overrides, &["train.steps = 0"]].concat())
 }
 
+/// An evaluation with adapters of its own may draw other tasks, and more of them, than the pool whose tasks keep theirs.
+#[test]
+fn new_tasks_get_adapters_of_their_own() {
+    let pool = "evaluate full    { tasks = pool(shifted);";
+    assert!(ADAPTERS.contains(pool));
+    let text = ADAPTERS.replace(pool, "evaluate full    { tasks = fresh(shifted, 7);");
+    let cell = cell(&text, &[]);
+    let series = cell.series.iter().find(|s| s.measure == "full").expect("it is measured");
+    assert!(series.values.iter().all(|x| (0.0..1e3).contains(x)), "{:?}", series.values);
+}
+
 /// A matrix of rows.
 type Rows = Vec<Vec<f64>>;
 

@@ -1,0 +1,77 @@
+//! Options that several commands share.
+
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+
+use crate::exec::exact::Path;
+
+/// Changes of an experiment from the command line.
+#[derive(Debug, clap::Args)]
+pub struct Overrides {
+    /// Override a field, an argument, a dim or a `let` in every arm, as `PATH=EXPR`; may be repeated.
+    ///
+    /// The same paths as in an `arm` block: `--set train.steps=100`, `--set train.adapt.rate=0.05`, `--set d=100`.
+    #[arg(long = "set", value_name = "PATH=EXPR")]
+    pub set: Vec<String>,
+}
+
+/// Where programs run.
+#[derive(Debug, clap::Args)]
+pub struct Machine {
+    /// What computes [default: exact; `replay`: what the run used].
+    #[arg(long, value_enum)]
+    pub device: Option<Device>,
+    /// The instructions of the exact device: avx512, avx2 or portable; all give the same bits [default: the fastest there is].
+    #[arg(long, env = "METADSL_CPU", value_name = "PATH")]
+    pub cpu: Option<Path>,
+    /// The number of threads; arms and seeds run side by side [default: one per core].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+}
+
+/// The devices by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Device {
+    /// On the CPU: fast, the same bits on every machine and any number of threads.
+    Exact,
+    /// dfdx on the CPU: a second opinion.
+    Dfdx,
+    /// dfdx on an NVIDIA GPU; needs a build with `--features cuda`.
+    Cuda,
+    /// Plain loops on the CPU: slow, the oracle of the tests.
+    Reference,
+}
+
+/// Which ledger.
+#[derive(Debug, clap::Args)]
+pub struct LedgerChoice {
+    /// The ledger's folder [default: the nearest `ledger/` upward, else a new `./ledger`].
+    #[arg(long, env = "METADSL_LEDGER", value_name = "DIR")]
+    pub ledger: Option<PathBuf>,
+}
+
+/// What the ledger may give to a run, and this run to later ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Cache {
+    /// Neither.
+    Off,
+    /// Cells that the ledger holds are not run again.
+    Read,
+    /// Every cell is run; later runs may take them.
+    Write,
+    /// Both.
+    Rw,
+}
+
+impl Cache {
+    /// Whether the ledger may give cells.
+    pub fn reads(self) -> bool {
+        matches!(self, Cache::Read | Cache::Rw)
+    }
+
+    /// Whether later runs may take this one's cells.
+    pub fn writes(self) -> bool {
+        matches!(self, Cache::Write | Cache::Rw)
+    }
+}
