@@ -107,6 +107,8 @@ pub enum Ty {
     Paths,
     /// A tensor expression.
     Tensor,
+    /// Dims of a tensor, by name.
+    Dims,
     /// A metric of examples.
     Metric,
     /// A measurement, in a claim.
@@ -153,6 +155,7 @@ impl Ty {
             Ty::Path => "a quoted path".into(),
             Ty::Paths => "a quoted path or a list of them".into(),
             Ty::Tensor => "a tensor".into(),
+            Ty::Dims => "dims of the tensor, such as `h` or `[h, w]`".into(),
             Ty::Metric => "the name of a metric of examples, such as `squared`".into(),
             Ty::Measurement => "a measurement, such as `maml.angle[500]`".into(),
             Ty::Axis => "`seeds`, `steps` or what a sweep varies".into(),

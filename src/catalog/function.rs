@@ -1,6 +1,7 @@
 //! Functions in tensor expressions, and the same functions of plain numbers.
 
 use super::entry::{Entry, Kind, Param, Ty};
+use super::operator::softmax;
 use crate::ir::{Binary, Builder, Compare, NodeId, Unary};
 
 /// A function that maps every entry by itself.
@@ -30,15 +31,11 @@ pub enum Elementwise {
     Softplus,
 }
 
-/// A function of a tensor in a tensor expression.
+/// A function of one tensor, without settings, in a tensor expression.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TensorFunction {
     /// Keeps the dims.
     Elementwise(Elementwise),
-    /// The sum of all entries, a scalar.
-    Sum,
-    /// The mean of all entries, a scalar.
-    Mean,
     /// `e^x` normalised over the last dim; keeps the dims.
     Softmax,
     /// The last two dims swapped.
@@ -64,8 +61,6 @@ impl TensorFunction {
             "relu" => TensorFunction::Elementwise(E::Relu),
             "sigmoid" => TensorFunction::Elementwise(E::Sigmoid),
             "softplus" => TensorFunction::Elementwise(E::Softplus),
-            "sum" => TensorFunction::Sum,
-            "mean" => TensorFunction::Mean,
             "softmax" => TensorFunction::Softmax,
             "transpose" => TensorFunction::Transpose,
             _ => return None,
@@ -75,7 +70,7 @@ impl TensorFunction {
     /// How many dims its argument has at least.
     pub fn least_rank(self) -> usize {
         match self {
-            TensorFunction::Elementwise(_) | TensorFunction::Sum | TensorFunction::Mean => 0,
+            TensorFunction::Elementwise(_) => 0,
             TensorFunction::Softmax => 1,
             TensorFunction::Transpose => 2,
         }
@@ -85,24 +80,7 @@ impl TensorFunction {
     pub fn lower(self, b: &mut Builder, x: NodeId) -> NodeId {
         match self {
             TensorFunction::Elementwise(f) => f.lower(b, x),
-            TensorFunction::Sum => b.sum_all(x),
-            TensorFunction::Mean => {
-                let count: usize = b.dims(x).iter().product();
-                let sum = b.sum_all(x);
-                b.scale(sum, 1.0 / count as f64)
-            }
-            TensorFunction::Softmax => {
-                let axis = b.dims(x).len() - 1;
-                let size = b.dims(x)[axis];
-                let top = b.reduce_max(x, axis);
-                let top = b.detach(top);
-                let top = b.broadcast(top, axis, size);
-                let shifted = b.sub(x, top);
-                let exp = b.unary(Unary::Exp, shifted);
-                let total = b.sum(exp, axis);
-                let total = b.broadcast(total, axis, size);
-                b.div(exp, total)
-            }
+            TensorFunction::Softmax => softmax(b, x),
             TensorFunction::Transpose => b.transpose(x),
         }
     }
@@ -187,8 +165,6 @@ pub(super) const ENTRIES: &[Entry] = &[
     function("relu", "The larger of every entry and 0; its slope at 0 counts as 0.", "relu(x)"),
     function("sigmoid", "1 / (1 + e^-x) of every entry.", "sigmoid(x)"),
     function("softplus", "ln(1 + e^x) of every entry.", "softplus(x)"),
-    function("sum", "The sum of all entries, a scalar.", "sum(x)"),
-    function("mean", "The mean of all entries, a scalar.", "mean(x)"),
     function("softmax", "e^x normalised to sum 1 over the last dim.", "softmax(x)"),
     Entry {
         name: "transpose",

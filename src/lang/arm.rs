@@ -10,6 +10,7 @@ use super::evaluate::{CheckedEvaluation, evaluation};
 use super::family::{CheckedFamily, DataSets, ModelTypes, family};
 use super::feasible;
 use super::function::Callable;
+use super::layers;
 use super::measures::Measures;
 use super::methods;
 use super::model::{CheckedModel, input_types, model, param_types};
@@ -68,6 +69,8 @@ pub(super) fn arm(name: &str, items: &[Item], at: Span, sink: &mut Sink) -> Opti
         ItemKind::Model(model) => Some(model),
         _ => None,
     });
+    let model_ast = model_ast.map(|model| layers::expand(model, items, &constants, sink));
+    let model_ast = model_ast.as_ref();
     let train_ast = one(items, "train", "train { ... }", at, sink, |kind| match kind {
         ItemKind::Section(section) if section.keyword.text == "train" => Some(section),
         _ => None,

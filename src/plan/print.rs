@@ -317,7 +317,21 @@ fn formula(f: &Function, node: NodeId, own_line: &dyn Fn(usize) -> bool, top: bo
         Op::Permute { order } => format!("permute({}, {order:?})", arg(0)),
         Op::Slice { axis, start, len } => format!("slice({}, axis {axis}, {start}..{})", arg(0), start + len),
         Op::Pad { axis, before, after } => format!("pad({}, axis {axis}, {before}, {after})", arg(0)),
-        Op::Unary { .. } | Op::Binary { .. } | Op::Compare { .. } | Op::Select | Op::SolveSpd | Op::Detach => {
+        Op::Window { axis, size, stride, dilation } => {
+            format!("window({}, axis {axis}, {size}, stride {stride}, dilation {dilation})", arg(0))
+        }
+        Op::Fold { axis, len, stride, dilation } => {
+            format!("fold({}, axis {axis}, {len}, stride {stride}, dilation {dilation})", arg(0))
+        }
+        Op::Scatter { size, .. } => format!("scatter({}, {}, {size})", arg(0), arg(1)),
+        Op::Unary { .. }
+        | Op::Binary { .. }
+        | Op::Compare { .. }
+        | Op::Select
+        | Op::Gather { .. }
+        | Op::SolveSpd
+        | Op::Detach
+        | Op::CaseMean => {
             let args: Vec<String> = (0..args.len()).map(arg).collect();
             format!("{}({})", op.name(), args.join(", "))
         }

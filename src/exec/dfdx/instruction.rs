@@ -4,6 +4,7 @@ use dfdx::prelude::*;
 
 use super::device::{Backend, Element};
 use super::host;
+use crate::exec::rows::Rows;
 use crate::ir::{Compare, Unary};
 
 /// A contiguous tensor without its dims.
@@ -93,6 +94,10 @@ pub enum Instruction<E: Element, D: Backend<E>> {
     Concat { parts: usize },
     /// `x`, and one more row of the same width: the rows of these numbers.
     Rows { width: usize, index: Tensor<(usize,), usize, D> },
+    /// A table and numbers, giving `len` entries; see [`crate::ir::Op::Gather`].
+    Gather { rows: Rows, len: usize },
+    /// Numbers and rows, giving `len` entries; see [`crate::ir::Op::Scatter`].
+    Scatter { rows: Rows, len: usize },
     /// `a` as `[batch, p, p]`, `b` as `[batch, p, q]`; see [`crate::ir::Op::SolveSpd`].
     SolveSpd { batch: usize, p: usize, q: usize },
 }
@@ -167,10 +172,16 @@ impl<E: Element, D: Backend<E>> Instruction<E, D> {
                 let count = rows.shape().0 / width;
                 flat(rows.try_reshape_like(&(count, *width))?.try_gather::<(usize, usize), _>(index.clone())?)
             }
+            Instruction::Gather { rows, len } => {
+                host::through_host(device, &[take(0), take(1)], *len, |args, out| rows.gather(&args[0], &args[1], out))
+            }
+            Instruction::Scatter { rows, len } => {
+                host::through_host(device, &[take(0), take(1)], *len, |args, out| rows.scatter(&args[0], &args[1], out))
+            }
             Instruction::SolveSpd { batch, p, q } => {
                 let len = batch * p * q;
-                host::through_host(device, &[take(0), take(1)], len, |args| {
-                    host::solve_spd(&args[0], &args[1], *batch, *p, *q)
+                host::through_host(device, &[take(0), take(1)], len, |args, out| {
+                    host::solve_spd(&args[0], &args[1], *batch, *p, *q, out)
                 })
             }
         }

@@ -1,12 +1,15 @@
 //! What kernels need of `f32` and `f64`.
 
 use std::cell::Cell;
+use std::ops::AddAssign;
 
 use super::{math32, math64};
 use crate::ir::{Binary, Compare, Precision, Unary};
 
 /// A float type of the exact executor.
-pub trait Float: Copy + Send + Sync + PartialEq + PartialOrd + std::fmt::Debug + 'static {
+pub trait Float:
+    Copy + Send + Sync + Default + PartialEq + PartialOrd + Into<f64> + AddAssign + std::fmt::Debug + 'static
+{
     /// Its name and size.
     const PRECISION: Precision;
     /// 0.
