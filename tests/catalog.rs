@@ -15,6 +15,7 @@ use metadsl::syntax::parse;
 fn template(entry: &Entry) -> &'static str {
     match (entry.kind, entry.name) {
         (Kind::Law, _) => "law",
+        (Kind::Function, _) if entry.params.len() > 1 || entry.name == "flatten" => "operator",
         (Kind::Function, _) => "function",
         (Kind::Loss, "cross_entropy") => "loss_of_classes",
         (Kind::Loss, "risk") => "loss_of_risk",

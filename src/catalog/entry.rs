@@ -109,6 +109,8 @@ pub enum Ty {
     Tensor,
     /// Dims of a tensor, by name.
     Dims,
+    /// The dims that a tensor gets.
+    Shape,
     /// A metric of examples.
     Metric,
     /// A measurement, in a claim.
@@ -156,6 +158,7 @@ impl Ty {
             Ty::Paths => "a quoted path or a list of them".into(),
             Ty::Tensor => "a tensor".into(),
             Ty::Dims => "dims of the tensor, such as `h` or `[h, w]`".into(),
+            Ty::Shape => "dims, such as `[h, 2 * w]`".into(),
             Ty::Metric => "the name of a metric of examples, such as `squared`".into(),
             Ty::Measurement => "a measurement, such as `maml.angle[500]`".into(),
             Ty::Axis => "`seeds`, `steps` or what a sweep varies".into(),

@@ -1,5 +1,7 @@
 //! Functions in tensor expressions, and the same functions of plain numbers.
 
+use std::f64::consts::FRAC_1_SQRT_2;
+
 use super::entry::{Entry, Kind, Param, Ty};
 use super::operator::softmax;
 use crate::ir::{Binary, Builder, Compare, NodeId, Unary};
@@ -19,6 +21,8 @@ pub enum Elementwise {
     Cos,
     /// Hyperbolic tangent.
     Tanh,
+    /// The error function.
+    Erf,
     /// Magnitude.
     Abs,
     /// -1, 0 or 1
@@ -29,6 +33,8 @@ pub enum Elementwise {
     Sigmoid,
     /// `ln(1 + e^x)`
     Softplus,
+    /// `x (1 + erf(x / sqrt 2)) / 2`
+    Gelu,
 }
 
 /// A function of one tensor, without settings, in a tensor expression.
@@ -56,6 +62,8 @@ impl TensorFunction {
             "sin" => TensorFunction::Elementwise(E::Sin),
             "cos" => TensorFunction::Elementwise(E::Cos),
             "tanh" => TensorFunction::Elementwise(E::Tanh),
+            "erf" => TensorFunction::Elementwise(E::Erf),
+            "gelu" => TensorFunction::Elementwise(E::Gelu),
             "abs" => TensorFunction::Elementwise(E::Abs),
             "sign" => TensorFunction::Elementwise(E::Sign),
             "relu" => TensorFunction::Elementwise(E::Relu),
@@ -96,6 +104,7 @@ impl Elementwise {
             Elementwise::Sin => b.unary(Unary::Sin, x),
             Elementwise::Cos => b.unary(Unary::Cos, x),
             Elementwise::Tanh => b.unary(Unary::Tanh, x),
+            Elementwise::Erf => b.unary(Unary::Erf, x),
             Elementwise::Abs => b.unary(Unary::Abs, x),
             Elementwise::Sign => {
                 let zero = b.full(0.0, &dims);
@@ -112,6 +121,13 @@ impl Elementwise {
                 let tanh = b.unary(Unary::Tanh, half);
                 let scaled = b.scale(tanh, 0.5);
                 b.offset(scaled, 0.5)
+            }
+            Elementwise::Gelu => {
+                let scaled = b.scale(x, FRAC_1_SQRT_2);
+                let erf = b.unary(Unary::Erf, scaled);
+                let share = b.offset(erf, 1.0);
+                let half = b.scale(x, 0.5);
+                b.mul(half, share)
             }
             // max(x, 0) + ln(1 + e^-|x|) with max(x, 0) = (x + |x|) / 2, whose slope at 0 is the right one.
             Elementwise::Softplus => {
@@ -136,6 +152,8 @@ impl Elementwise {
             Elementwise::Sin => libm::sin,
             Elementwise::Cos => libm::cos,
             Elementwise::Tanh => libm::tanh,
+            Elementwise::Erf => libm::erf,
+            Elementwise::Gelu => |x| 0.5 * x * (1.0 + libm::erf(x * FRAC_1_SQRT_2)),
             Elementwise::Abs => libm::fabs,
             Elementwise::Sign => |x| f64::from(i8::from(x > 0.0) - i8::from(x < 0.0)),
             Elementwise::Relu => |x| if x > 0.0 { x } else { 0.0 },
@@ -164,6 +182,16 @@ pub(super) const ENTRIES: &[Entry] = &[
     function("sign", "The sign of every entry: -1, 0 or 1; its slope counts as 0.", "sign(x)"),
     function("relu", "The larger of every entry and 0; its slope at 0 counts as 0.", "relu(x)"),
     function("sigmoid", "1 / (1 + e^-x) of every entry.", "sigmoid(x)"),
+    function(
+        "erf",
+        "The error function of every entry: the probability that a normal number of variance 1/2 is within -x and x.",
+        "erf(x)",
+    ),
+    function(
+        "gelu",
+        "x (1 + erf(x / sqrt(2))) / 2 of every entry (Hendrycks, Gimpel, 2016), exactly and not by tanh.",
+        "gelu(x)",
+    ),
     function("softplus", "ln(1 + e^x) of every entry.", "softplus(x)"),
     function("softmax", "e^x normalised to sum 1 over the last dim.", "softmax(x)"),
     Entry {

@@ -244,6 +244,13 @@ pub(super) const ENTRIES: &[Entry] = &[
     ),
     operator("flatten", &[X], "All entries in a row: one dim.", "flatten(x)"),
     operator(
+        "reshape",
+        &[X, Param::required("to", Ty::Shape, "the dims, of as many entries together")],
+        "The same entries, in the same order, under other dims.",
+        "reshape(x, [2, c / 2, h * w])",
+    ),
+    operator("positions", &[X], "0, 1, 2, ... along the first dim.", "positions(ids)"),
+    operator(
         "conv",
         &[
             X,

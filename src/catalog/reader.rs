@@ -22,6 +22,8 @@ variants! {
         Leaf { part: String, scale: f64 },
         /// Pictures in folders.
         Images { size: u64, channels: u64, invert: bool, owner: bool },
+        /// The parameters of a trained network: tensors by name, and no examples.
+        Safetensors {},
     }
 }
 
@@ -58,6 +60,7 @@ impl Reader {
                 invert: args.bool("invert"),
                 owner: args.bool("owners"),
             },
+            "safetensors" => Reader::Safetensors {},
             "omniglot" => Reader::Images {
                 size: args.count("size").expect("a required parameter"),
                 channels: 1,
@@ -75,8 +78,17 @@ impl Reader {
             Reader::Csv { first_feature, end_feature, .. } => Some(end_feature - first_feature),
             Reader::Cifar { .. } => Some(3 * 32 * 32),
             Reader::Images { size, channels, .. } => Some(size * size * channels),
-            Reader::Idx { .. } | Reader::Npz { .. } | Reader::Jsonl { .. } | Reader::Leaf { .. } => None,
+            Reader::Idx { .. }
+            | Reader::Npz { .. }
+            | Reader::Jsonl { .. }
+            | Reader::Leaf { .. }
+            | Reader::Safetensors {} => None,
         }
+    }
+
+    /// Whether it reads parameters and no examples.
+    pub fn is_weights(&self) -> bool {
+        matches!(self, Reader::Safetensors {})
     }
 
     /// Whether examples can have owners.
@@ -87,7 +99,7 @@ impl Reader {
             Reader::Images { owner, .. } => *owner,
             Reader::Cifar { classes, .. } => *classes == 100,
             Reader::Leaf { .. } => true,
-            Reader::Idx { .. } => false,
+            Reader::Idx { .. } | Reader::Safetensors {} => false,
         }
     }
 }
@@ -231,5 +243,13 @@ pub(super) const ENTRIES: &[Entry] = &[
         doc: "Omniglot (Lake et al. 2015), folders `alphabet/character/drawing.png`: `x` is [1, size, size] with ink 1 and paper 0, `y` the \
               character, the owner its alphabet.",
         example: "data omniglot = omniglot([\"images_background.zip\", \"images_evaluation.zip\"], size: 28)",
+    },
+    Entry {
+        name: "safetensors",
+        kind: Kind::Data,
+        params: &[FILE],
+        doc: "The parameters of a trained network, as Hugging Face and PyTorch write them: `model net(..) -> [..] from NAME` begins with those of \
+              its parameters that the file has, by their names.",
+        example: "data minilm = safetensors(\"minilm/model.safetensors\")",
     },
 ];

@@ -14,6 +14,7 @@ mod partition;
 mod read;
 mod set;
 mod source;
+mod weights;
 
 pub use archive::pack;
 pub use cifar::{Cifar, read_cifar};
@@ -26,3 +27,4 @@ pub use npy::read_npz;
 pub use partition::{PartitionError, divide, hold_out};
 pub use read::read;
 pub use set::{DataSet, Features, Owners, Targets};
+pub use weights::{Weights, read_safetensors};

@@ -31,6 +31,9 @@ pub fn read(reader: &Reader, files: &[&[u8]]) -> Result<DataSet, DataError> {
             read_jsonl(first, JsonlOptions { x, y, owner: owner.as_deref(), scale: *scale })
         }
         Reader::Leaf { part, scale } => read_leaf(first, part, *scale),
+        Reader::Safetensors {} => {
+            Err(DataError::Format { what: "data set", reason: "it holds parameters and no examples".into() })
+        }
         Reader::Images { size, channels, invert, owner } => {
             let (size, channels) = (*size as usize, *channels as usize);
             read_images(files, ImageOptions { size, channels, invert: *invert, owner: *owner })

@@ -144,6 +144,9 @@ fn pullback(b: &mut Builder, node: NodeId, operand: usize, g: NodeId) -> Option<
         }
         // The mean of the adjoints, as every case has a share of the mean.
         Op::CaseMean => b.case_mean(g),
+        // No gradient reaches the numbers.
+        Op::Gather { .. } if !first => return None,
+        Op::Scatter { .. } if first => return None,
         Op::Gather { batch } => {
             let size = b.dims(arg(0))[batch];
             b.scatter(arg(1), g, batch, size)
@@ -194,6 +197,14 @@ fn unary(b: &mut Builder, f: Unary, x: NodeId, y: NodeId, g: NodeId) -> NodeId {
         Unary::Cos => {
             let sin = b.unary(Unary::Sin, x);
             let slope = b.neg(sin);
+            b.mul(g, slope)
+        }
+        // g 2 / sqrt(pi) e^-x^2
+        Unary::Erf => {
+            let square = b.mul(x, x);
+            let down = b.neg(square);
+            let density = b.unary(Unary::Exp, down);
+            let slope = b.scale(density, std::f64::consts::FRAC_2_SQRT_PI);
             b.mul(g, slope)
         }
         // g (1 - tanh^2 x)

@@ -56,6 +56,8 @@ variants! {
         Cos,
         /// Hyperbolic tangent.
         Tanh,
+        /// The error function, `2 / sqrt(pi)` times the integral of `e^-t^2` from 0 to x.
+        Erf,
     }
 }
 
@@ -191,6 +193,7 @@ impl Op {
                 Unary::Sin => "sin",
                 Unary::Cos => "cos",
                 Unary::Tanh => "tanh",
+                Unary::Erf => "erf",
             },
             Op::Binary { f } => match f {
                 Binary::Add => "add",

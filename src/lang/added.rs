@@ -167,5 +167,5 @@ fn with(model: Model, group: &Group) -> Model {
     let init = Sampler { draws, function: init.finish(before.name.clone(), values) };
     let mut added = model.added;
     added.push(Addition { name: group.name.clone(), compose: compose.finish(group.name.clone(), changed) });
-    Model { name: model.name, params, init, forward: model.forward, added }
+    Model { name: model.name, params, init, forward: model.forward, added, weights: model.weights }
 }

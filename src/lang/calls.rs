@@ -202,7 +202,7 @@ impl Names<'_> {
                 items.iter().map(text).collect::<Option<Vec<_>>>().map(|paths| Some(Value::Names(paths)))
             }
             (Ty::Range | Ty::Bool | Ty::Text | Ty::Path | Ty::Paths, _) => None,
-            (Ty::Tensor | Ty::Dims | Ty::Metric | Ty::Measurement | Ty::Axis | Ty::Values, _) => {
+            (Ty::Tensor | Ty::Dims | Ty::Shape | Ty::Metric | Ty::Measurement | Ty::Axis | Ty::Values, _) => {
                 unreachable!("the caller reads these arguments itself")
             }
         };

@@ -39,6 +39,7 @@ pub(super) fn expand(model: &Model, items: &[Item], constants: &Constants, sink:
         out: Model { params: model.params.clone(), lets: vec![], ..model.clone() },
         used: IndexMap::new(),
         depth: 0,
+        again: None,
     };
     for param in &model.params {
         expansion.knows(&param.decl);
@@ -59,6 +60,9 @@ fn library() -> Vec<Layer> {
     layers.filter_map(|item| if let ItemKind::Layer(layer) = item.kind { Some(layer) } else { None }).collect()
 }
 
+/// A layer, and whether the file declares it.
+type Found<'a> = (&'a Layer, bool);
+
 struct Expansion<'a> {
     own: &'a [&'a Layer],
     library: &'a [Layer],
@@ -69,6 +73,8 @@ struct Expansion<'a> {
     /// The layers so far, by the names of their parameters' groups.
     used: IndexMap<String, Span>,
     depth: usize,
+    /// The number of the step where a layer with parameters that are there already runs once more.
+    again: Option<u64>,
 }
 
 impl<'a> Expansion<'a> {
@@ -77,14 +83,15 @@ impl<'a> Expansion<'a> {
         let mut expr = expr.clone();
         match &mut expr.kind {
             ExprKind::Call { callee, args } => {
-                for arg in args.iter_mut().filter(|_| callee.text != "repeat") {
+                for arg in args.iter_mut().filter(|_| callee.text != "repeat" && callee.text != "scan") {
                     arg.value = self.calls(&arg.value, named, sink);
                 }
                 let result = match callee.text.as_str() {
                     "repeat" => Some(self.repeat(args, expr.span, named, sink)),
-                    name => self.find(name).map(|(layer, own)| {
+                    "scan" => Some(self.scan(args, expr.span, named, sink)),
+                    name => self.find(name).map(|layer| {
                         let group = if named.text.is_empty() { name.to_owned() } else { named.text.clone() };
-                        self.layer(layer, own, args, &group, expr.span, sink)
+                        self.layer(layer, args, &group, expr.span, sink)
                     }),
                 };
                 if let Some(value) = result {
@@ -104,7 +111,7 @@ impl<'a> Expansion<'a> {
     }
 
     /// The layer of that name, and whether the file declares it.
-    fn find(&self, name: &str) -> Option<(&'a Layer, bool)> {
+    fn find(&self, name: &str) -> Option<Found<'a>> {
         let own = self.own.iter().find(|layer| layer.model.name.text == name).map(|layer| (*layer, true));
         own.or_else(|| self.library.iter().find(|layer| layer.model.name.text == name).map(|layer| (layer, false)))
     }
@@ -115,42 +122,95 @@ impl<'a> Expansion<'a> {
             [call, times] if call.key.is_none() && times.key.as_ref().is_none_or(|key| key.text == "times") => {
                 (&call.value, &times.value)
             }
-            _ => return refuse_repetition(span, sink),
+            _ => return refuse(&REPETITION, span, sink),
         };
-        let ExprKind::Call { callee, args } = &call.kind else { return refuse_repetition(call.span, sink) };
-        let Some((layer, own)) = self.find(&callee.text) else { return refuse_repetition(call.span, sink) };
+        let (layer, mut args, group) = self.inner_call(call, named, &REPETITION, sink)?;
         let times = self.constants.count(times, 1, "how often a layer is repeated", sink)?;
         if times > MAX_REPEATED {
             let message = format!("{times} layers are too many; the limit is {MAX_REPEATED}");
             sink.push(Diagnostic::error("E0243", span, message));
             return None;
         }
-        let group = if named.text.is_empty() { &callee.text } else { &named.text };
+        for number in 0..times {
+            args[0].value = self.layer(layer, &args, &format!("{group}.{number}"), call.span, sink)?;
+        }
+        Some(args.swap_remove(0).value)
+    }
+
+    /// `scan(cell(start, x))`: the layer along the first dim of `x`, each time on the state that the step before gave, and with the same
+    /// parameters.
+    fn scan(&mut self, args: &[Arg], span: Span, named: &Name, sink: &mut Sink) -> Option<Expr> {
+        let [Arg { key: None, value: call }] = args else { return refuse(&SCAN, span, sink) };
+        let (layer, mut args, group) = self.inner_call(call, named, &SCAN, sink)?;
+        let [_, row, ..] = args.as_slice() else { return refuse(&SCAN, call.span, sink) };
+        let rows = Name { text: format!("{group}.rows"), span: row.value.span };
+        let decl = Decl { name: rows.clone(), dims: None, drawn: false, value: row.value.clone() };
+        let steps = match self.declare(decl)?.first() {
+            Some(dim) if dim.size as u64 <= MAX_REPEATED => dim.size as u64,
+            Some(_) => {
+                let message = format!("a layer is scanned over at most {MAX_REPEATED} rows");
+                sink.push(Diagnostic::error("E0243", span, message));
+                return None;
+            }
+            None => return refuse(&SCAN, rows.span, sink),
+        };
+        let around = self.again;
+        for step in 0..steps {
+            let place = Expr { kind: ExprKind::Number(step as f64), span };
+            let row = ExprKind::Index(Box::new(path(&rows.text, span)), vec![Arg { key: None, value: place }]);
+            args[1].value = Expr { kind: row, span };
+            let state = self.layer(layer, &args, &group, call.span, sink);
+            self.again = Some(around.unwrap_or(0) * MAX_REPEATED + step + 1);
+            // A value of its own: a formula within a formula would double at every step.
+            let name = Name { text: format!("{group}.state.{step}"), span };
+            let state = state.map(|value| Decl { name, dims: None, drawn: false, value });
+            let Some(state) = state else {
+                self.again = around;
+                return None;
+            };
+            args[0].value = path(&state.name.text, span);
+            self.declare(state);
+        }
+        self.again = around;
+        Some(args.swap_remove(0).value)
+    }
+
+    /// The layer that `repeat` or `scan` calls, its arguments, and the name of the group of its parameters.
+    fn inner_call(
+        &mut self,
+        call: &Expr,
+        named: &Name,
+        form: &Form,
+        sink: &mut Sink,
+    ) -> Option<(Found<'a>, Vec<Arg>, String)> {
+        let found = match &call.kind {
+            ExprKind::Call { callee, args } if !args.is_empty() => {
+                self.find(&callee.text).map(|found| (found, callee, args))
+            }
+            _ => None,
+        };
+        let Some((layer, callee, args)) = found else { return refuse(form, call.span, sink) };
         let mut args: Vec<Arg> = args.clone();
         for arg in &mut args {
             arg.value = self.calls(&arg.value, named, sink);
         }
-        let [first, ..] = args.as_slice() else { return refuse_repetition(call.span, sink) };
-        let mut value = first.value.clone();
-        for number in 0..times {
-            args[0].value = value;
-            value = self.layer(layer, own, &args, &format!("{group}.{number}"), call.span, sink)?;
-        }
-        Some(value)
+        let group = if named.text.is_empty() { &callee.text } else { &named.text };
+        Some((layer, args, group.clone()))
     }
 
     /// One layer: its parameters join those of the model under the name of the group.
     fn layer(
         &mut self,
-        layer: &Layer,
-        own: bool,
+        (layer, own): Found<'a>,
         args: &[Arg],
         group: &str,
         span: Span,
         sink: &mut Sink,
     ) -> Option<Expr> {
         let name = &layer.model.name.text;
-        if let Some(first) = self.used.insert(group.to_owned(), span) {
+        if self.again.is_none()
+            && let Some(first) = self.used.insert(group.to_owned(), span)
+        {
             sink.push(
                 Diagnostic::error("E0241", span, format!("two layers would have their parameters in `{group}`"))
                     .related(first, "the first of them")
@@ -172,10 +232,15 @@ impl<'a> Expansion<'a> {
             expr
         };
         let at = |found: Span| if own { found } else { span };
+        let again = self.again;
+        let value_name = |name: &str| match again {
+            Some(step) => format!("{group}.{name}.{step}"),
+            None => format!("{group}.{name}"),
+        };
 
         let mut fits = true;
         for (input, dims) in &layer.model.inputs {
-            let inner = format!("{group}.{}", input.text);
+            let inner = value_name(&input.text);
             let (_, value) = values.iter_mut().find(|(param, _)| *param == input.text)?;
             let argument = std::mem::replace(value, path(&inner, span));
             let given = argument.span;
@@ -201,31 +266,32 @@ impl<'a> Expansion<'a> {
         if !fits {
             return None;
         }
-        for inner in layer.model.lets.iter().map(|d| &d.name).chain(layer.model.params.iter().map(|p| &p.decl.name)) {
-            values.push((inner.text.clone(), path(&format!("{group}.{}", inner.text), at(inner.span))));
-        }
+        let lets = layer.model.lets.iter().map(|d| (&d.name, value_name(&d.name.text)));
+        let param_name = |name: &str| format!("{group}.{name}");
+        let params = layer.model.params.iter().map(|p| (&p.decl.name, param_name(&p.decl.name.text)));
+        values.extend(lets.chain(params).map(|(name, inner)| (name.text.clone(), path(&inner, at(name.span)))));
         let rewritten = |expr: &Expr| {
             let mut expr = placed(expr.clone());
             substitute(&mut expr, &values);
             expr
         };
         let dims = |dims: &Dims| Dims { dims: dims.dims.iter().map(rewritten).collect(), span: at(dims.span) };
-        let inner = |decl: &Decl, value: Expr| Decl {
-            name: Name { text: format!("{group}.{}", decl.name.text), span: at(decl.name.span) },
+        let inner = |decl: &Decl, name: String, value: Expr| Decl {
+            name: Name { text: name, span: at(decl.name.span) },
             dims: decl.dims.as_ref().map(dims),
             drawn: decl.drawn,
             value,
         };
-        for param in &layer.model.params {
-            let decl = inner(&param.decl, rewritten(&param.decl.value));
+        for param in layer.model.params.iter().filter(|_| again.is_none()) {
+            let decl = inner(&param.decl, param_name(&param.decl.name.text), rewritten(&param.decl.value));
             self.knows(&decl);
             self.out.params.push(Param { group: None, decl });
         }
         self.depth += 1;
         for decl in &layer.model.lets {
-            let decl = inner(decl, rewritten(&decl.value));
-            let value = self.calls(&decl.value, &decl.name, sink);
-            self.declare(Decl { value, ..decl });
+            let named = Name { text: param_name(&decl.name.text), span: at(decl.name.span) };
+            let value = self.calls(&rewritten(&decl.value), &named, sink);
+            self.declare(inner(decl, value_name(&decl.name.text), value));
         }
         let named = Name { text: group.to_owned(), span };
         let body = rewritten(&layer.model.body);
@@ -318,9 +384,22 @@ fn path(name: &str, span: Span) -> Expr {
     Expr { kind: ExprKind::Path(vec![Name { text: name.to_owned(), span }]), span }
 }
 
-fn refuse_repetition(span: Span, sink: &mut Sink) -> Option<Expr> {
-    sink.push(Diagnostic::error("E0240", span, "`repeat` repeats a layer").help(
-        "its form is `repeat(block(x), times: 6)`, where `block` is a `layer` whose first input is as what it gives",
-    ));
+/// A form that calls a layer, and how it is written.
+struct Form {
+    message: &'static str,
+    help: &'static str,
+}
+
+const REPETITION: Form = Form {
+    message: "`repeat` repeats a layer",
+    help: "its form is `repeat(block(x), times: 6)`, where `block` is a `layer` whose first input is as what it gives",
+};
+const SCAN: Form = Form {
+    message: "`scan` runs a layer along the first dim of its second input",
+    help: "its form is `scan(gru(start, x))`, where the layer takes a state and one row of `x`, and gives the next state",
+};
+
+fn refuse<T>(form: &Form, span: Span, sink: &mut Sink) -> Option<T> {
+    sink.push(Diagnostic::error("E0240", span, form.message).help(form.help));
     None
 }

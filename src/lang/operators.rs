@@ -1,12 +1,12 @@
 //! Functions of tensors with settings: what dims they take and give.
 
 use super::calls::{assign, real};
-use super::dims::{Dim, check_size, describe, describe_sizes, sizes};
+use super::dims::{Dim, check_size, describe, describe_sizes, read_dims, sizes};
 use super::writer::{Typed, Writer};
 use crate::catalog::{Entry, Initial, Param, Pool, Reducer, Ty, Windows, operator};
 use crate::diag::{Diagnostic, Sink, Span};
 use crate::ir::NodeId;
-use crate::syntax::ast::{Arg, Expr, ExprKind, Name};
+use crate::syntax::ast::{Arg, Dims, Expr, ExprKind, Name};
 
 /// The arguments of a call, by the names of the parameters.
 struct Given<'e> {
@@ -53,6 +53,15 @@ impl Writer<'_> {
                 let x = self.tensor(&given, "x", sink)?;
                 let size = sizes(&x.dims).iter().product();
                 Some(Typed { node: self.b.reshape(x.node, &[size]), dims: vec![Dim { name: None, size }] })
+            }
+            "reshape" => self.reshape(&given, sink),
+            "positions" => {
+                let x = self.tensor(&given, "x", sink)?;
+                let Some(first) = x.dims.first() else {
+                    sink.push(given.refuses("x", &x.dims, "a tensor with a first dim to count along"));
+                    return None;
+                };
+                Some(Typed { node: self.b.iota(&[first.size], 0), dims: vec![first.clone()] })
             }
             "conv" => self.conv(&given, sink),
             "max_pool" => self.pool(&given, Pool::Max, sink),
@@ -119,6 +128,28 @@ impl Writer<'_> {
         let node = operator::reduce(&mut self.b, x.node, &axes, reducer);
         let kept = x.dims.iter().enumerate().filter(|(axis, _)| !axes.contains(axis));
         Some(Typed { node, dims: kept.map(|(_, dim)| dim.clone()).collect() })
+    }
+
+    fn reshape(&mut self, given: &Given, sink: &mut Sink) -> Option<Typed> {
+        let x = self.tensor(given, "x", sink)?;
+        let to = given.param("to").1?;
+        let ExprKind::List(items) = &to.kind else {
+            sink.push(
+                Diagnostic::error("E0415", to.span, "`to` of `reshape` must be dims").help("for example `[h, 2 * w]`"),
+            );
+            return None;
+        };
+        let dims = read_dims(&Dims { dims: items.clone(), span: to.span }, self.constants, sink)?;
+        let entries = |dims: &[Dim]| sizes(dims).iter().product::<usize>();
+        if entries(&dims) != entries(&x.dims) {
+            sink.push(given.refuses(
+                "x",
+                &x.dims,
+                &format!("{} entries for {}", entries(&dims), describe_sizes(&dims)),
+            ));
+            return None;
+        }
+        Some(Typed { node: self.b.reshape(x.node, &sizes(&dims)), dims })
     }
 
     fn conv(&mut self, given: &Given, sink: &mut Sink) -> Option<Typed> {

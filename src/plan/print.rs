@@ -90,6 +90,9 @@ fn write_arm(out: &mut String, arm: &Arm) -> fmt::Result {
 }
 
 fn write_model(out: &mut String, model: &Model) -> fmt::Result {
+    if let Some(weights) = &model.weights {
+        writeln!(out, "      parameters that {weights} has begin as they are there")?;
+    }
     write_sampler(out, &model.init)?;
     write_function(out, &model.forward)?;
     for group in &model.added {
@@ -127,6 +130,7 @@ fn reader_name(reader: &Reader) -> String {
         Reader::Npz { x, y, owner, scale } => format!("npz, x = {x} times {scale}, y = {y}{}", owners(owner)),
         Reader::Jsonl { x, y, owner, scale } => format!("jsonl, x = {x} times {scale}, y = {y}{}", owners(owner)),
         Reader::Leaf { part, scale } => format!("leaf, {part}, x times {scale}, owner = user"),
+        Reader::Safetensors {} => "safetensors, parameters by name".into(),
         Reader::Images { size, channels, invert, owner } => {
             let inverted = if *invert { ", inverted" } else { "" };
             let owner = if *owner { ", owner = folder above the class" } else { "" };

@@ -186,6 +186,8 @@ pub struct Model {
     pub inputs: Vec<(Name, Dims)>,
     /// The dims of the prediction for one example.
     pub output: Dims,
+    /// `from DATA`: the data set that holds initial values of parameters.
+    pub from: Option<Name>,
     /// The parameters in order; `group` names the enclosing `group NAME { ... }`.
     pub params: Vec<Param>,
     /// `let NAME (: [dims])? = EXPR`, in order.

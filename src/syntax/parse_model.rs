@@ -73,6 +73,17 @@ impl Builder<'_, '_> {
         let round = take(&mut parts, Rule::round);
         let arrow = take(&mut parts, Rule::arrow);
         let output = take(&mut parts, Rule::list);
+        let mut from = None;
+        while let Some(clause) = take(&mut parts, Rule::clause) {
+            let Some((clause, value)) = self.clause(clause) else { continue };
+            if clause.text != "from" || what != "model" {
+                let message = format!("a {what} has no `{}`", clause.text);
+                let help = "`from DATA` after the dims of a model names a file of parameters";
+                self.report.push(Diagnostic::error("E0112", clause.span, message).help(help));
+                continue;
+            }
+            from = self.clause_name(&clause, value);
+        }
         let block = take(&mut parts, Rule::block);
         let rest = take(&mut parts, Rule::rest);
         if name.is_none() {
@@ -135,6 +146,7 @@ impl Builder<'_, '_> {
             name: name.clone().unwrap_or(keyword),
             inputs,
             output,
+            from,
             params: Vec::new(),
             lets: Vec::new(),
             body: empty,

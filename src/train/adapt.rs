@@ -15,6 +15,8 @@ pub(super) struct Adaptation<'a, E: Executor> {
     model: &'a Model,
     blocks: &'a [Block],
     spread: Kernel<E>,
+    /// The positions of what is spread.
+    moved: Vec<usize>,
     steps: Vec<Kernel<E>>,
 }
 
@@ -30,12 +32,13 @@ impl<'a, E: Executor> Adaptation<'a, E> {
             model,
             blocks,
             spread: Kernel::compile(exec, &programs.spread)?,
+            moved: programs.moved.clone(),
             steps: programs.blocks.iter().map(|p| Kernel::compile(exec, p)).collect::<Result<_, _>>()?,
         })
     }
 
-    /// The parameters of every task `[T, ..]` after all blocks, in the order of the model. `shared` holds a value for
-    /// every shared parameter, `kept` the tasks' own ones.
+    /// The parameters of every task `[T, ..]` after all blocks, in the order of the model; those that tasks do not move stay without the
+    /// axis of the tasks. `shared` holds a value for every shared parameter, `kept` the tasks' own ones.
     pub fn run(
         &self,
         maker: &TaskMaker<E>,
@@ -49,10 +52,9 @@ impl<'a, E: Executor> Adaptation<'a, E> {
             Input::Param(i) => shared[i].as_ref().expect("only shared parameters are spread"),
             other => unreachable!("spreading does not read {other:?}"),
         })?;
-        let mut params = kept;
-        let spread_over = params.iter_mut().filter(|kept| kept.is_none());
-        spread_over.zip(spread).for_each(|(param, value)| *param = Some(value));
-        let mut params: Vec<E::Value> = params.into_iter().map(|p| p.expect("a parameter is shared or kept")).collect();
+        let own = kept.into_iter().zip(shared).map(|(kept, shared)| kept.or_else(|| shared.clone()));
+        let mut params: Vec<E::Value> = own.map(|p| p.expect("a parameter is shared or kept")).collect();
+        self.moved.iter().zip(spread).for_each(|(&i, value)| params[i] = value);
         let start = params.clone();
         for (number, (block, kernel)) in self.blocks.iter().zip(&self.steps).enumerate() {
             let mut batches = Batches::new(self.exec, block, maker, visit, step, number as u64)?;

@@ -13,6 +13,7 @@ mod closed_form;
 mod derivatives;
 mod federated;
 mod harness;
+mod layers;
 mod meta;
 mod methods;
 mod solvers;

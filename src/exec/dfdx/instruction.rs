@@ -119,7 +119,7 @@ impl<E: Element, D: Backend<E>> Instruction<E, D> {
                 let len = data.len();
                 device.try_tensor_from_vec(data, (len,))
             }
-            Instruction::Unary { f } => unary(*f, take(0)),
+            Instruction::Unary { f } => unary(device, *f, take(0)),
             Instruction::Square => take(0).try_square(),
             Instruction::Recip => take(0).try_recip(),
             Instruction::Relu => take(0).try_relu(),
@@ -237,7 +237,7 @@ fn flat<S: Shape, E: Element, D: Backend<E>>(x: Tensor<S, E, D>) -> Result<Flat<
     x.try_reshape_like(&(len,))
 }
 
-fn unary<E: Element, D: Backend<E>>(f: Unary, x: Flat<E, D>) -> Result<Flat<E, D>, D::Err> {
+fn unary<E: Element, D: Backend<E>>(device: &D, f: Unary, x: Flat<E, D>) -> Result<Flat<E, D>, D::Err> {
     match f {
         Unary::Neg => x.try_negate(),
         Unary::Abs => x.try_abs(),
@@ -247,6 +247,12 @@ fn unary<E: Element, D: Backend<E>>(f: Unary, x: Flat<E, D>) -> Result<Flat<E, D
         Unary::Sin => x.try_sin(),
         Unary::Cos => x.try_cos(),
         Unary::Tanh => x.try_tanh(),
+        Unary::Erf => {
+            let len = x.shape().0;
+            host::through_host(device, &[x], len, |args, out| {
+                out.iter_mut().zip(&args[0]).for_each(|(to, &x)| *to = libm::erf(x));
+            })
+        }
     }
 }
 

@@ -119,6 +119,7 @@ fn unary(f: Unary, x: f64) -> f64 {
         Unary::Sin => libm::sin(x),
         Unary::Cos => libm::cos(x),
         Unary::Tanh => libm::tanh(x),
+        Unary::Erf => libm::erf(x),
     }
 }
 

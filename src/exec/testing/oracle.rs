@@ -32,6 +32,7 @@ impl Arithmetic for Plain {
             Unary::Sin => x.sin(),
             Unary::Cos => x.cos(),
             Unary::Tanh => x.tanh(),
+            Unary::Erf => libm::erf(x),
         }
     }
 

@@ -128,8 +128,10 @@ pub enum TrainPrograms {
 /// Adaptation of all tasks of a step, one program per block.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AdaptPrograms {
-    /// Shared parameters repeated for every task, in the order of the model.
+    /// Shared parameters repeated for every task, in the order of the model: those that tasks move.
     pub spread: Program,
+    /// The positions of these.
+    pub moved: Vec<usize>,
     /// One step of each block. Outputs: the block's parameters, then their memory.
     pub blocks: Vec<Program>,
 }
@@ -179,7 +181,7 @@ pub fn lower(arm: &Arm, sizes: &ClientSizes) -> Result<Programs, LowerError> {
                 &arm.model,
                 family,
                 &arm.train.objective,
-                &arm.train.adapt,
+                (&arm.train.adapt, &arm.moved()),
                 arm.train.tasks.per_step(),
                 tasks.support,
             )?,
@@ -249,7 +251,7 @@ fn evaluation(arm: &Arm, evaluation: &Evaluation, sizes: &ClientSizes) -> Result
         model,
         family,
         &evaluation.objective,
-        &evaluation.adapt,
+        (&evaluation.adapt, &[]),
         evaluation.tasks.per_step(),
         tasks.support,
     )?;
@@ -274,7 +276,7 @@ fn measure(arm: &Arm, what: &What, evaluations: &[EvaluationPrograms]) -> Result
             let evaluation = &arm.evaluations[position];
             let family = family(arm, &evaluation.tasks)?;
             let (tasks, query) = (evaluation.tasks.per_step(), evaluations[position].tasks.query);
-            outer::metric(arm, arm.model_of(evaluation), family, metric, tasks, query).map(Some)
+            outer::metric(arm, (arm.model_of(evaluation), &evaluation.adapt), family, metric, tasks, query).map(Some)
         }
         What::Mass { .. } => Ok(None),
     }

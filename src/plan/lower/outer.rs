@@ -129,29 +129,39 @@ pub(super) fn adapt(
     model: &Model,
     family: &Family,
     objective: &Objective,
-    blocks: &[Block],
+    (blocks, averaged): (&[Block], &[usize]),
     tasks: usize,
     support: Part,
 ) -> Result<AdaptPrograms, LowerError> {
     let mut ports = Ports::new();
     let mut spread = Vec::new();
-    for i in model.others(&[&arm.train.keep]) {
+    // What is averaged afterwards has one value for every task, moved or not.
+    let own = |i: &usize| averaged.contains(i) || moves(model, blocks, *i);
+    let moved: Vec<usize> = model.others(&[&arm.train.keep]).into_iter().filter(own).collect();
+    for &i in &moved {
         let slot = &model.params[i];
         let theta = ports.get(Input::Param(i), &slot.name, &slot.dims);
         spread.push((slot.name.clone(), ports.b.broadcast(theta, 0, tasks)));
     }
     let spread = ports.finish("spread", spread);
+    let kept = model.positions(&arm.train.keep);
+    let per_task = |i: usize| moved.contains(&i) || kept.contains(&i);
     let blocks = blocks
         .iter()
-        .map(|block| local_step(arm, model, family, objective, block, tasks, support))
+        .map(|block| local_step(arm, (model, &per_task), family, objective, block, tasks, support))
         .collect::<Result<_, _>>()?;
-    Ok(AdaptPrograms { spread, blocks })
+    Ok(AdaptPrograms { spread, moved, blocks })
 }
 
-/// One step of one block for all tasks, each with parameters of its own.
+/// Whether some block moves a parameter.
+fn moves(model: &Model, blocks: &[Block], i: usize) -> bool {
+    blocks.iter().any(|block| block.on.contains(&model.params[i].name))
+}
+
+/// One step of one block for all tasks, each with parameters of its own where `per_task` says so.
 fn local_step(
     arm: &Arm,
-    model: &Model,
+    (model, per_task): (&Model, &dyn Fn(usize) -> bool),
     family: &Family,
     objective: &Objective,
     block: &Block,
@@ -191,7 +201,11 @@ fn local_step(
     let names: Vec<String> = outputs.iter().map(|(n, _)| n.clone()).collect();
     let one = task.ports.finish("local", outputs);
     let mut ports = Ports::new();
-    let results = ports.batch(&one, tasks, |i| !matches!(i, Input::World(_) | Input::Schedule(_)));
+    let results = ports.batch(&one, tasks, |input| match input {
+        Input::World(_) | Input::Schedule(_) => false,
+        Input::Param(i) => per_task(i),
+        _ => true,
+    });
     Ok(ports.finish("local", names.into_iter().zip(results).collect()))
 }
 
@@ -257,10 +271,10 @@ pub(super) fn reduce(arm: &Arm) -> Program {
     ports.finish("reduce", outputs)
 }
 
-/// A metric of every task at its own parameters, `[T]`.
+/// A metric of every task after these blocks, `[T]`.
 pub(super) fn metric(
     arm: &Arm,
-    model: &Model,
+    (model, blocks): (&Model, &[Block]),
     family: &Family,
     metric: &Metric,
     tasks: usize,
@@ -271,6 +285,11 @@ pub(super) fn metric(
     let value = one.metric(metric, &params)?;
     let one = one.ports.finish("metric", vec![("value".into(), value)]);
     let mut ports = Ports::new();
-    let values = ports.batch(&one, tasks, |i| !matches!(i, Input::World(_)));
+    let kept = model.positions(&arm.train.keep);
+    let values = ports.batch(&one, tasks, |input| match input {
+        Input::World(_) => false,
+        Input::Param(i) => kept.contains(&i) || moves(model, blocks, i),
+        _ => true,
+    });
     Ok(ports.finish("metric", vec![("values".into(), values[0])]))
 }

@@ -38,8 +38,8 @@ fn round(x: &Tensor) -> Tensor {
     Tensor::new(x.dims().to_vec(), x.data().iter().map(|&x| x as f32 as f64).collect())
 }
 
-const UNARY: [Unary; 8] =
-    [Unary::Neg, Unary::Abs, Unary::Exp, Unary::Ln, Unary::Sqrt, Unary::Sin, Unary::Cos, Unary::Tanh];
+const UNARY: [Unary; 9] =
+    [Unary::Neg, Unary::Abs, Unary::Exp, Unary::Ln, Unary::Sqrt, Unary::Sin, Unary::Cos, Unary::Tanh, Unary::Erf];
 const BINARY: [Binary; 6] = [Binary::Add, Binary::Sub, Binary::Mul, Binary::Div, Binary::Max, Binary::Min];
 const COMPARE: [Compare; 3] = [Compare::Lt, Compare::Le, Compare::Eq];
 

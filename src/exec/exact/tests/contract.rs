@@ -138,7 +138,7 @@ fn elementwise() {
         for values in [noise, wild] {
             let (x, y, z) = (values(&[n], 1), values(&[n], 2), wild(&[n], 3));
             use Unary::*;
-            for f in [Neg, Abs, Exp, Ln, Sqrt, Sin, Cos, Tanh] {
+            for f in [Neg, Abs, Exp, Ln, Sqrt, Sin, Cos, Tanh, Erf] {
                 both(&[&[n]], |b, x| b.unary(f, x[0]), std::slice::from_ref(&x));
             }
             use Binary::*;

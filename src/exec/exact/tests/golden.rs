@@ -21,6 +21,7 @@ fn operations() -> Vec<(&'static str, Vec<Vec<usize>>, Body)> {
         ("sin", Sin),
         ("cos", Cos),
         ("tanh", Tanh),
+        ("erf", Erf),
     ] {
         list.push((name, vec![long.clone()], Box::new(move |b, x| b.unary(f, x[0]))));
     }
