@@ -224,6 +224,10 @@ impl<'a> Writer<'a> {
     fn path(&mut self, path: &[Name], span: Span, sink: &mut Sink) -> Option<Typed> {
         let [name] = path else {
             let parts: Vec<&str> = path.iter().map(|n| n.text.as_str()).collect();
+            // A parameter of a layer.
+            if self.known.contains_key(&parts.join(".")) {
+                return self.outside(&parts.join("."));
+            }
             sink.push(
                 Diagnostic::error("E0204", span, format!("`{}` names no tensor", parts.join(".")))
                     .help("a dot joins the parts of one name; the contraction of two tensors is written `@`")

@@ -9,6 +9,7 @@ mod compile;
 mod run;
 
 mod added;
+mod bert;
 mod closed_form;
 mod derivatives;
 mod federated;
@@ -16,6 +17,8 @@ mod harness;
 mod layers;
 mod meta;
 mod methods;
+mod points;
 mod solvers;
+mod support;
 mod updates;
 mod worst;
