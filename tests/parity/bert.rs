@@ -77,8 +77,7 @@ fn program(model: &Model) -> (Function, Vec<String>) {
     let mut b = Builder::new();
     let names: Vec<String> = model.params.iter().map(|p| p.name.clone()).collect();
     let mut params: Vec<NodeId> = model.params.iter().map(|p| b.input(p.name.clone(), &p.dims)).collect();
-    let factors: Vec<NodeId> =
-        (0..names.len()).filter(|&i| names[i].starts_with("lora.")).map(|i| params[i]).collect();
+    let factors: Vec<NodeId> = (0..names.len()).filter(|&i| names[i].starts_with("lora.")).map(|i| params[i]).collect();
     let ids = b.input("ids", &[6]);
     let place = |name: &str| names.iter().position(|n| n == name);
     for group in &model.added {
