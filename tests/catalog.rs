@@ -15,7 +15,8 @@ use metadsl::syntax::parse;
 fn template(entry: &Entry) -> &'static str {
     match (entry.kind, entry.name) {
         (Kind::Law, _) => "law",
-        (Kind::Function, _) if entry.params.len() > 1 || entry.name == "flatten" => "operator",
+        (Kind::Function, "flatten" | "positions") => "operator",
+        (Kind::Function, _) if entry.params.len() > 1 => "operator",
         (Kind::Function, _) => "function",
         (Kind::Loss, "cross_entropy") => "loss_of_classes",
         (Kind::Loss, "risk") => "loss_of_risk",

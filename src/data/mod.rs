@@ -14,6 +14,7 @@ mod partition;
 mod read;
 mod set;
 mod source;
+mod texts;
 mod weights;
 
 pub use archive::pack;
@@ -27,4 +28,5 @@ pub use npy::read_npz;
 pub use partition::{PartitionError, divide, hold_out};
 pub use read::read;
 pub use set::{DataSet, Features, Owners, Targets};
+pub use texts::{PADDING, read_texts};
 pub use weights::{Weights, read_safetensors};

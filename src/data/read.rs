@@ -2,7 +2,7 @@
 
 use super::{
     Cifar, CsvOptions, DataError, DataSet, Header, ImageOptions, JsonlOptions, read_cifar, read_csv, read_idx,
-    read_images, read_jsonl, read_leaf, read_npz,
+    read_images, read_jsonl, read_leaf, read_npz, read_texts,
 };
 use crate::catalog::Reader;
 
@@ -29,6 +29,10 @@ pub fn read(reader: &Reader, files: &[&[u8]]) -> Result<DataSet, DataError> {
         Reader::Npz { x, y, owner, scale } => read_npz(first, x, y, owner.as_deref(), *scale),
         Reader::Jsonl { x, y, owner, scale } => {
             read_jsonl(first, JsonlOptions { x, y, owner: owner.as_deref(), scale: *scale })
+        }
+        Reader::Texts { text, y, owner, length } => {
+            let options = JsonlOptions { x: text, y, owner: owner.as_deref(), scale: 1.0 };
+            read_texts(first, files.get(1).ok_or_else(missing)?, options, *length as usize)
         }
         Reader::Leaf { part, scale } => read_leaf(first, part, *scale),
         Reader::Safetensors {} => {

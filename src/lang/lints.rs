@@ -202,6 +202,7 @@ fn of_model<'f>(model: &'f Model, used: &mut HashSet<&'f str>) {
         dims.dims.iter().for_each(|e| mentions(e, used));
     }
     model.output.dims.iter().for_each(|e| mentions(e, used));
+    used.extend(model.from.iter().map(|n| n.text.as_str()));
     model.params.iter().for_each(|p| of_decls(std::slice::from_ref(&p.decl), used));
     of_decls(&model.lets, used);
     mentions(&model.body, used);

@@ -158,11 +158,11 @@ impl Writer<'_> {
             ["stride", "padding", "dilation", "groups"].map(|name| self.count(given, name, sink));
         let (x, kernel) = (x?, kernel?);
         let (stride, padding, dilation, groups) = (stride?, padding?, dilation?, groups?);
-        let [filters, channels, spans @ ..] = kernel.dims.as_slice() else {
+        let [filters, channels, spans @ [_, ..]] = kernel.dims.as_slice() else {
             sink.push(given.refuses("kernel", &kernel.dims, "a kernel `[filters, channels, size, size]`"));
             return None;
         };
-        if spans.is_empty() || x.dims.len() != spans.len() + 1 {
+        if x.dims.len() != spans.len() + 1 {
             let wants = format!("`[channels, ..]` with {} more dims under this kernel", spans.len());
             sink.push(given.refuses("x", &x.dims, &wants));
             return None;

@@ -137,6 +137,9 @@ fn reader_name(reader: &Reader) -> String {
         }
         Reader::Npz { x, y, owner, scale } => format!("npz, x = {x} times {scale}, y = {y}{}", owners(owner)),
         Reader::Jsonl { x, y, owner, scale } => format!("jsonl, x = {x} times {scale}, y = {y}{}", owners(owner)),
+        Reader::Texts { text, y, owner, length } => {
+            format!("texts, x = {length} tokens of {text}, y = {y}{}", owners(owner))
+        }
         Reader::Leaf { part, scale } => format!("leaf, {part}, x times {scale}, owner = user"),
         Reader::Safetensors {} => "safetensors, parameters by name".into(),
         Reader::Images { size, channels, invert, owner } => {
