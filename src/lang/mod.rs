@@ -30,6 +30,7 @@ mod operators;
 mod overrides;
 mod parameters;
 mod points;
+mod prompt;
 mod renamed;
 mod rewrite;
 mod sampler;
