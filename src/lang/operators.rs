@@ -158,7 +158,7 @@ impl Writer<'_> {
             ["stride", "padding", "dilation", "groups"].map(|name| self.count(given, name, sink));
         let (x, kernel) = (x?, kernel?);
         let (stride, padding, dilation, groups) = (stride?, padding?, dilation?, groups?);
-        let [filters, channels, spans @ [_, ..]] = kernel.dims.as_slice() else {
+        let Some((filters, channels, spans)) = filters_of(&kernel.dims) else {
             sink.push(given.refuses("kernel", &kernel.dims, "a kernel `[filters, channels, size, size]`"));
             return None;
         };
@@ -263,6 +263,14 @@ impl Writer<'_> {
         let mask: Option<NodeId> = mask.map(|mask| mask.node);
         let node = operator::attention(&mut self.b, [q.node, k.node, v.node], mask, heads);
         Some(Typed { node, dims: vec![q.dims[0].clone(), v.dims[1].clone()] })
+    }
+}
+
+/// The parts of a kernel `[filters, channels, size, ..]`.
+fn filters_of(kernel: &[Dim]) -> Option<(&Dim, &Dim, &[Dim])> {
+    match kernel {
+        [filters, channels, spans @ ..] if !spans.is_empty() => Some((filters, channels, spans)),
+        _ => None,
     }
 }
 
