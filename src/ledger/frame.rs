@@ -78,12 +78,13 @@ impl Entry {
         }
     }
 
-    /// Whether the entry lists a run with a cell of that key, as far as its first 8 bytes tell.
-    pub fn may_have_cell(&self, key: Id) -> bool {
-        match self {
-            Entry::Run { cells, .. } => cells.0.chunks_exact(8).any(|prefix| prefix == &key.as_bytes()[..8]),
-            _ => false,
-        }
+    /// The first 8 bytes of the key of every cell of the run that the entry lists.
+    pub fn cell_prefixes(&self) -> impl Iterator<Item = &[u8]> {
+        let cells = match self {
+            Entry::Run { cells, .. } => &cells.0[..],
+            _ => &[],
+        };
+        cells.chunks_exact(8)
     }
 }
 
