@@ -184,7 +184,7 @@ impl Writer<'_> {
         let windows: Vec<Windows> = windows.collect();
         let places = windowed(given, &x.dims, &windows, sink)?;
         let node = operator::conv(&mut self.b, x.node, kernel.node, &windows, groups);
-        Some(Typed { node, dims: [&[filters.clone()], &places[..]].concat() })
+        Some(Typed { node, dims: [std::slice::from_ref(filters), &places[..]].concat() })
     }
 
     fn pool(&mut self, given: &Given, pool: Pool, sink: &mut Sink) -> Option<Typed> {

@@ -233,7 +233,7 @@ fn a_mean_over_cases() {
         vec![b.sub(x[0], mean)]
     });
     let x = Tensor::new(vec![3, 2], vec![1.0, 10.0, 2.0, 20.0, 6.0, 60.0]);
-    let centred = run(&batched(&f, &[true], 3), &[x.clone()]);
+    let centred = run(&batched(&f, &[true], 3), std::slice::from_ref(&x));
     assert_eq!(centred[0].data(), [-2.0, -20.0, -1.0, -10.0, 3.0, 30.0]);
     let some = program(&[&[3, 2], &[3]], |b, x| batch_some(b, &f, &x[..1], &[true], 3, Some(x[1])));
     let present = Tensor::new(vec![3], vec![1.0, 1.0, 0.0]);
