@@ -11,7 +11,7 @@ snapshots:
 
 # all experiments in full, into the committed ledger
 reproduce:
-    cargo build --release
+    cargo build --release --features text
     bash experiments/reproduce.sh --ledger ledger
     ./target/release/metadsl verify --ledger ledger
 
@@ -22,7 +22,7 @@ kill-points:
 
 # all experiments with fewer seeds where they are long, into a ledger of their own: ten minutes at most on two cores
 reproduce-quick:
-    cargo build --release
+    cargo build --release --features text
     bash experiments/reproduce.sh --quick --ledger target/quick-ledger
 
 # steps per second against JAX and PyTorch (installs both into .venv)

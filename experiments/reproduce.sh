@@ -22,7 +22,7 @@ for file in experiments/*/*.meta; do
   fi
   options=()
   case $file in
-    */fashion.meta | */omniglot*.meta | */window.meta | */softmax.meta) options=("${quick[@]}") ;;
+    */fashion.meta | */window.meta | */softmax.meta) options=("${quick[@]}") ;;
   esac
   echo "== $file ${options[*]}"
   start=$SECONDS
