@@ -22,6 +22,9 @@ const MAX_DEPTH: usize = 16;
 /// The most layers of one repetition.
 const MAX_REPEATED: u64 = 1000;
 
+/// The most layers of a model.
+const MAX_LAYERS: usize = 10_000;
+
 /// The model with every layer replaced by its parameters and its formula.
 pub(super) fn expand(model: &Model, items: &[Item], constants: &Constants, sink: &mut Sink) -> Model {
     let own: Vec<&Layer> =
@@ -216,6 +219,11 @@ impl<'a> Expansion<'a> {
                     .related(first, "the first of them")
                     .help("give each a `let` of its own, after which its parameters are called: `let hidden = linear(x, 64)`"),
             );
+            return None;
+        }
+        if self.used.len() > MAX_LAYERS {
+            let message = format!("a model has at most {MAX_LAYERS} layers");
+            sink.push(Diagnostic::error("E0243", span, message).help("does one of them contain itself?"));
             return None;
         }
         if self.depth == MAX_DEPTH {
