@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Array;
+use super::fold::Fold;
 use super::fused;
 use super::reduce::Reduction;
 use super::schedule::{Instruction, Origin, Output, Schedule};
@@ -203,6 +204,17 @@ impl<T: Vectors> Memory<T> {
                         to[*before..before + row].copy_from_slice(from);
                     }
                 }
+            }
+            Instruction::Fold { windows, from, .. } => {
+                let len = windows.outer * windows.count * windows.size * windows.inner;
+                path.run(Fold { windows: *windows, data: &find(from.0)[from.1..from.1 + len], out });
+            }
+            Instruction::Gather { rows, table, numbers, .. } => {
+                rows.gather(&find(table.0)[table.1..], &find(numbers.0)[numbers.1..], out);
+            }
+            Instruction::Scatter { rows, numbers, terms, .. } => {
+                let numbers = &find(numbers.0)[numbers.1..];
+                rows.scatter(numbers, &find(terms.0)[terms.1..], out);
             }
             Instruction::Solve { count, p, q, a, b, .. } => {
                 let (a, b) = (&find(a.0)[a.1..a.1 + count * p * p], &find(b.0)[b.1..b.1 + count * p * q]);

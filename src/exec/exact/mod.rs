@@ -5,6 +5,7 @@
 //! depends on its length alone. `docs/numerics.md` states the contract.
 
 mod float;
+mod fold;
 mod fused;
 mod kernel;
 mod math32;

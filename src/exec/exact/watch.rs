@@ -40,6 +40,12 @@ impl Operation {
             Instruction::Pad { outer, row, before, after, .. } => {
                 ("pad", format!("{outer} x {before} + {row} + {after}"), 0)
             }
+            Instruction::Fold { windows: w, .. } => {
+                let sizes = format!("{} x {} windows of {} x {}", w.outer, w.count, w.size, w.inner);
+                ("fold", sizes, w.outer * w.count * w.size * w.inner)
+            }
+            Instruction::Gather { rows, .. } => ("gather", rows.to_string(), 0),
+            Instruction::Scatter { rows, .. } => ("scatter", rows.to_string(), rows.entries()),
             Instruction::Solve { count, p, q, .. } => {
                 ("solve", format!("{count} x [{p}, {p}] [{p}, {q}]"), count * (p * p * p / 3 + 2 * p * p * q))
             }
