@@ -82,6 +82,8 @@ def measure(works, engines, rounds, core):
     for turn in range(rounds):
         for work in works:
             for engine in engines:
+                if engine not in ("metadsl", *WORKS[work]["steps"]):
+                    continue
                 if engine == "metadsl":
                     rate = metadsl_steps_per_second(work, counts[work], core)
                 else:
@@ -92,7 +94,9 @@ def measure(works, engines, rounds, core):
 
 
 def cell(rates, engine):
-    """Median, and in brackets how far the rounds lie apart."""
+    """Median, and in brackets how far the rounds lie apart; a dash where the engine has no script for the workload."""
+    if not rates[engine]:
+        return "–"
     middle = statistics.median(rates[engine])
     spread = 100 * (max(rates[engine]) - min(rates[engine])) / middle
     return f"{middle:,.0f} (±{spread / 2:.0f} %)"
@@ -104,8 +108,8 @@ def table(rates, engines):
     head = ["workload", *engines, *(f"metadsl / {e}" for e in others)]
     lines = ["| " + " | ".join(head) + " |", "|---|" + "---:|" * (len(head) - 1)]
     for work, row in rates.items():
-        middle = {e: statistics.median(row[e]) for e in engines}
-        ratios = [f"{middle['metadsl'] / middle[e]:.2f}" for e in others]
+        middle = {e: statistics.median(row[e]) for e in engines if row[e]}
+        ratios = [f"{middle['metadsl'] / middle[e]:.2f}" if e in middle else "–" for e in others]
         lines.append("| " + " | ".join([work, *(cell(row, e) for e in engines), *ratios]) + " |")
     return "\n".join(lines)
 

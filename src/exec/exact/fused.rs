@@ -68,7 +68,7 @@ enum Target {
 #[derive(Debug, Clone)]
 pub(super) struct Fused {
     pub len: usize,
-    /// The entries that are computed at a time.
+    /// The most entries that are computed at a time.
     pub block: usize,
     /// The buffers that are filled.
     pub outputs: Vec<usize>,
@@ -110,7 +110,7 @@ impl Fused {
                 }
             }
         }
-        let block = (CACHED / registers.max(1)).clamp(256, 2048).min(len);
+        let block = (CACHED / registers.max(1)).clamp(256, 2048);
         Fused { len, block, outputs, registers, steps, targets }
     }
 
@@ -119,17 +119,36 @@ impl Fused {
         self.steps.iter().filter(|s| !matches!(s.op, StepOp::Load { .. } | StepOp::Copy)).count()
     }
 
-    /// The buffers that are read.
-    pub fn reads(&self) -> Vec<usize> {
-        let loads = self.steps.iter().filter_map(|s| match s.op {
-            StepOp::Load { buffer, .. } => Some(buffer),
-            _ => None,
-        });
-        let args = self.steps.iter().flat_map(|s| &s.args).filter_map(|a| match a {
-            Operand::Dense { buffer, .. } | Operand::Scalar { buffer, .. } => Some(*buffer),
-            Operand::Constant(_) | Operand::Step(_) => None,
-        });
-        loads.chain(args).collect()
+    /// What is read: buffers, from where on, and the axes.
+    pub fn readings(&self) -> Vec<(usize, usize, Vec<(usize, usize)>)> {
+        let mut found = vec![];
+        for step in &self.steps {
+            if let StepOp::Load { buffer, offset, axes } = &step.op {
+                found.push((*buffer, *offset, axes.clone()));
+            }
+            for arg in &step.args {
+                match *arg {
+                    Operand::Dense { buffer, offset } => found.push((buffer, offset, vec![(self.len, 1)])),
+                    Operand::Scalar { buffer, at } => found.push((buffer, at, vec![])),
+                    Operand::Constant(_) | Operand::Step(_) => {}
+                }
+            }
+        }
+        found
+    }
+
+    /// Goes through what is read in the order of [`readings`](Fused::readings), to name other buffers.
+    pub fn each_read(&mut self, f: &mut dyn FnMut(&mut usize)) {
+        for step in &mut self.steps {
+            if let StepOp::Load { buffer, .. } = &mut step.op {
+                f(buffer);
+            }
+            for arg in &mut step.args {
+                if let Operand::Dense { buffer, .. } | Operand::Scalar { buffer, .. } = arg {
+                    f(buffer);
+                }
+            }
+        }
     }
 }
 
@@ -143,20 +162,22 @@ enum Source<'a, T> {
 /// Chains of fewer steps, all entries counted, are done by one thread.
 const PARALLEL: usize = 1 << 18;
 
-/// Runs a chain over all its entries, on several threads where there are many. The registers hold one block each.
-pub(super) fn run<'a, T: Vectors, F: Fn(usize) -> &'a [T] + Sync>(
+/// Runs a chain over all entries of some cases, on several threads where there are many. The registers hold one block each.
+pub(super) fn run<'a, T: Vectors, F: Fn(usize) -> &'a [T] + Sync, O: DerefMut<Target = [T]> + Default>(
     path: Path,
     fused: &Fused,
+    cases: usize,
     find: F,
     registers: &mut [Vec<T>],
-    outputs: &mut [Vec<T>],
+    outputs: &mut [O],
 ) {
-    let threads = if fused.len * fused.steps.len() < PARALLEL { 1 } else { rayon::current_num_threads() };
+    let len = fused.len * cases;
+    let threads = if len * fused.steps.len() < PARALLEL { 1 } else { rayon::current_num_threads() };
     if threads < 2 {
-        return path.run(Run { fused, find: &find, registers, outputs, entries: 0..fused.len });
+        return path.run(Run { fused, find: &find, registers, outputs, entries: 0..len });
     }
-    let outputs = outputs.iter_mut().map(|o| &mut o[..fused.len]).collect();
-    split(path, fused, &find, outputs, 0..fused.len, threads);
+    let outputs = outputs.iter_mut().map(|o| &mut o[..len]).collect();
+    split(path, fused, &find, outputs, 0..len, threads);
 }
 
 /// Cuts a range of entries into about equal parts.

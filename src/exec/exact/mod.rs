@@ -4,6 +4,7 @@
 //! over blocks that stay in the cache, a matrix product is one chain of fused multiply-adds per entry, a sum is a tree whose shape
 //! depends on its length alone. `docs/numerics.md` states the contract.
 
+mod cases;
 mod float;
 mod fused;
 mod kernel;
@@ -14,6 +15,7 @@ mod reduce;
 mod schedule;
 mod simd;
 mod solve;
+mod stage;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -27,7 +29,9 @@ use super::{ExecError, Executor, Precision, Signature};
 use crate::ir::{Function, Tensor};
 
 pub use float::Float;
+use schedule::Instruction;
 pub use simd::Path;
+use stage::Tuning;
 pub use watch::{Operation, Watch};
 
 /// Raised whenever the same program may give other bits.
@@ -38,6 +42,7 @@ pub const EPOCH: u32 = 1;
 pub struct Exact<T> {
     path: Path,
     fuse: bool,
+    tuning: Tuning,
     watch: Option<Arc<dyn Watch>>,
     element: PhantomData<T>,
 }
@@ -45,12 +50,17 @@ pub struct Exact<T> {
 impl<T> Exact<T> {
     /// An executor for a path that this processor has.
     pub fn new(path: Path) -> Exact<T> {
-        Exact { path, fuse: true, watch: None, element: PhantomData }
+        Exact { path, fuse: true, tuning: Tuning::default(), watch: None, element: PhantomData }
     }
 
     /// The same executor with every elementwise operation an instruction of its own, for the tests of fusion.
     pub fn without_fusion(self) -> Exact<T> {
         Exact { fuse: false, ..self }
+    }
+
+    /// The same executor with every group of instructions that can run case by case doing so, and on all threads; for the tests.
+    pub fn case_by_case(self) -> Exact<T> {
+        Exact { tuning: Tuning { cache: 0, parallel: 0 }, ..self }
     }
 
     /// The same executor, with someone who watches.
@@ -68,7 +78,7 @@ pub struct Array<T> {
 
 /// A compiled program with its signature.
 #[derive(Debug)]
-pub struct Program<T> {
+pub struct Program<T: 'static> {
     signature: Signature,
     kernel: RefCell<kernel::Kernel<T>>,
 }
@@ -99,7 +109,7 @@ macro_rules! executor {
             fn compile(&self, function: &Function) -> Result<Program<$t>, ExecError> {
                 Ok(Program {
                     signature: Signature::of(function)?,
-                    kernel: RefCell::new(kernel::Kernel::new(function, self.fuse)),
+                    kernel: RefCell::new(kernel::Kernel::new(function, self.fuse, self.tuning)),
                 })
             }
 
@@ -119,13 +129,14 @@ macro_rules! executor {
                 results.clear();
                 let mut kernel = program.kernel.borrow_mut();
                 match &self.watch {
-                    None => kernel.run(self.path, args, results, |_| ()),
+                    None => kernel.run(self.path, args, results, None),
                     Some(watch) => {
                         let name = &program.signature.name;
                         watch.begun(name);
-                        kernel.run(self.path, args, results, |instruction| {
-                            watch.done(name, &Operation::of(instruction));
-                        });
+                        let mut told = |instruction: &Instruction, cases: usize| {
+                            watch.done(name, &Operation::of(instruction, cases));
+                        };
+                        kernel.run(self.path, args, results, Some(&mut told));
                     }
                 }
                 Ok(())
