@@ -84,6 +84,8 @@ pub(super) struct TaskMaker<'a, E: Executor> {
     query: Part,
     /// The task variables of the whole pool, one tensor `[pool, ..]` per variable.
     pool: Option<Vec<Tensor>>,
+    /// The same on the executor, for steps in which the whole pool takes part.
+    whole: Vec<E::Value>,
     clients: Option<Clients<'a>>,
 }
 
@@ -131,6 +133,7 @@ impl<'a, E: Executor> TaskMaker<'a, E> {
             support: programs.support,
             query: programs.query,
             pool: None,
+            whole: vec![],
             clients,
         };
         if let TaskSource::Pool { strata, .. } = source {
@@ -143,6 +146,7 @@ impl<'a, E: Executor> TaskMaker<'a, E> {
                     Some(before) => before.into_iter().zip(made).map(|(a, b)| append(a, &b)).collect(),
                 });
             }
+            maker.whole = pool.iter().flatten().map(|t| exec.upload(t)).collect::<Result<_, _>>()?;
             maker.pool = pool;
         }
         if let Some(clients) = &maker.clients {
@@ -180,10 +184,10 @@ impl<'a, E: Executor> TaskMaker<'a, E> {
 
     /// The tasks chosen for `step`, with the episodes and examples of visit number `visit`.
     fn visit_tasks_of(&self, step: u64, visit: u64) -> Result<Visit<E>, TrainError> {
-        let (places, ids, latents) = match self.source {
+        let (places, ids, mut values): (Vec<usize>, Vec<TaskId>, Vec<E::Value>) = match self.source {
             TaskSource::Fresh { count, .. } => {
                 let (ids, latents) = self.fresh(step, *count)?;
-                ((0..ids.len()).collect(), ids, latents)
+                ((0..ids.len()).collect(), ids, latents.iter().map(|t| self.exec.upload(t)).collect::<Result<_, _>>()?)
             }
             TaskSource::Pool { strata, batch, replace, .. } => {
                 let all: Vec<TaskId> = strata
@@ -198,12 +202,15 @@ impl<'a, E: Executor> TaskMaker<'a, E> {
                     (false, true) => (0..batch).collect(),
                     (false, false) => stream.sample_without_replacement(all.len(), batch),
                 };
-                let latents = self.pool.iter().flatten().map(|t| t.rows(&places)).collect();
+                let values = if places.iter().copied().eq(0..all.len()) {
+                    self.whole.clone()
+                } else {
+                    self.pool.iter().flatten().map(|t| self.exec.upload(&t.rows(&places))).collect::<Result<_, _>>()?
+                };
                 let ids = places.iter().map(|&p| all[p]).collect();
-                (places, ids, latents)
+                (places, ids, values)
             }
         };
-        let mut values: Vec<E::Value> = latents.iter().map(|t| self.exec.upload(t)).collect::<Result<_, _>>()?;
         let (support, query) = match &self.clients {
             Some(clients) => {
                 let (support, query) = clients.examples(self.objective, &ids, &repeats(&ids), visit);

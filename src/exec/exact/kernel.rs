@@ -58,12 +58,18 @@ const KEPT: usize = 3;
 /// Who is told of every instruction once it is done, and for how many cases it was.
 pub type Told<'a> = &'a mut dyn FnMut(&Instruction, usize);
 
+/// The schedule and the stages of a verified program whose elements take that many bytes.
+pub fn plan(function: &Function, fuse: bool, tuning: Tuning, bytes: usize) -> (Schedule, Stages) {
+    let schedule = Schedule::new(function, fuse);
+    let groups = groups(&schedule, tuning, bytes);
+    let stages = Stages::new(&schedule, &groups, tuning, bytes);
+    (schedule, stages)
+}
+
 impl<T: Vectors> Kernel<T> {
     /// Compiles a verified program.
     pub fn new(function: &Function, fuse: bool, tuning: Tuning) -> Kernel<T> {
-        let schedule = Schedule::new(function, fuse);
-        let groups = groups(&schedule, tuning, size_of::<T>());
-        let stages = Stages::new(&schedule, &groups, tuning, size_of::<T>());
+        let (schedule, stages) = plan(function, fuse, tuning, size_of::<T>());
         let positions = schedule.buffers.iter().filter(|b| b.origin == Origin::Positions).map(|b| b.len).max();
         let memory = Memory {
             shared: stages.sizes.iter().map(|&len| vec![T::ZERO; len]).collect(),

@@ -69,6 +69,19 @@ impl<T> Exact<T> {
     }
 }
 
+/// The most bytes that a run of a program has in use on one thread, by the very plan that it is run by: its arguments, its results and
+/// what lies between. A second thread adds what the cases that run together need; packed operands and programs themselves are small.
+pub fn memory(function: &Function, precision: Precision) -> Result<u64, ExecError> {
+    Signature::of(function)?;
+    let bytes = match precision {
+        Precision::F32 => size_of::<f32>(),
+        Precision::F64 => size_of::<f64>(),
+    };
+    let (_, stages) = kernel::plan(function, true, Tuning::default(), bytes);
+    let ports = function.input_dims().chain(function.output_dims()).map(|dims| dims.iter().product::<usize>());
+    Ok((bytes * (ports.sum::<usize>() + stages.entries())) as u64)
+}
+
 /// A value of the exact executor: row-major elements that other values may share.
 #[derive(Debug, Clone)]
 pub struct Array<T> {

@@ -94,16 +94,11 @@ impl Stages {
         Stages { stages, memory, sizes }
     }
 
-    /// The entries that `workers` threads need at once, apart from arguments and results.
-    pub fn entries(&self, workers: usize) -> usize {
-        let most = |count: usize| {
-            let rooms = self.stages.iter().map(|s| s.locals.len()).max().unwrap_or(0);
-            let room = |r: usize, stages: &mut dyn Iterator<Item = &Stage>| {
-                stages.filter_map(|s| s.locals.get(r).map(|each| each * s.chunk)).max().unwrap_or(0)
-            };
-            (0..rooms).map(|r| room(r, &mut self.stages.iter().filter(|s| count == 0 || s.cases > 1))).sum::<usize>()
-        };
-        self.sizes.iter().sum::<usize>() + (0..workers).map(most).sum::<usize>()
+    /// The entries that lie between arguments and results at once, on one thread.
+    pub fn entries(&self) -> usize {
+        let rooms = self.stages.iter().map(|s| s.locals.len()).max().unwrap_or(0);
+        let room = |r: usize| self.stages.iter().filter_map(|s| Some(s.locals.get(r)? * s.chunk)).max().unwrap_or(0);
+        self.sizes.iter().sum::<usize>() + (0..rooms).map(room).sum::<usize>()
     }
 }
 
