@@ -15,7 +15,7 @@ reproduce:
     bash experiments/reproduce.sh --ledger ledger
     ./target/release/metadsl verify --ledger ledger
 
-# kill every command of the ledger at every call that changes a file, and let every such call fail (about twenty minutes)
+# kill every command of the ledger at every call that changes a file, and let every such call fail (three minutes behind the build)
 kill-points:
     METADSL_ALL_KILL_POINTS=1 cargo test --release --features remote --test kills -- --nocapture
     METADSL_ALL_KILL_POINTS=1 cargo test --release --test live a_killed_run -- --nocapture

@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 #![allow(clippy::print_stdout, reason = "a test says what it counted")]
 
+#[path = "common/bundles.rs"]
+mod bundles;
 #[path = "ledger/fixture.rs"]
 #[allow(dead_code, reason = "other test binaries use the rest")]
 mod fixture;
@@ -86,14 +88,8 @@ fn objects() -> Vec<(Kind, Vec<u8>)> {
     let (fixture, runs) = Fixture::with_two_runs();
     let mut bundle = Vec::new();
     fixture.fresh().bundle(&runs, &mut bundle).unwrap();
-    let mut found = Vec::new();
-    let mut rest = &bundle[17..bundle.len() - 32];
-    while let [code, tail @ ..] = rest {
-        let length = u64::from_le_bytes(tail[..8].try_into().unwrap()) as usize;
-        found.extend(Kind::from_code(*code).map(|kind| (kind, tail[8..8 + length].to_vec())));
-        rest = &tail[8 + length..];
-    }
-    found
+    let sections = bundles::sections(&bundle).into_iter();
+    sections.filter_map(|(code, payload)| Some((Kind::from_code(code)?, payload.to_vec()))).collect()
 }
 
 /// Reads a value as every record there is; what is read is written the same again.

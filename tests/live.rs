@@ -1,65 +1,37 @@
 //! What the ledger holds is not run again; what was killed goes on, and ends as if nothing had happened.
 
-#![allow(clippy::disallowed_methods, reason = "a test asks for more by the environment")]
 #![allow(clippy::print_stdout, reason = "a test says what it counted")]
 
 #[path = "common/desk.rs"]
 mod desk;
 
-use std::process::Command;
+use desk::{Desk, SMALL, all_points, can_trace, code, stderr, stdout};
 
-use desk::{Desk, code, stderr, stdout};
-
-/// Two arms under two seeds; `quick` differs from `slow` in its rate.
-const SMALL: &str = "edition 2026
-experiment small
-dim d = 4
-world { truth: [d] ~ normal }
-tasks linear {
-  shift: [] ~ normal
-  example {
-    x: [d] ~ normal
-    y: [] = x @ truth + 0.1 * shift
-  }
+/// A desk with two arms of the small experiment, which differ in their rate; and their text.
+fn with_two_arms() -> (Desk, String) {
+    let desk = Desk::new();
+    let text = SMALL.replace("measure", "arm slow {}\narm quick { train.update.rate = 0.2 }\nmeasure");
+    desk.write("small.meta", &text);
+    (desk, text)
 }
-model line(x: [d]) -> [] {
-  param w: [d] = 0
-  param b: [] = 0
-  x @ w + b
-}
-train {
-  tasks = fresh(linear, 3)
-  split = { support: 4, query: 4 }
-  loss = half_squared
-  adapt = gradient(b, rate: 0.1, steps: 1)
-  outer = mean
-  update = sgd(rate: 0.1)
-  steps = 20
-}
-arm slow {}
-arm quick { train.update.rate = 0.2 }
-measure gap = sum((w - truth) ^ 2) every 5
-sweep seed in 0..2
-";
 
 #[test]
 fn a_cell_that_the_ledger_holds_is_not_run_again() {
-    let desk = Desk::new();
-    let file = desk.write("small.meta", SMALL);
-    let run = |more: &[&str]| desk.json(&[&["run", file.to_str().unwrap(), "--json"], more].concat());
+    let (desk, text) = with_two_arms();
+    let run = |more: &[&str]| desk.json(&[&["run", "small.meta", "--json"], more].concat());
     let first = run(&[]);
     assert_eq!(first["held"], 0);
     let again = run(&[]);
     assert_eq!((&again["run"], &again["held"]), (&first["run"], &4.into()), "the very run is in the ledger");
     // Another arm, another seed: what is new is run, what is not is taken; the results are those of a whole run.
-    desk.write("small.meta", SMALL.replace("arm quick", "arm slower { train.update.rate = 0.05 }\narm quick"));
+    desk.write("small.meta", text.replace("arm quick", "arm slower { train.update.rate = 0.05 }\narm quick"));
     let wider = run(&[]);
     assert_eq!(wider["held"], 4);
     let whole = run(&["--again"]);
     assert_eq!((&whole["held"], &whole["result"]), (&0.into(), &wider["result"]));
     assert_ne!(whole["run"], wider["run"], "one result may have many runs");
     // The same arm under another name is the same cell.
-    desk.write("small.meta", SMALL.replace("arm quick", "arm fast"));
+    desk.write("small.meta", text.replace("arm quick", "arm fast"));
     assert_eq!(run(&[])["held"], 4);
     // Any other numerics are another cell.
     assert_eq!(
@@ -70,9 +42,8 @@ fn a_cell_that_the_ledger_holds_is_not_run_again() {
 
 #[test]
 fn the_cache_can_be_kept_out() {
-    let desk = Desk::new();
-    let file = desk.write("small.meta", SMALL);
-    let run = |cache: &str| desk.json(&["run", file.to_str().unwrap(), "--json", "--cache", cache]);
+    let (desk, _) = with_two_arms();
+    let run = |cache: &str| desk.json(&["run", "small.meta", "--json", "--cache", cache]);
     for (cache, held) in [("off", 0), ("read", 0), ("rw", 0), ("write", 0), ("read", 4), ("rw", 4), ("off", 0)] {
         assert_eq!(run(cache)["held"], held, "{cache}");
     }
@@ -80,9 +51,9 @@ fn the_cache_can_be_kept_out() {
 
 #[test]
 fn divergence_is_a_result_and_held_like_any_other() {
-    let desk = Desk::new();
-    let file = desk.write("small.meta", SMALL.replace("rate = 0.2", "rate = 1e9"));
-    let run = || desk.json(&["run", file.to_str().unwrap(), "--json"]);
+    let (desk, text) = with_two_arms();
+    desk.write("small.meta", text.replace("rate = 0.2", "rate = 1e9"));
+    let run = || desk.json(&["run", "small.meta", "--json"]);
     let first = run();
     assert_eq!(first["status"], "diverged");
     let second = run();
@@ -94,25 +65,15 @@ fn divergence_is_a_result_and_held_like_any_other() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_killed_run_goes_on_and_ends_with_the_same_result() {
-    let traced = Command::new("strace").args(["-o", "/dev/null", "true"]).output();
-    if !traced.is_ok_and(|output| output.status.success()) {
-        println!("skipped: strace cannot trace here");
+    if !can_trace() {
         return;
     }
-    let whole = Desk::new();
-    let file = whole.write("small.meta", SMALL);
-    let wanted = whole.json(&["run", file.to_str().unwrap(), "--json"])["result"].clone();
+    let wanted = with_two_arms().0.json(&["run", "small.meta", "--json"])["result"].clone();
     let (mut killed, mut resumed) = (0, 0);
     for call in ["write", "rename", "unlink", "fdatasync"] {
-        let all = std::env::var("METADSL_ALL_KILL_POINTS").is_ok();
-        for when in (1..).step_by(if call == "write" && !all { 4 } else { 1 }) {
-            let desk = Desk::new();
-            let file = desk.write("small.meta", SMALL);
-            let mut strace = Command::new("strace");
-            strace.args(["-f", "-o", "/dev/null", "-e", &format!("trace={call}")]);
-            strace.args(["-e", &format!("inject={call}:signal=SIGKILL:when={when}")]);
-            strace.arg(env!("CARGO_BIN_EXE_metadsl")).args(["run", file.to_str().unwrap(), "--save-every", "3"]);
-            let output = strace.env("METADSL_LEDGER", desk.path("ledger")).output().expect("strace runs");
+        for when in (1..).step_by(if call == "write" && !all_points() { 4 } else { 1 }) {
+            let (desk, _) = with_two_arms();
+            let output = desk.struck(call, "signal=SIGKILL", when, &["run", "small.meta", "--save-every", "3"]);
             if output.status.success() {
                 break;
             }
@@ -128,10 +89,8 @@ fn a_killed_run_goes_on_and_ends_with_the_same_result() {
                     assert!(stderr(&output).contains("no unfinished run"), "{call} {when}: {}", stderr(&output));
                 }
             }
-            let report = desk.json(&["run", file.to_str().unwrap(), "--json"]);
-            assert_eq!(report["result"], wanted, "{call} {when}");
-            let output = desk.run(&["verify"]);
-            assert!(matches!(code(&output), 0 | 32), "{call} {when}: {}", stdout(&output));
+            assert_eq!(desk.json(&["run", "small.meta", "--json"])["result"], wanted, "{call} {when}");
+            assert!(matches!(desk.verify(), 0 | 32), "{call} {when}");
             assert_eq!(stdout(&desk.run(&["resume", "--list"])), "no run is unfinished\n", "{call} {when}");
         }
     }
@@ -141,27 +100,24 @@ fn a_killed_run_goes_on_and_ends_with_the_same_result() {
 
 #[test]
 fn two_processes_do_not_run_one_input_at_a_time() {
-    let desk = Desk::new();
-    let file = desk.write("small.meta", SMALL.replace("steps = 20", "steps = 2000"));
-    let args = ["run", file.to_str().unwrap(), "--json"];
+    let (desk, text) = with_two_arms();
+    desk.write("small.meta", text.replace("steps = 20", "steps = 2000"));
+    let args = ["run", "small.meta", "--json"];
     let reports: Vec<_> = std::thread::scope(|scope| {
         let runs: Vec<_> = (0..4).map(|_| scope.spawn(|| desk.json(&args))).collect();
         runs.into_iter().map(|run| run.join().expect("no panic")).collect()
     });
-    assert_eq!(desk.json(&["log", "--json"]).as_array().map(Vec::len), Some(1));
+    assert_eq!(desk.runs().len(), 1);
     assert!(reports.iter().all(|report| report["run"] == reports[0]["run"]), "a waiter becomes a hit");
     assert_eq!(reports.iter().filter(|report| report["held"] == 0).count(), 1);
 }
 
 #[test]
 fn a_journal_that_says_otherwise_is_told() {
-    let desk = Desk::new();
-    let file = desk.write("small.meta", SMALL.replace("steps = 20", "steps = 200000"));
-    let mut child = Command::new(env!("CARGO_BIN_EXE_metadsl"))
-        .args(["run", file.to_str().unwrap(), "--save-every", "1000000"])
-        .env("METADSL_LEDGER", desk.path("ledger"))
-        .spawn()
-        .expect("the binary starts");
+    let (desk, text) = with_two_arms();
+    desk.write("small.meta", text.replace("steps = 20", "steps = 200000"));
+    let mut command = desk.command(env!("CARGO_BIN_EXE_metadsl"));
+    let mut child = command.args(["run", "small.meta", "--save-every", "1000000"]).spawn().expect("the binary starts");
     // Until there are rows; a run that ends before that was too short for this test.
     let rows = loop {
         let store = metadsl::ledger::Store::open(desk.path("ledger"));
@@ -274,23 +230,10 @@ fn bytes(dir: &std::path::Path) -> u64 {
 #[test]
 fn a_run_of_ten_parameters_and_a_hundred_points_takes_six_kilobytes() {
     let desk = Desk::new();
-    let file = desk.write(
-        "bench.meta",
-        "edition 2026
-experiment bench
-dim d = 10
-world { truth: [d] ~ normal }
-tasks linear { example { x: [d] ~ normal; y: [] = x @ truth } }
-model line(x: [d]) -> [] { param w: [d] = 0; x @ w }
-train {
-  tasks = fresh(linear, 3); split = { support: 4, query: 4 }; loss = half_squared
-  adapt = none; outer = mean; update = sgd(rate: 0.1); steps = 99
-}
-measure gap = sum((w - truth) ^ 2) every 1
-",
-    );
+    // What `bench/ledger` measures with.
+    desk.write("bench.meta", include_str!("../bench/ledger/small.meta"));
     let run = |rate: &str| {
-        desk.json(&["run", file.to_str().unwrap(), "--json", "--set", &format!("train.update.rate={rate}")]);
+        desk.json(&["run", "bench.meta", "--json", "--set", &format!("train.update.rate={rate}")]);
         bytes(&desk.path("ledger"))
     };
     let sizes = ["0.1", "0.2", "0.05"].map(run);
@@ -299,35 +242,21 @@ measure gap = sum((w - truth) ^ 2) every 1
     assert!(each <= 6 << 10, "{each}");
 }
 
-/// The calls of a kind that a command makes, as strace counts them.
-#[cfg(target_os = "linux")]
-fn calls(desk: &Desk, names: &str, args: &[&str]) -> Option<usize> {
-    let log = desk.path("calls");
-    let mut strace = Command::new("strace");
-    strace.args(["-f", "-o", log.to_str()?, "-e", &format!("trace={names}"), env!("CARGO_BIN_EXE_metadsl")]);
-    let output = strace.args(args).env("METADSL_LEDGER", desk.path("ledger")).output().ok()?;
-    let text = std::fs::read_to_string(log).ok().filter(|_| output.status.success())?;
-    let called = |line: &&str| names.split(',').any(|name| line.contains(&format!(" {name}(")));
-    Some(text.lines().filter(called).count())
-}
-
 #[cfg(target_os = "linux")]
 #[test]
 fn a_run_is_synced_four_times_however_much_it_measures() {
-    let desk = Desk::new();
-    let file = desk.write("small.meta", SMALL);
-    // The first run makes the ledger.
-    desk.run(&["run", file.to_str().unwrap()]);
-    for every in ["every 5", "every 1"] {
-        desk.write("small.meta", SMALL.replace("every 5", every));
-        let Some(syncs) = calls(&desk, "fsync,fdatasync,sync_file_range", &["run", file.to_str().unwrap(), "--again"])
-        else {
-            println!("skipped: strace cannot trace here");
-            return;
-        };
-        println!("syncs of a run that measures {every}: {syncs}");
-        assert_eq!(syncs, 4, "{every}");
+    if !can_trace() {
+        return;
     }
-    let hit = calls(&desk, "fsync,fdatasync,sync_file_range", &["run", file.to_str().unwrap()]);
-    assert_eq!(hit, Some(0), "what the ledger holds costs nothing");
+    let syncs = "fsync,fdatasync,sync_file_range";
+    let (desk, text) = with_two_arms();
+    // The first run makes the ledger.
+    desk.run(&["run", "small.meta"]);
+    for every in ["every 5", "every 1"] {
+        desk.write("small.meta", text.replace("every 5", every));
+        let count = desk.calls(syncs, &["run", "small.meta", "--again"]);
+        println!("syncs of a run that measures {every}: {count}");
+        assert_eq!(count, 4, "{every}");
+    }
+    assert_eq!(desk.calls(syncs, &["run", "small.meta"]), 0, "what the ledger holds costs nothing");
 }

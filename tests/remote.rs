@@ -10,35 +10,12 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 
-use desk::{Desk, code, stderr, stdout};
+use desk::{Desk, SMALL, code, stderr, stdout};
 use metadsl::ledger::{Bucket, Remote};
-
-const SMALL: &str = "edition 2026
-experiment small
-dim d = 4
-world { truth: [d] ~ normal }
-tasks linear { example { x: [d] ~ normal; y: [] = x @ truth } }
-model line(x: [d]) -> [] { param w: [d] = 0; x @ w }
-train {
-  tasks = fresh(linear, 3); split = { support: 4, query: 4 }; loss = half_squared
-  adapt = none; outer = mean; update = sgd(rate: 0.1); steps = 20
-}
-measure gap = sum((w - truth) ^ 2) every 5
-sweep seed in 0..2
-";
-
-/// A desk with one run, and the run.
-fn with_run() -> (Desk, String) {
-    let desk = Desk::new();
-    let file = desk.write("small.meta", SMALL);
-    let report = desk.json(&["run", file.to_str().expect("UTF-8"), "--json"]);
-    let run = report["run"].as_str().expect("a run").to_owned();
-    (desk, run)
-}
 
 /// From one desk over the remote to another: what arrives, and what counts there.
 fn goes_over(remote: &str, env: &[(&str, String)]) {
-    let (from, run) = with_run();
+    let (from, run) = Desk::with_run();
     let output = from.run_with(env, &["sign", "--key", "me.key", "--new-key"]);
     let key = stderr(&output).trim().rsplit(' ').next().expect("the key").to_owned();
     let pushed = from.run_with(env, &["push", remote, "--key", "me.key", "--json"]);
@@ -116,7 +93,7 @@ fn over_a_folder() {
 #[cfg(unix)]
 #[test]
 fn links_and_pipes_in_a_folder_are_not_followed() {
-    let (from, _) = with_run();
+    let (from, _) = Desk::with_run();
     let shelf = Desk::new();
     let remote = shelf.path("remote");
     let name = remote.to_str().expect("UTF-8");

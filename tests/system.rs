@@ -1,9 +1,11 @@
-//! The ledger on a real system that refuses things: file sizes, open files, a full and a read-only file system, stopped
+//! The ledger on a real system that refuses things: file sizes, open files, memory, a full and a read-only file system, stopped
 //! processes, clocks and file times that are wrong, a folder that is copied while it is written.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::print_stdout, reason = "a test says what it counted and skipped")]
 
+#[path = "common/bundles.rs"]
+mod bundles;
 #[path = "common/desk.rs"]
 mod desk;
 
@@ -11,43 +13,12 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, SystemTime};
 
-use desk::{Desk, code, stderr, stdout};
-
-const SMALL: &str = "edition 2026
-experiment small
-dim d = 4
-world { truth: [d] ~ normal }
-tasks linear { example { x: [d] ~ normal; y: [] = x @ truth } }
-model line(x: [d]) -> [] { param w: [d] = 0; x @ w }
-train {
-  tasks = fresh(linear, 3); split = { support: 4, query: 4 }; loss = half_squared
-  adapt = none; outer = mean; update = sgd(rate: 0.1); steps = 20
-}
-measure gap = sum((w - truth) ^ 2) every 5
-sweep seed in 0..2
-";
-
-/// What `verify` may find after a failure: a torn tail, a pack that no log names.
-const HARMLESS: i32 = 16 | 32;
-
-/// A desk with one run.
-fn with_run() -> Desk {
-    let desk = Desk::new();
-    desk.write("small.meta", SMALL);
-    desk.json(&["run", "small.meta", "--json"]);
-    desk
-}
-
-fn runs(desk: &Desk) -> usize {
-    desk.json(&["log", "--json"]).as_array().expect("rows").len()
-}
+use desk::{Desk, HARMLESS, SMALL, code, copy, stderr, stdout};
 
 /// Runs the command line behind some words of the shell, such as `ulimit -f 1`.
 fn shell(desk: &Desk, words: &str, args: &str) -> Output {
-    let mut command = Command::new("bash");
     let line = format!("{words} && exec {} {args}", env!("CARGO_BIN_EXE_metadsl"));
-    command.args(["-c", &line]).current_dir(desk.path("")).env("METADSL_LEDGER", desk.path("ledger"));
-    command.output().expect("bash runs")
+    desk.command("bash").args(["-c", &line]).output().expect("bash runs")
 }
 
 /// After a failure: no panic, nothing lost or half there, and the command goes through once it may.
@@ -60,7 +31,7 @@ fn recovers(desk: &Desk, output: &Output, args: &[&str], what: &str) {
     assert_eq!(code(&verified) & !HARMLESS, 0, "{what}: {}", stdout(&verified));
     let again = desk.run(args);
     assert_eq!(code(&again), 0, "{what}: {}", stderr(&again));
-    assert_eq!((runs(desk), code(&desk.run(&["verify"])) & !32), (2, 0), "{what}");
+    assert_eq!((desk.runs().len(), desk.verify() & !32), (2, 0), "{what}");
 }
 
 const AGAIN: [&str; 4] = ["run", "small.meta", "--set", "train.steps=10"];
@@ -71,7 +42,7 @@ fn files_may_not_grow() {
     // With the signal, which kills; and without it, as an error.
     for words in ["true", "trap '' XFSZ"] {
         for blocks in 0..8 {
-            let desk = with_run();
+            let (desk, _) = Desk::with_run();
             let output = shell(&desk, &format!("{words} && ulimit -f {blocks}"), &AGAIN.join(" "));
             failed += usize::from(!output.status.success());
             recovers(&desk, &output, &AGAIN, &format!("{words}, files of {blocks} KiB"));
@@ -85,7 +56,7 @@ fn files_may_not_grow() {
 fn files_may_not_be_opened() {
     let mut failed = 0;
     for limit in 4..24 {
-        let desk = with_run();
+        let (desk, _) = Desk::with_run();
         let output = shell(&desk, &format!("ulimit -n {limit}"), &format!("{} --threads 1", AGAIN.join(" ")));
         if output.status.code() == Some(127) {
             continue; // Not even the program's libraries could be opened.
@@ -94,6 +65,56 @@ fn files_may_not_be_opened() {
         recovers(&desk, &output, &AGAIN, &format!("{limit} open files"));
     }
     println!("open file limits: 20, commands that failed: {failed}, runs lost: 0");
+}
+
+/// A list in CBOR that announces so many items.
+fn list(announced: u32, items: Vec<u8>) -> Vec<u8> {
+    [vec![0x9a], announced.to_be_bytes().to_vec(), items].concat()
+}
+
+#[test]
+fn hostile_bundles_write_nothing_steer_no_terminal_and_stay_within_a_cap_of_memory() {
+    use metadsl::hash::{Canonical, Kind, cbor};
+    use metadsl::ledger::{Evidence, Store};
+
+    let (from, run) = Desk::with_run();
+    let (store, run) = (Store::open(from.path("ledger")).expect("a ledger"), run.parse().expect("an id"));
+    let mut sound = Vec::new();
+    store.bundle(&[run], &mut sound).expect("a bundle");
+    let evidence = store.evidence(&[run]).expect("it is listed").remove(0);
+    let named = |stream: String| cbor::encode(&Evidence { stream, ..evidence.clone() }.to_value());
+    // The name of a stream is what its writer says; it must not become an order to the terminal.
+    let steering = named("\u{1b}]0;x\u{7}\u{1b}[2J\u{202e}".to_owned());
+    let mut objects = bundles::sections(&sound);
+    objects.retain(|(code, _)| *code != bundles::EVIDENCE);
+    let renamed = bundles::forged(&[&objects[..], &[(bundles::EVIDENCE, &steering)]].concat());
+    let all = |code: u8, payloads: Vec<Vec<u8>>| {
+        let sections: Vec<(u8, &[u8])> = payloads.iter().map(|payload| (code, &payload[..])).collect();
+        bundles::forged(&sections)
+    };
+    let heads = (0..100_000).map(|n| named(n.to_string())).collect();
+    let tiny = (0..=1u32 << 20).map(|n| [&[0x1a][..], &(n + 65_536).to_be_bytes()].concat()).collect();
+    let plan = |payload| all(Kind::Plan.code(), vec![payload]);
+    let mut announcing = plan(vec![0]);
+    announcing[18..26].copy_from_slice(&(1u64 << 60).to_le_bytes());
+    for (what, bytes, wanted) in [
+        ("a stream whose name steers terminals", renamed, 0),
+        ("a list of too many items", plan(list((1 << 22) + 1, vec![0; (1 << 22) + 1])), 1),
+        ("as many lists as there may be", plan(list((1 << 21) - 2, [0x81, 0].repeat((1 << 21) - 2))), 0),
+        ("too many tiny objects", all(Kind::Plan.code(), tiny), 1),
+        ("many heads and no run", all(bundles::EVIDENCE, heads), 1),
+        ("lists within lists", plan([vec![0x81; 10_000_000], vec![0]].concat()), 1),
+        ("an announced length of 2^60", announcing, 1),
+    ] {
+        let desk = Desk::new();
+        desk.write("bundle\u{1b}[2J", &bytes);
+        let output = shell(&desk, "ulimit -v 900000", "verify 'bundle\u{1b}[2J'");
+        assert_eq!(output.status.code(), Some(wanted), "{what}: {}{}", stdout(&output), stderr(&output));
+        let said = stdout(&output) + &stderr(&output);
+        assert!(!said.contains(['\u{1b}', '\u{7}', '\u{202e}']) && !said.contains("panicked"), "{what}: {said:?}");
+        assert_eq!(files(&desk.path("")), 1, "{what}: something was written");
+        println!("{what}: {} bytes, {}", bytes.len(), said.lines().next().unwrap_or_default());
+    }
 }
 
 /// Whether file systems can be mounted in a namespace of one's own.
@@ -129,11 +150,11 @@ fn a_file_system_of_64_kib_fills_up() {
     let said = |name: &str| std::fs::read_to_string(desk.path(name)).unwrap_or_default();
     assert!(output.status.success(), "{:?} {}{}{}", output.status, stderr(&output), said("out"), said("err"));
     let count: usize = stdout(&output).trim().parse().expect("a number");
-    assert_eq!(runs(&desk), count);
+    assert_eq!(desk.runs().len(), count);
     println!("runs until 64 KiB were full: {count}, runs lost: 0");
     let goes_on = desk.run(&["run", "small.meta", "--set", "train.steps=300"]);
-    assert_eq!((code(&goes_on), runs(&desk)), (0, count + 1), "{}", stderr(&goes_on));
-    assert_eq!(code(&desk.run(&["verify"])) & !32, 0);
+    assert_eq!((code(&goes_on), desk.runs().len()), (0, count + 1), "{}", stderr(&goes_on));
+    assert_eq!(desk.verify() & !32, 0);
 }
 
 #[test]
@@ -141,8 +162,7 @@ fn a_read_only_folder_can_be_read() {
     if !can_mount() {
         return;
     }
-    let desk = with_run();
-    let run = desk.json(&["log", "--json"])[0]["run"].as_str().expect("a run").to_owned();
+    let (desk, run) = Desk::with_run();
     for (args, wanted) in [
         ("log".to_owned(), 0),
         (format!("show {run}"), 0),
@@ -160,12 +180,10 @@ fn a_read_only_folder_can_be_read() {
             "mount --bind . . && mount -o remount,ro,bind . && cd \"$PWD\" && {} {args}",
             env!("CARGO_BIN_EXE_metadsl")
         );
-        let mut command = Command::new("unshare");
-        command.args(["-m", "bash", "-c", &script]).current_dir(desk.path(""));
-        let output = command.env("METADSL_LEDGER", desk.path("ledger")).output().expect("unshare runs");
+        let output = desk.command("unshare").args(["-m", "bash", "-c", &script]).output().expect("unshare runs");
         assert_eq!(code(&output), wanted, "{args}: {}{}", stdout(&output), stderr(&output));
     }
-    assert_eq!(code(&desk.run(&["verify"])), 0);
+    assert_eq!(desk.verify(), 0);
 }
 
 /// Sends a process a signal.
@@ -204,15 +222,14 @@ fn a_stopped_writer_holds_up_nobody_who_reads_and_breaks_nothing() {
     let mut stops = 0;
     // At work on its steps; between its pack and its frame, or about there.
     for late in [false, true, true, true] {
-        let desk = with_run();
+        let (desk, _) = Desk::with_run();
         let packs = desk.path("ledger/packs");
         let active = desk.path("ledger/active");
         let (before, idle) = (files(&packs), files(&active));
         let start = |steps: &str| {
-            let mut command = Command::new(env!("CARGO_BIN_EXE_metadsl"));
-            command.args(["run", "small.meta", "--set", &format!("train.steps={steps}")]).current_dir(desk.path(""));
-            command.env("METADSL_LEDGER", desk.path("ledger")).stdout(Stdio::null()).stderr(Stdio::null());
-            command.spawn().expect("it starts")
+            let mut command = desk.command(env!("CARGO_BIN_EXE_metadsl"));
+            command.args(["run", "small.meta", "--set", &format!("train.steps={steps}")]);
+            command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts")
         };
         let mut writer = start("20000");
         let is_stopped =
@@ -220,9 +237,9 @@ fn a_stopped_writer_holds_up_nobody_who_reads_and_breaks_nothing() {
         if is_stopped {
             stops += 1;
             // Readers read, `gc` keeps off, and another run goes through, for as long as this one stands still.
-            assert!(runs(&desk) >= 1);
+            assert!(!desk.runs().is_empty());
             assert!(desk.json(&["resume", "--list", "--json"])[0]["state"] != "interrupted");
-            assert_eq!(code(&desk.run(&["show", desk.json(&["log", "--json"])[0]["run"].as_str().expect("a run")])), 0);
+            assert_eq!(code(&desk.run(&["show", &desk.runs()[0]])), 0);
             assert!([0, 4].contains(&code(&desk.run(&["gc", "--apply"]))));
             let mut other = start("7");
             signal("-CONT", &writer);
@@ -231,7 +248,7 @@ fn a_stopped_writer_holds_up_nobody_who_reads_and_breaks_nothing() {
             assert!(start("7").wait().expect("it ends").success());
         }
         assert!(writer.wait().expect("it ends").success());
-        assert_eq!((runs(&desk), code(&desk.run(&["verify"]))), (3, 0));
+        assert_eq!((desk.runs().len(), desk.verify()), (3, 0));
     }
     println!("writers stopped: {stops} of 4, runs lost: 0");
     assert!(stops > 0);
@@ -253,12 +270,12 @@ fn clocks_and_file_times_decide_nothing() {
     use metadsl::hash::Kind;
     use metadsl::ledger::{Run, Store};
 
-    let desk = with_run();
+    let (desk, _) = Desk::with_run();
     let year = Duration::from_secs(365 * 24 * 3600);
     let epoch = SystemTime::UNIX_EPOCH;
     for time in [epoch, epoch + 10 * year, epoch + 200 * year] {
         touch(&desk.path("ledger"), time);
-        assert_eq!((runs(&desk), code(&desk.run(&["verify"]))), (1, 0));
+        assert_eq!((desk.runs().len(), desk.verify()), (1, 0));
         let held = desk.json(&["run", "small.meta", "--json"]);
         assert_eq!(held["held"], 2, "the cache asks no clock");
     }
@@ -275,37 +292,18 @@ fn clocks_and_file_times_decide_nothing() {
     // One that ended before it began.
     wanted.push(store.seal(&Run { finished_ms: 0, ..first }).expect("sealed").run);
     assert_eq!(store.run_ids().expect("listed"), wanted, "the log's order is that of sealing");
-    assert_eq!(code(&desk.run(&["verify"])), 0);
-    assert_eq!(runs(&desk), 5);
-}
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).expect("a folder");
-    // In an order that is as bad as can be: packs before the logs that name them.
-    // A folder that a writer has removed meanwhile has none.
-    let mut entries: Vec<_> =
-        std::fs::read_dir(from).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
-    entries.sort_by_key(|path| (path.ends_with("heads"), path.ends_with("log")));
-    for entry in entries {
-        let target = to.join(entry.file_name().expect("a name"));
-        if entry.is_dir() {
-            copy(&entry, &target);
-        } else if let Ok(bytes) = std::fs::read(&entry) {
-            // What a writer has renamed meanwhile is not there any more.
-            std::fs::write(target, bytes).expect("a copy");
-        }
-    }
+    assert_eq!(desk.verify(), 0);
+    assert_eq!(desk.runs().len(), 5);
 }
 
 #[test]
 fn a_folder_that_is_copied_while_it_is_written_is_told_and_completed() {
-    let desk = with_run();
+    let (desk, _) = Desk::with_run();
     let mut writers: Vec<Child> = Vec::new();
     for steps in 1..=6 {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_metadsl"));
-        command.args(["run", "small.meta", "--set", &format!("train.steps={steps}")]).current_dir(desk.path(""));
-        writers
-            .push(command.env("METADSL_LEDGER", desk.path("ledger")).stdout(Stdio::null()).spawn().expect("it starts"));
+        let mut command = desk.command(env!("CARGO_BIN_EXE_metadsl"));
+        command.args(["run", "small.meta", "--set", &format!("train.steps={steps}")]).stdout(Stdio::null());
+        writers.push(command.spawn().expect("it starts"));
     }
     let (mut copies, mut told) = (Vec::new(), 0);
     while writers.iter_mut().any(|writer| writer.try_wait().expect("it can be asked").is_none()) {
@@ -320,7 +318,7 @@ fn a_folder_that_is_copied_while_it_is_written_is_told_and_completed() {
     assert!(writers.iter_mut().all(|writer| writer.wait().expect("it ends").success()));
     for other in &copies {
         copy(&desk.path("ledger"), &other.path("ledger"));
-        assert_eq!((runs(other), code(&other.run(&["verify"]))), (7, 0));
+        assert_eq!((other.runs().len(), other.verify()), (7, 0));
     }
     println!(
         "copies of a ledger in use: {}, told to be incomplete: {told}, completed by a second copy: all",

@@ -1,10 +1,12 @@
-"""Measures the ledger and MLflow on the same work: runs of 10 parameters and 100 points, and a question to many runs.
+"""Measures the ledger and other trackers on the same work: runs of 10 parameters and 100 points, and a question to many runs.
 
     cargo build --release --example ledger_bench
-    python bench/ledger/run.py [--runs 100] [--many 10000] [--mlflow-runs 5] [--mlflow-many 20]
+    pip install mlflow                # and, where they are wanted, aim, sacred, wandb, dvclive
+    python bench/ledger/run.py [--runs 100] [--many 10000] [--other-runs 5] [--seconds 10]
 
-Prints a table and the ratios. Counts are differences of two sizes, so making the store is left out. fsync calls are counted with strace where it is there. MLflow is measured where it can be imported;
-its question is asked of fewer runs (its sqlite store writes at 10,000 of them for hours) and the number is stated.
+Prints a table, the ratios, the index of 10,000 runs cold and warm, and what the ledger costs a run of ten seconds. Counts are
+differences of two sizes, so making the store is left out. fsync calls are counted with strace where it is there. Others are measured
+where they can be imported.
 """
 
 import argparse
@@ -15,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,67 +39,147 @@ def syncs(command, runs):
     return len(calls) / runs
 
 
-def metadsl(folder, runs, many):
-    def write(to, n):
-        return float(subprocess.run([METADSL, "write", to, str(n)], check=True, capture_output=True, text=True).stdout)
+def program(*args):
+    """What the metadsl side prints, as numbers."""
+    done = subprocess.run([METADSL, *map(str, args)], check=True, capture_output=True, text=True)
+    return [float(word) for word in done.stdout.split()]
 
+
+def metadsl(folder, runs):
     first = folder / "metadsl"
-    ms = write(first, runs)
-    result = {"ms per run": ms, "bytes per run": size(first) / runs}
+    (ms,) = program("write", first, runs)
     few, more = (syncs([METADSL, "write", folder / f"counted{n}", str(n)], 1) for n in (20, 40))
-    result["fsync per run"] = None if few is None else (more - few) / 20
-    # The runs that are asked about are written where syncing costs nothing: only the question is measured.
+    return {"fsync per run": None if few is None else (more - few) / 20, "ms per run": ms, "bytes per run": size(first) / runs}
+
+
+def metadsl_ask(many):
+    """Milliseconds of the first question and of later ones to many runs."""
+    # They are written where syncing costs nothing: only the question is measured.
     with tempfile.TemporaryDirectory(dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as quick:
-        write(Path(quick) / "ledger", many)
-        answer = subprocess.run([METADSL, "ask", Path(quick) / "ledger", str(many)], check=True, capture_output=True, text=True)
-    result["ms per question"] = float(answer.stdout.split()[0])
-    result["of runs"] = many
-    return result
+        program("write", Path(quick) / "ledger", many)
+        first, later, _ = program("ask", Path(quick) / "ledger", many)
+    return first, later
 
 
-def mlflow_write(uri, runs):
-    import mlflow
+class MLflow:
+    """One `log_metric` a point."""
 
-    mlflow.set_tracking_uri(uri)
-    mlflow.set_experiment("bench")
+    def __init__(self, at, kind):
+        import mlflow
+
+        self.library = mlflow
+        mlflow.set_tracking_uri(f"sqlite:///{at}/db" if kind == "sqlite" else f"file://{at}")
+        mlflow.set_experiment("bench")
+
+    def write(self, parameters, points):
+        with self.library.start_run():
+            self.library.log_params(parameters)
+            for step, value in enumerate(points):
+                self.library.log_metric("gap", value, step=step)
+
+
+class Aim:
+    def __init__(self, at, _):
+        import aim
+
+        self.library, self.repo = aim, str(at)
+        aim.Repo.from_path(self.repo, init=True)
+
+    def write(self, parameters, points):
+        run = self.library.Run(repo=self.repo, system_tracking_interval=None, capture_terminal_logs=False)
+        run["parameters"] = parameters
+        for step, value in enumerate(points):
+            run.track(value, name="gap", step=step)
+        run.close()
+
+
+class Wandb:
+    """Offline: nothing leaves the machine."""
+
+    def __init__(self, at, _):
+        import wandb
+
+        self.library, self.dir = wandb, at
+
+    def write(self, parameters, points):
+        settings = self.library.Settings(silent=True, x_disable_stats=True, console="off")
+        run = self.library.init(mode="offline", dir=self.dir, config=parameters, settings=settings)
+        for value in points:
+            run.log({"gap": value})
+        run.finish()
+
+
+class DvcLive:
+    def __init__(self, at, _):
+        import dvclive
+
+        self.library, self.at, self.number = dvclive, at, 0
+
+    def write(self, parameters, points):
+        self.number += 1
+        with self.library.Live(f"{self.at}/{self.number}", save_dvc_exp=False, dvcyaml=None, report=None) as live:
+            live.log_params(parameters)
+            for value in points:
+                live.log_metric("gap", value)
+                live.next_step()
+
+
+class Sacred:
+    """Its file store."""
+
+    def __init__(self, at, _):
+        import sacred
+        from sacred.observers import FileStorageObserver
+
+        sacred.SETTINGS.CAPTURE_MODE = "no"
+        self.library, self.observer = sacred, FileStorageObserver(at)
+
+    def write(self, parameters, points):
+        experiment = self.library.Experiment("bench", save_git_info=False)
+        experiment.observers.append(self.observer)
+        experiment.add_config(parameters)
+
+        @experiment.main
+        def main(_run):
+            for step, value in enumerate(points):
+                _run.log_scalar("gap", value, step)
+
+        experiment.run()
+
+
+# Name, kind, package, what writes.
+OTHERS = [
+    ("MLflow, sqlite", "sqlite", "mlflow", MLflow),
+    ("MLflow, file", "file", "mlflow", MLflow),
+    ("Aim", "", "aim", Aim),
+    ("W&B, offline", "", "wandb", Wandb),
+    ("DVCLive", "", "dvclive", DvcLive),
+    ("Sacred, file", "", "sacred", Sacred),
+]
+
+
+def write(store, runs):
+    """Milliseconds of a run."""
     start = time.perf_counter()
     for number in range(runs):
         rate = 1e-3 * (number % 997 + 1)
-        with mlflow.start_run():
-            mlflow.log_params({f"p{i}": i for i in range(9)} | {"rate": rate})
-            for step in range(100):
-                mlflow.log_metric("gap", 1 / (1 + rate * step), step=step)
+        store.write({f"p{i}": i for i in range(9)} | {"rate": rate}, [1 / (1 + rate * step) for step in range(100)])
     return (time.perf_counter() - start) * 1e3 / runs
 
 
-def mlflow_ask(uri):
-    import mlflow
-
-    mlflow.set_tracking_uri(uri)
-    times = []
-    for _ in range(3):
-        start = time.perf_counter()
-        mlflow.search_runs(experiment_names=["bench"], filter_string="metrics.gap < 0.5", order_by=["metrics.gap"], max_results=20)
-        times.append((time.perf_counter() - start) * 1e3)
-    return sorted(times)[1]
-
-
-def mlflow(folder, kind, runs, many):
-    at = folder / f"mlflow-{kind}"
+def other(folder, at_work, runs):
+    """The figures of another tracker; each part in a process of its own, so that none warms another up."""
+    name, kind, _, _ = at_work
+    at = folder / name.replace(" ", "-").replace(",", "")
     at.mkdir()
-    uri = f"sqlite:///{at}/db" if kind == "sqlite" else f"file://{at}"
-    script = [sys.executable, __file__, "--mlflow-write", uri, "--runs"]
-    mlflow_write(uri, 1)  # creates the store; not measured
+    script = [sys.executable, __file__, "--write", name, str(at), "--other-runs"]
+    measured = lambda n: float(subprocess.run([*script, str(n)], check=True, capture_output=True, text=True).stdout.split()[-1])
+    measured(1)  # creates the store; not measured
     before = size(at)
-    ms = mlflow_write(uri, runs)
+    ms = measured(runs)
     result = {"ms per run": ms, "bytes per run": (size(at) - before) / runs}
-    # Counted as the difference of two sizes, so that making the store is left out.
     few, more = (syncs([*script, str(n)], 1) for n in (1, 3))
     result["fsync per run"] = None if few is None else (more - few) / 2
-    if many > runs:
-        mlflow_write(uri, many - runs)
-    result["ms per question"] = mlflow_ask(uri)
-    result["of runs"] = many
     return result
 
 
@@ -104,33 +187,43 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--runs", type=int, default=100)
     parser.add_argument("--many", type=int, default=10_000)
-    parser.add_argument("--mlflow-runs", type=int, default=5)
-    parser.add_argument("--mlflow-many", type=int, default=20)
-    parser.add_argument("--mlflow-write")
+    parser.add_argument("--other-runs", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--write", nargs=2, metavar=("NAME", "DIR"), help=argparse.SUPPRESS)
     args = parser.parse_args()
-    os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
-    if args.mlflow_write:
-        mlflow_write(args.mlflow_write, args.runs)
+    os.environ |= {"MLFLOW_ALLOW_FILE_STORE": "true", "WANDB_SILENT": "true", "DVC_NO_ANALYTICS": "1"}
+    if args.write:
+        name, at = args.write
+        _, kind, _, store = next(row for row in OTHERS if row[0] == name)
+        store = store(at, kind)
+        print(write(store, args.other_runs))
         return
     with tempfile.TemporaryDirectory(dir=ROOT / "target") as folder:
         folder = Path(folder)
-        rows = {"metadsl": metadsl(folder, args.runs, args.many)}
-        try:
-            import mlflow as library
-
-            for kind in ("sqlite", "file"):
-                rows[f"MLflow {library.__version__}, {kind}"] = mlflow(folder, kind, args.mlflow_runs, args.mlflow_many)
-        except ImportError:
-            print("MLflow is not installed: pip install mlflow", file=sys.stderr)
-    names = ["fsync per run", "ms per run", "bytes per run", "ms per question", "of runs"]
+        rows = {"metadsl": metadsl(folder, args.runs)}
+        for at_work in OTHERS:
+            try:
+                package = f"{at_work[2]} {version(at_work[2])}"
+            except PackageNotFoundError:
+                print(f"{at_work[0]} is not installed: pip install {at_work[2]}", file=sys.stderr)
+                continue
+            rows[f"{at_work[0]} ({package})"] = other(folder, at_work, args.other_runs)
+        without, with_, calls, steps = program("train", folder / "trained", args.seconds)
+    names = ["fsync per run", "ms per run", "bytes per run"]
     show = lambda x: "-" if x is None else f"{x:,.1f}" if x < 100 else f"{x:,.0f}"
     print("| store | " + " | ".join(names) + " |\n|---|" + "---:|" * len(names))
     for name, row in rows.items():
         print(f"| {name} | " + " | ".join(show(row[n]) for n in names) + " |")
     ours = rows["metadsl"]
     for name, row in list(rows.items())[1:]:
-        ratios = [f"{n} x {row[n] / ours[n]:,.1f}" for n in names[:3] if row[n] and ours[n]]
+        ratios = [f"{n} x {row[n] / ours[n]:,.1f}" for n in names if row[n] and ours[n]]
         print(f"{name} against metadsl: {', '.join(ratios)}")
+    first, later = metadsl_ask(args.many)
+    print(f"a question to {args.many:,} runs: {later:.1f} ms; the first, which builds the index: {first:,.0f} ms")
+    print(
+        f"{steps:,.0f} steps of MAML, 100 steps a point: {without:,.0f} ms without a ledger, {with_:,.0f} ms with it, "
+        f"of which {calls:.1f} ms in calls to it: {100 * calls / with_:.3f} %"
+    )
 
 
 if __name__ == "__main__":

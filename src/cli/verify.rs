@@ -98,7 +98,7 @@ fn verify_bundle(options: &Options, path: &Path) -> Result<ExitCode, Failure> {
             }
             writeln!(out, "{} objects, {} runs: nothing is damaged", bundle.objects, bundle.runs.len())?;
         }
-        Err(what) => writeln!(out, "{}: {}", path.display(), visible(what))?,
+        Err(what) => writeln!(out, "{}", visible(&format!("{}: {what}", path.display())))?,
     }
     Ok(if checked.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }

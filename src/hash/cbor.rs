@@ -94,6 +94,27 @@ pub fn decode(bytes: &[u8]) -> Result<Value, CborError> {
     Ok(value)
 }
 
+/// Whether bytes hold more items than that, keys included, told before any is built; bytes that are no CBOR hold those before
+/// the mistake.
+pub fn has_more_items(bytes: &[u8], limit: usize) -> bool {
+    if bytes.len() <= limit {
+        return false;
+    }
+    let mut decoder = Decoder::new(bytes);
+    let (mut open, mut seen) = (1u64, 0);
+    while open > 0 && seen <= limit {
+        (open, seen) = (open - 1, seen + 1);
+        let inside = match decoder.datatype() {
+            Ok(Type::Array) => decoder.array().map(Option::unwrap_or_default),
+            Ok(Type::Map) => decoder.map().map(|length| length.unwrap_or_default().saturating_mul(2)),
+            _ => decoder.skip().map(|()| 0),
+        };
+        let Ok(inside) = inside else { return false };
+        open = open.saturating_add(inside);
+    }
+    seen > limit
+}
+
 fn read(decoder: &mut Decoder<'_>, depth: usize) -> Result<Value, CborError> {
     let at = decoder.position();
     if depth > MAX_DEPTH {
@@ -185,6 +206,19 @@ mod tests {
         ] {
             assert_eq!(hex(&encode(&value)), wanted, "{value:?}");
         }
+    }
+
+    #[test]
+    fn items_are_counted_before_they_are_built() {
+        let list = Value::List(vec![Value::List(vec![Value::Int(1); 10]), Value::Null, Value::Text("abc".into())]);
+        let map =
+            Value::Map(BTreeMap::from([("a".to_owned(), list.clone()), ("b".to_owned(), Value::Bytes(vec![0; 9]))]));
+        for (value, items) in [(list, 14), (map, 18), (Value::List(vec![Value::Null; 3]), 4)] {
+            let bytes = encode(&value);
+            assert!(has_more_items(&bytes, items - 1) && !has_more_items(&bytes, items), "{value:?}");
+        }
+        // An announced length alone is no item.
+        assert!(!has_more_items(&[0x9b, 0x10, 0, 0, 0, 0, 0, 0, 0], 3));
     }
 
     #[test]

@@ -9,10 +9,9 @@ use std::io::{Read, Write};
 
 use super::error::LedgerError;
 use super::frame::Entry;
-use super::merkle;
-use super::refs;
 use super::store::Store;
 use super::stream::{self, Stream};
+use super::{merkle, object, refs};
 use crate::hash::{Bytes, Canonical, Id, Kind, cbor, record};
 
 const MAGIC: &[u8] = b"metadsl bundle 1\n";
@@ -20,6 +19,13 @@ const KEY: &str = "metadsl 2026 bundle";
 const EVIDENCE: u8 = 255;
 /// The longest payload of a section that is read into memory; blobs may be longer.
 const MAX_PAYLOAD: u64 = 256 << 20;
+/// The longest proof: a frame and its path.
+const MAX_EVIDENCE: u64 = 2 << 20;
+/// How many sections, CBOR items in one of them and references in all of them a bundle has at most: each takes some hundred
+/// bytes of memory, however few it takes in the file.
+const MAX_SECTIONS: usize = 1 << 20;
+const MAX_ITEMS: usize = 1 << 22;
+const MAX_REFERENCES: usize = 1 << 22;
 
 record! {
     /// The proof that a log lists a run: an inclusion proof of RFC 6962 under the root of a head.
@@ -54,8 +60,8 @@ pub struct Bundled {
 impl Store {
     /// Writes a bundle of some runs; gives the number of objects.
     pub fn bundle(&self, runs: &[Id], out: impl Write) -> Result<usize, LedgerError> {
-        let mut out = Hashing { out, hasher: blake3::Hasher::new_derive_key(KEY) };
-        out.put(MAGIC)?;
+        let mut out = Hashing { out, hasher: blake3::Hasher::new_derive_key(KEY), written: 0 };
+        out.write_all(MAGIC).map_err(writing)?;
         let (mut open, mut done) = (Vec::new(), BTreeSet::new());
         open.extend(runs.iter().map(|&id| (Kind::Run, id)));
         while let Some((kind, id)) = open.pop() {
@@ -67,8 +73,21 @@ impl Store {
                 done.remove(&id);
                 continue;
             }
+            // Data may be larger than memory.
+            if kind == Kind::Blob
+                && let Some(length) = object::length(&self.place, id)?
+            {
+                out.head(kind.code(), length)?;
+                let before = out.written;
+                object::copy(&self.place, id, &mut out)?;
+                if out.written - before != length {
+                    let what = "its list of chunks gives them other lengths".to_owned();
+                    return Err(LedgerError::Damaged { path: object::file(id), what });
+                }
+                continue;
+            }
             let payload = self.read(kind, id)?;
-            let malformed = |error| LedgerError::Malformed { path: super::object::file(id), error };
+            let malformed = |error| LedgerError::Malformed { path: object::file(id), error };
             open.extend(refs::references(kind, &payload).map_err(malformed)?);
             out.section(kind.code(), &payload)?;
         }
@@ -76,8 +95,7 @@ impl Store {
             out.section(EVIDENCE, &cbor::encode(&evidence.to_value()))?;
         }
         let check = *out.hasher.finalize().as_bytes();
-        out.put(&check)?;
-        out.out.flush().map_err(writing)?;
+        out.write_all(&check).and_then(|()| out.flush()).map_err(writing)?;
         Ok(done.len())
     }
 
@@ -113,27 +131,39 @@ fn writing(source: std::io::Error) -> LedgerError {
     LedgerError::Io { path: "the bundle".into(), doing: "write", source }
 }
 
-/// Writes and hashes.
+/// Writes, hashes and counts.
 struct Hashing<W> {
     out: W,
     hasher: blake3::Hasher,
+    written: u64,
 }
 
 impl<W: Write> Hashing<W> {
-    fn put(&mut self, bytes: &[u8]) -> Result<(), LedgerError> {
-        self.hasher.update(bytes);
-        self.out.write_all(bytes).map_err(writing)
+    fn head(&mut self, code: u8, length: u64) -> Result<(), LedgerError> {
+        self.write_all(&[code]).and_then(|()| self.write_all(&length.to_le_bytes())).map_err(writing)
     }
 
     fn section(&mut self, code: u8, payload: &[u8]) -> Result<(), LedgerError> {
-        self.put(&[code])?;
-        self.put(&(payload.len() as u64).to_le_bytes())?;
-        self.put(payload)
+        self.head(code, payload.len() as u64)?;
+        self.write_all(payload).map_err(writing)
+    }
+}
+
+impl<W: Write> Write for Hashing<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let written = self.out.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        self.written += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.out.flush()
     }
 }
 
 /// Checks a bundle of `length` bytes without any ledger; writes nothing. Gives what it holds, or what is wrong with it. Memory does not
-/// depend on what the bundle announces: what is not there is not waited for.
+/// depend on what the bundle announces: what is not there is not waited for, and there is a limit to what is kept of it.
 pub fn verify_bundle(bundle: impl Read, length: u64) -> Result<Bundled, String> {
     let mut file = Hashed { file: bundle, hasher: blake3::Hasher::new_derive_key(KEY) };
     let mut magic = [0; MAGIC.len()];
@@ -142,7 +172,8 @@ pub fn verify_bundle(bundle: impl Read, length: u64) -> Result<Bundled, String> 
         return Err("its first line is not that of a bundle".to_owned());
     }
     let mut left = length.checked_sub(MAGIC.len() as u64 + 32).ok_or("it ends early")?;
-    let (mut objects, mut proofs) = (BTreeMap::new(), Vec::new());
+    let (mut objects, mut proved) = (BTreeMap::new(), Proved::default());
+    let (mut sections, mut references) = (0, 0);
     while left > 0 {
         let mut head = [0; 9];
         left = left.checked_sub(9).ok_or("a section ends early")?;
@@ -150,20 +181,33 @@ pub fn verify_bundle(bundle: impl Read, length: u64) -> Result<Bundled, String> 
         let [code, size @ ..] = head;
         let size = u64::from_le_bytes(size);
         left = left.checked_sub(size).ok_or("a section announces more than there is")?;
+        sections += 1;
+        if sections > MAX_SECTIONS {
+            return Err(format!("it has more than {MAX_SECTIONS} sections"));
+        }
         match Kind::from_code(code) {
             Some(Kind::Blob) => {
                 let id = file.skim(size)?;
                 objects.insert(id, (Kind::Blob, Vec::new()));
             }
             Some(kind) => {
-                let payload = file.take(size)?;
+                let payload = file.take(size, MAX_PAYLOAD)?;
+                if cbor::has_more_items(&payload, MAX_ITEMS) {
+                    return Err(format!("a section has more than {MAX_ITEMS} items"));
+                }
                 let id = Id::of_bytes(kind, &payload);
                 let what = |e| format!("the {} object {} cannot be read: {e}", kind.name(), id.short());
-                objects.insert(id, (kind, refs::references(kind, &payload).map_err(what)?));
+                let refs = refs::references(kind, &payload).map_err(what)?;
+                references += refs.len();
+                if references > MAX_REFERENCES {
+                    return Err(format!("its objects refer to more than {MAX_REFERENCES} others"));
+                }
+                objects.insert(id, (kind, refs));
             }
             None if code == EVIDENCE => {
-                let payload = file.take(size)?;
-                proofs.push(refs::read::<Evidence>(&payload).map_err(|e| format!("evidence cannot be read: {e}"))?);
+                let payload = file.take(size, MAX_EVIDENCE)?;
+                let evidence = refs::read(&payload).map_err(|e| format!("evidence cannot be read: {e}"))?;
+                proved.add(evidence)?;
             }
             None => return Err(format!("{code} is the code of no section")),
         }
@@ -194,40 +238,49 @@ pub fn verify_bundle(bundle: impl Read, length: u64) -> Result<Bundled, String> 
             }
         }
     }
-    proved(&objects, &proofs)
+    proved.match_with(&objects)
 }
 
 type Known = BTreeMap<Id, (Kind, Vec<(Kind, Id)>)>;
 
-fn proved(objects: &Known, proofs: &[Evidence]) -> Result<Bundled, String> {
-    let mut runs = BTreeSet::new();
-    let mut heads = Vec::new();
-    for proof in proofs {
+/// What the evidence of a bundle proves.
+#[derive(Default)]
+struct Proved {
+    runs: BTreeSet<Id>,
+    /// Stream, frames and root of every head.
+    heads: BTreeSet<(String, u64, Id)>,
+}
+
+impl Proved {
+    fn add(&mut self, proof: Evidence) -> Result<(), String> {
         let entry: Entry = refs::read(&proof.payload.0).map_err(|e| format!("a frame cannot be read: {e}"))?;
         let Some(run) = entry.run() else { return Err("evidence is not about a run".to_owned()) };
         let leaf = merkle::leaf(&proof.payload.0);
         if !merkle::verify_inclusion(leaf, proof.number, proof.frames, &proof.path, proof.root) {
             return Err(format!("the proof that a log lists the run {} does not lead to its root", run.short()));
         }
-        runs.insert(run);
-        let head = super::Head { stream: proof.stream.clone(), frames: proof.frames, root: proof.root };
-        if !heads.contains(&head) {
-            heads.push(head);
-        }
+        self.runs.insert(run);
+        self.heads.insert((proof.stream, proof.frames, proof.root));
+        Ok(())
     }
-    let input = |refs: &[(Kind, Id)]| refs.iter().find(|(kind, _)| *kind == Kind::Input).map(|(_, id)| *id);
-    for (id, (_, refs)) in objects.iter().filter(|(_, (kind, _))| *kind == Kind::Run) {
-        let results = refs.iter().filter(|(kind, _)| *kind == Kind::Result).filter_map(|(_, id)| objects.get(id));
-        if results.into_iter().any(|(_, result)| input(result) != input(refs)) {
-            return Err(format!("the result of the run {} belongs to another input", id.short()));
+
+    /// Refuses runs that are not proved, and proofs of runs that are not there.
+    fn match_with(self, objects: &Known) -> Result<Bundled, String> {
+        let input = |refs: &[(Kind, Id)]| refs.iter().find(|(kind, _)| *kind == Kind::Input).map(|(_, id)| *id);
+        for (id, (_, refs)) in objects.iter().filter(|(_, (kind, _))| *kind == Kind::Run) {
+            let results = refs.iter().filter(|(kind, _)| *kind == Kind::Result).filter_map(|(_, id)| objects.get(id));
+            if results.into_iter().any(|(_, result)| input(result) != input(refs)) {
+                return Err(format!("the result of the run {} belongs to another input", id.short()));
+            }
+            if !self.runs.contains(id) {
+                return Err(format!("nothing proves that a log lists the run {}", id.short()));
+            }
         }
-        if !runs.contains(id) {
-            return Err(format!("nothing proves that a log lists the run {}", id.short()));
+        if let Some(run) = self.runs.iter().find(|run| !objects.contains_key(run)) {
+            return Err(format!("the run {} is proved and not there", run.short()));
         }
-    }
-    match runs.iter().find(|run| !objects.contains_key(run)) {
-        Some(run) => Err(format!("the run {} is proved and not there", run.short())),
-        None => Ok(Bundled { runs: runs.into_iter().collect(), objects: objects.len(), heads }),
+        let heads = self.heads.into_iter().map(|(stream, frames, root)| super::Head { stream, frames, root });
+        Ok(Bundled { runs: self.runs.into_iter().collect(), objects: objects.len(), heads: heads.collect() })
     }
 }
 
@@ -244,10 +297,10 @@ impl<R: Read> Hashed<R> {
         Ok(())
     }
 
-    /// A payload, into memory.
-    fn take(&mut self, size: u64) -> Result<Vec<u8>, String> {
-        if size > MAX_PAYLOAD {
-            return Err(format!("a section has {size} bytes, more than {MAX_PAYLOAD}"));
+    /// A payload of at most `limit` bytes, into memory.
+    fn take(&mut self, size: u64, limit: u64) -> Result<Vec<u8>, String> {
+        if size > limit {
+            return Err(format!("a section has {size} bytes, more than {limit}"));
         }
         let mut payload = Vec::new();
         self.file.by_ref().take(size).read_to_end(&mut payload).map_err(|e| format!("it cannot be read: {e}"))?;
@@ -262,7 +315,7 @@ impl<R: Read> Hashed<R> {
     fn skim(&mut self, size: u64) -> Result<Id, String> {
         let mut hasher = Id::hasher(Kind::Blob);
         let mut left = size;
-        let mut piece = vec![0; 1 << 16];
+        let mut piece = vec![0; size.min(1 << 16) as usize];
         while left > 0 {
             let part = &mut piece[..left.min(1 << 16) as usize];
             self.fill(part)?;

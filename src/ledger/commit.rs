@@ -12,6 +12,7 @@ use super::record::{Imported, Note, Run};
 use super::store::Store;
 use super::stream::Appender;
 use super::verdict::Comparison;
+use super::vfs::Lock;
 use super::{object, refs};
 use crate::hash::{Bytes, Id, Kind};
 
@@ -84,6 +85,7 @@ impl Store {
 
     /// Takes a run off all listings. What it alone needs is set aside by the next `gc`.
     pub fn bury(&self, run: Id) -> Result<(), LedgerError> {
+        let _writing = self.place.lock("writers.lock", Lock::Shared)?;
         Appender::lock(&self.place, self.stream()?, self.segment_frames)?.append(&Entry::Tombstone { id: run })?;
         Ok(())
     }
@@ -105,8 +107,7 @@ impl Store {
         dirs.extend(self.unsynced(&closure.files));
         dirs.iter().try_for_each(|dir| self.place.sync_dir(dir))?;
         let cut = Appender::lock(&self.place, self.stream()?, self.segment_frames)?.append(&entry(pack))?;
-        self.memory().durable.extend(closure.files);
-        self.unstage(&closure.small);
+        self.unstage(pack, &closure.small, &closure.files);
         Ok(cut)
     }
 

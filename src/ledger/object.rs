@@ -5,6 +5,7 @@
 //! Chunks are cut where their content says (FastCDC), so two checkpoints that share most bytes share most chunks.
 
 use std::io::{self, Read, Write};
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
 use fastcdc::v2020::StreamCDC;
@@ -52,20 +53,34 @@ impl Codec {
     }
 }
 
+/// The payload of an object file as it was read, without another copy.
+pub(super) struct Payload {
+    bytes: Vec<u8>,
+    start: usize,
+}
+
+impl Deref for Payload {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes[self.start..]
+    }
+}
+
 /// An object file whose own bytes are sound.
 struct Stored {
     kind: Kind,
     codec: Codec,
-    bytes: Vec<u8>,
+    bytes: Payload,
 }
 
 /// What an object file is, without what a chunked one refers to.
 pub(super) struct Loose {
     /// Its kind.
     pub kind: Kind,
-    /// The payload, but for a chunked object.
-    pub payload: Option<Vec<u8>>,
-    /// Its chunks, in their order.
+    /// The payload; none of an object in chunks, and none where it was not asked for.
+    pub payload: Option<Payload>,
+    /// Its chunks, in their order; a list that is read from a file may be empty.
     pub chunks: Vec<Chunk>,
 }
 
@@ -148,7 +163,7 @@ pub(super) fn check(path: &Path, id: Id, bytes: Vec<u8>) -> Result<Loose, Ledger
         return Ok(Loose { kind, payload: None, chunks });
     }
     let payload = match codec {
-        Codec::Zstd => inflate(&bytes).map_err(damaged)?,
+        Codec::Zstd => Payload { bytes: inflate(&bytes).map_err(damaged)?, start: 0 },
         _ => bytes,
     };
     let found = Id::of_bytes(kind, &payload);
@@ -164,6 +179,20 @@ pub(super) fn check(path: &Path, id: Id, bytes: Vec<u8>) -> Result<Loose, Ledger
 
 /// What an object file is, from its first line; read whole only where it has chunks or references.
 pub(super) fn peek(place: &Place, id: Id) -> Result<Option<Loose>, LedgerError> {
+    match look(place, id)? {
+        None => Ok(None),
+        Some((kind, codec)) if codec == Codec::Chunks || refs::has_references(kind) => read_loose(place, id),
+        Some((kind, _)) => Ok(Some(Loose { kind, payload: None, chunks: Vec::new() })),
+    }
+}
+
+/// Whether an object file calls itself a list of chunks; one that cannot be read does not.
+pub(super) fn is_chunked(place: &Place, id: Id) -> bool {
+    look(place, id).is_ok_and(|found| found.is_some_and(|(_, codec)| codec == Codec::Chunks))
+}
+
+/// The first line of an object file; none where there is no such file.
+fn look(place: &Place, id: Id) -> Result<Option<(Kind, Codec)>, LedgerError> {
     let path = place.root.join(file(id));
     if !place.is_file(&path)? {
         return Ok(None);
@@ -171,12 +200,25 @@ pub(super) fn peek(place: &Place, id: Id) -> Result<Option<Loose>, LedgerError> 
     let mut line = Vec::new();
     let read = place.fs.open(&path).and_then(|file| file.take(64).read_to_end(&mut line));
     read.map_err(io_error(&path, "read the object"))?;
-    let damaged = |what| LedgerError::Damaged { path: path.clone(), what };
-    let (kind, codec, _) = first_line(&line).map_err(damaged)?;
-    if codec == Codec::Chunks || refs::has_references(kind) {
-        return read_loose(place, id);
+    match first_line(&line) {
+        Ok((kind, codec, _)) => Ok(Some((kind, codec))),
+        Err(what) => Err(LedgerError::Damaged { path, what }),
     }
-    Ok(Some(Loose { kind, payload: None, chunks: Vec::new() }))
+}
+
+/// The payload of a file that has been checked before, not hashed again: for a hash of more than this file, in which any
+/// damage since then shows.
+pub(super) fn read_checked(place: &Place, id: Id) -> Result<Option<Payload>, LedgerError> {
+    let path = place.root.join(file(id));
+    let Some(mut bytes) = place.read(&path)? else { return Ok(None) };
+    let damaged = |what| LedgerError::Damaged { path: path.clone(), what };
+    let (_, codec, start) = first_line(&bytes).map_err(damaged)?;
+    bytes.truncate(bytes.len().saturating_sub(CHECK).max(start));
+    match codec {
+        Codec::Chunks => Ok(None),
+        Codec::Zstd => Ok(Some(Payload { bytes: inflate(&bytes[start..]).map_err(damaged)?, start: 0 })),
+        Codec::Raw => Ok(Some(Payload { bytes, start })),
+    }
 }
 
 /// Decompresses a payload of at most [`CHUNKED`] bytes.
@@ -209,8 +251,16 @@ fn open(mut bytes: Vec<u8>) -> Result<Stored, String> {
         return Err("its last 32 bytes are not the hash of the others".to_owned());
     }
     bytes.truncate(whole);
-    bytes.drain(..start);
-    Ok(Stored { kind, codec, bytes })
+    Ok(Stored { kind, codec, bytes: Payload { bytes, start } })
+}
+
+/// How many bytes the payload of an object file has; none where there is no such file.
+pub(super) fn length(place: &Place, id: Id) -> Result<Option<u64>, LedgerError> {
+    let length = |loose: Loose| match loose.payload {
+        Some(payload) => payload.len() as u64,
+        None => loose.chunks.iter().fold(0, |sum: u64, chunk| sum.saturating_add(chunk.bytes)),
+    };
+    Ok(read_loose(place, id)?.map(length))
 }
 
 /// Writes an object's payload out, chunk by chunk, and checks its id at the end: what was written must not be used

@@ -17,6 +17,9 @@ pub(super) const MAX_BODY: usize = 64 << 20;
 /// Objects longer than this are kept in files of their own.
 pub(super) const MAX_OBJECT: usize = 64 << 10;
 
+/// How many objects a pack has at most: each takes more memory than its bytes.
+pub(super) const MAX_OBJECTS: usize = 1 << 20;
+
 /// An object: its kind and its payload.
 pub(super) type Object = (Kind, Arc<Vec<u8>>);
 
@@ -63,6 +66,9 @@ pub(super) fn read(name: Id, bytes: &[u8]) -> Result<Objects, String> {
         let kind = Kind::from_code(head[0]).ok_or_else(|| format!("{} is no kind of object", head[0]))?;
         let length = u32::from_le_bytes([head[1], head[2], head[3], head[4]]) as usize;
         let payload = tail.get(..length).ok_or_else(cut)?;
+        if length > MAX_OBJECT || objects.len() == MAX_OBJECTS {
+            return Err(format!("it has objects of more than {MAX_OBJECT} bytes, or more than {MAX_OBJECTS} of them"));
+        }
         objects.insert(Id::of_bytes(kind, payload), (kind, Arc::new(payload.to_vec())));
         rest = &tail[length..];
     }

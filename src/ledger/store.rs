@@ -34,6 +34,8 @@ pub(super) struct Memory {
     staged_bytes: usize,
     /// Keeps `gc` away from what was written and is not listed yet.
     pub writing: Option<Box<dyn Guard>>,
+    /// The large objects that were written and that nothing sealed refers to yet.
+    unsealed: BTreeSet<Id>,
     /// Object files whose names this store has seen synced.
     pub durable: BTreeSet<Id>,
     /// Objects of packs that were read.
@@ -43,6 +45,26 @@ pub(super) struct Memory {
     packs: BTreeSet<Id>,
     /// The pack of every object that a log was seen to list. Packs never change, so this is never wrong.
     pub places: BTreeMap<Id, Id>,
+}
+
+impl Memory {
+    /// Holds the objects of a pack for the next reader.
+    fn keep(&mut self, pack: Id, objects: &Objects) {
+        let bytes: usize = objects.values().map(|(_, payload)| payload.len()).sum();
+        if self.known_bytes + bytes > CACHE {
+            self.forget();
+        }
+        self.known.extend(objects.iter().map(|(id, object)| (*id, object.clone())));
+        self.packs.insert(pack);
+        self.known_bytes += bytes;
+    }
+
+    /// Forgets what packs were read.
+    fn forget(&mut self) {
+        self.known.clear();
+        self.packs.clear();
+        self.known_bytes = 0;
+    }
 }
 
 /// The ledger to use: `explicit` where given; else the nearest `ledger/` with a `FORMAT` file in `start` or above it;
@@ -163,28 +185,41 @@ impl Store {
 
     /// Stores raw bytes of any length in constant memory; their id is what `b3sum` prints for them.
     pub fn put_stream(&self, bytes: impl Read) -> Result<Id, LedgerError> {
-        self.begin_writing()?;
-        object::write(&self.place, Kind::Blob, bytes)
+        self.put_file(Kind::Blob, bytes)
     }
 
     fn put_bytes(&self, kind: Kind, payload: Vec<u8>) -> Result<Id, LedgerError> {
         let mut memory = self.memory();
-        if payload.len() <= pack::MAX_OBJECT && memory.staged_bytes + payload.len() <= pack::MAX_BODY / 2 {
+        // Half of what a pack may have: the rest is for what is taken from other packs.
+        let room =
+            memory.staged_bytes + payload.len() <= pack::MAX_BODY / 2 && memory.staged.len() < pack::MAX_OBJECTS / 2;
+        if room && payload.len() <= pack::MAX_OBJECT {
             let id = Id::of_bytes(kind, &payload);
             memory.staged_bytes += payload.len();
             memory.staged.insert(id, (kind, Arc::new(payload)));
             return Ok(id);
         }
         drop(memory);
-        self.begin_writing()?;
-        object::write(&self.place, kind, &payload[..])
+        self.put_file(kind, &payload[..])
     }
 
-    /// Holds `gc` off until the next commit, or until this store ends.
+    fn put_file(&self, kind: Kind, payload: impl Read) -> Result<Id, LedgerError> {
+        self.begin_writing()?;
+        let id = object::write(&self.place, kind, payload)?;
+        self.memory().unsealed.insert(id);
+        Ok(id)
+    }
+
+    /// Holds `gc` off until all that was written is sealed, or until this store ends.
     pub(super) fn begin_writing(&self) -> Result<(), LedgerError> {
         let mut memory = self.memory();
         if memory.writing.is_none() {
             memory.writing = self.place.lock("writers.lock", Lock::Shared)?;
+            // What was read before may have been collected since.
+            let gone = |pack: &Id| !self.place.is_file(&pack::path(self.root(), *pack)).unwrap_or(false);
+            if memory.packs.iter().any(gone) {
+                memory.forget();
+            }
         }
         Ok(())
     }
@@ -286,16 +321,7 @@ impl Store {
     /// The objects of a pack, checked; they are held for the next reader.
     pub(super) fn open_pack(&self, name: Id) -> Result<Objects, LedgerError> {
         let objects = self.read_pack(name)?;
-        let bytes: usize = objects.values().map(|(_, payload)| payload.len()).sum();
-        let mut memory = self.memory();
-        if memory.known_bytes + bytes > CACHE {
-            memory.known.clear();
-            memory.packs.clear();
-            memory.known_bytes = 0;
-        }
-        memory.known.extend(objects.clone());
-        memory.packs.insert(name);
-        memory.known_bytes += bytes;
+        self.memory().keep(name, &objects);
         Ok(objects)
     }
 
@@ -306,13 +332,17 @@ impl Store {
         pack::read(name, &bytes).map_err(|what| LedgerError::Damaged { path, what })
     }
 
-    /// Forgets what was put and has been packed.
-    pub(super) fn unstage(&self, packed: &Objects) {
+    /// Forgets what was put and has been packed under that name, and files that what is in it refers to.
+    pub(super) fn unstage(&self, pack: Id, packed: &Objects, files: &BTreeSet<Id>) {
         let mut memory = self.memory();
         memory.staged.retain(|id, _| !packed.contains_key(id));
         memory.staged_bytes = memory.staged.values().map(|(_, payload)| payload.len()).sum();
-        memory.known.extend(packed.iter().map(|(id, object)| (*id, object.clone())));
-        memory.writing = None;
+        memory.keep(pack, packed);
+        memory.durable.extend(files);
+        memory.unsealed.retain(|id| !files.contains(id));
+        if memory.unsealed.is_empty() {
+            memory.writing = None;
+        }
     }
 
     /// A file in the ledger's `index/`, where what is derived from the rest lies; none where it is not there.

@@ -47,7 +47,7 @@ pub trait Vfs: Debug + Send + Sync {
     fn look(&self, path: &Path) -> io::Result<Option<Entry>>;
     /// The contents of a file.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
-    /// A file's contents as a stream.
+    /// A file's contents as a stream, unbuffered.
     fn open(&self, path: &Path) -> io::Result<Box<dyn io::Read>>;
     /// The names in a directory, in any order.
     fn list(&self, dir: &Path) -> io::Result<Vec<(OsString, Entry)>>;
@@ -111,7 +111,7 @@ impl Vfs for Disk {
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn io::Read>> {
-        Ok(Box::new(io::BufReader::with_capacity(1 << 20, File::open(path)?)))
+        Ok(Box::new(File::open(path)?))
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<(OsString, Entry)>> {

@@ -1,10 +1,11 @@
 //! Flips, cuts, swaps and strangers: nothing wrong passes, and nothing sound is lost with it.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
 
-use metadsl::hash::{Id, Kind};
+use metadsl::hash::{Id, Kind, Value, cbor};
 use metadsl::ledger::*;
 
 use super::fixture::{self, Fixture};
@@ -273,11 +274,50 @@ fn files_under_anothers_name_or_kind_are_seen() {
     fs::write(fixture.object(b), &bytes[1]).unwrap();
     // The same payload under another kind, with a right hash of the file: the kind chooses the key of the id.
     let start = b"metadsl object 1 blob raw\n".len();
-    let body = [b"metadsl object 1 plan raw\n", &bytes[0][start..bytes[0].len() - 32]].concat();
-    let check = blake3::derive_key("metadsl 2026 file", &body);
-    fs::write(fixture.object(a), [&body[..], &check].concat()).unwrap();
+    let renamed = fixture::object_file("plan raw", &bytes[0][start..bytes[0].len() - 32]);
+    fs::write(fixture.object(a), renamed).unwrap();
     let report = fixture.fresh().verify();
     assert!(report.problems[0].what.contains("a blob object that calls itself plan"), "{}", report.problems[0]);
+}
+
+#[test]
+fn a_list_of_chunks_is_what_its_name_says() {
+    let fixture = Fixture::empty();
+    let large = fixture::noise(6 << 20);
+    let whole = fixture.store.put_blob(&large).unwrap();
+    let sound = fs::read(fixture.object(whole)).unwrap();
+    let part = fixture.store.put_blob(&large[..70_000]).unwrap();
+    let chunks = |bytes: u64| {
+        let chunk = BTreeMap::from([
+            ("blob".to_owned(), Value::Bytes(part.as_bytes().to_vec())),
+            ("bytes".to_owned(), Value::Int(bytes as i64)),
+        ]);
+        cbor::encode(&Value::List(vec![Value::Map(chunk)]))
+    };
+    for (list, fault) in [
+        (cbor::encode(&Value::List(vec![])), Fault::Object),
+        (chunks(70_000), Fault::Object),
+        (chunks(70_001), Fault::Malformed),
+        (b"?".to_vec(), Fault::Malformed),
+    ] {
+        fs::write(fixture.object(whole), fixture::object_file("blob chunks", &list)).unwrap();
+        assert_eq!(faults(&fixture), [fault], "{list:?}");
+        assert!(fixture.fresh().get_blob(whole).is_err());
+    }
+    // A chunk that two objects share is damaged: both are named, and it.
+    fs::write(fixture.object(whole), sound).unwrap();
+    let other = fixture.store.put_blob(&[&large[..], b"more"].concat()).unwrap();
+    assert!(!seen(&fixture));
+    let length = |path: &Path| fs::metadata(fixture.root().join(path)).unwrap().len();
+    let objects: Vec<_> = fixture.files().into_iter().filter(|file| file.starts_with("objects")).collect();
+    let shared = objects.into_iter().max_by_key(|file| length(file)).unwrap();
+    let mut flipped = fs::read(fixture.root().join(&shared)).unwrap();
+    flipped[100] ^= 1;
+    fs::write(fixture.root().join(&shared), flipped).unwrap();
+    let files: Vec<_> = fixture.store.verify().problems.into_iter().map(|p| fixture.root().join(p.file)).collect();
+    let mut wanted = vec![fixture.root().join(&shared), fixture.object(whole), fixture.object(other)];
+    wanted.sort();
+    assert_eq!(files, wanted);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::process::Command;
 use metadsl::hash::{Canonical, Id, Kind, cbor};
 use metadsl::ledger::*;
 
+use super::bundles::{EVIDENCE, forged};
 use super::fixture::{self, Fixture};
 
 fn bundle(fixture: &Fixture, runs: &[Id]) -> Vec<u8> {
@@ -17,18 +18,6 @@ fn bundle(fixture: &Fixture, runs: &[Id]) -> Vec<u8> {
 
 fn check(bytes: &[u8]) -> Result<Bundled, String> {
     verify_bundle(bytes, bytes.len() as u64)
-}
-
-/// Sections behind the first line, with a right hash at the end.
-fn forged(sections: &[(u8, &[u8])]) -> Vec<u8> {
-    let mut bytes = b"metadsl bundle 1\n".to_vec();
-    for (code, payload) in sections {
-        bytes.push(*code);
-        bytes.extend((payload.len() as u64).to_le_bytes());
-        bytes.extend_from_slice(payload);
-    }
-    let check = blake3::derive_key("metadsl 2026 bundle", &bytes);
-    [&bytes[..], &check].concat()
 }
 
 #[test]
@@ -73,9 +62,9 @@ fn hostile_bundles_are_refused_without_harm() {
     let moved = Evidence { number: evidence.number + 1, ..evidence.clone() };
     let deep = [vec![0x81; 100_000], vec![0]].concat();
     for (what, bytes) in [
-        ("a run without its parts", forged(&[(Kind::Run.code(), &run_bytes), (255, &proof)])),
-        ("a proof without its run", forged(&[(255, &proof)])),
-        ("a frame that is not where it says", forged(&[(255, &cbor::encode(&moved.to_value()))])),
+        ("a run without its parts", forged(&[(Kind::Run.code(), &run_bytes), (EVIDENCE, &proof)])),
+        ("a proof without its run", forged(&[(EVIDENCE, &proof)])),
+        ("a frame that is not where it says", forged(&[(EVIDENCE, &cbor::encode(&moved.to_value()))])),
         ("nesting", forged(&[(Kind::Plan.code(), &deep)])),
         ("another kind", forged(&[(Kind::Env.code(), &run_bytes)])),
         ("no kind", forged(&[(77, b"x")])),
@@ -96,7 +85,7 @@ fn hostile_bundles_are_refused_without_harm() {
     // A result that answers another input.
     let other = fixture::put_input(&fixture.store, "another", 9);
     let swapped = cbor::encode(&Run { input: other, ..run }.to_value());
-    assert!(check(&forged(&[(Kind::Run.code(), &swapped), (255, &proof)])).is_err());
+    assert!(check(&forged(&[(Kind::Run.code(), &swapped), (EVIDENCE, &proof)])).is_err());
 }
 
 #[test]

@@ -166,6 +166,12 @@ pub fn put_cell(store: &Store, numbers: &Numbers) -> Cell {
     }
 }
 
+/// An object file with a right hash at its end, such as `blob raw` and some bytes.
+pub fn object_file(title: &str, stored: &[u8]) -> Vec<u8> {
+    let body = [format!("metadsl object 1 {title}\n").as_bytes(), stored].concat();
+    [&body[..], &blake3::derive_key("metadsl 2026 file", &body)].concat()
+}
+
 /// Bytes that no compressor shortens, the same every time.
 pub fn noise(length: usize) -> Vec<u8> {
     let mut bytes = vec![0; length];

@@ -203,6 +203,7 @@ fn damage_on_a_remote_is_refused_and_set_aside() {
             ),
             ("cut", bytes[..bytes.len() - 1].to_vec()),
             ("empty", vec![]),
+            ("a list of no chunks", fixture::object_file("blob chunks", &[0x80])),
             ("another", sound.files.borrow()[&sound.names("packs")[0]].clone()),
         ] {
             if damaged == bytes {

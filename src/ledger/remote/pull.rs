@@ -305,7 +305,7 @@ impl Fetch<'_> {
             let what = format!("it is a {} where a {} is wanted", loose.kind.name(), kind.name());
             return Err(self.quarantine(&name, &bytes, what));
         }
-        if !loose.chunks.is_empty() {
+        if loose.payload.is_none() {
             self.chunks(&loose.chunks)?;
             let found = self.hash_of(kind, &loose.chunks)?;
             if found != id {
@@ -354,7 +354,9 @@ impl Fetch<'_> {
         let mut hasher = Id::hasher(kind);
         for chunk in chunks {
             let piece = object::read_loose(self.place(), chunk.blob)?.and_then(|loose| loose.payload);
-            hasher.update(&piece.filter(|piece| piece.len() as u64 == chunk.bytes).unwrap_or_default());
+            if let Some(piece) = piece.filter(|piece| piece.len() as u64 == chunk.bytes) {
+                hasher.update(&piece);
+            }
         }
         Ok(Id::from_bytes(*hasher.finalize().as_bytes()))
     }

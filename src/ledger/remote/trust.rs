@@ -11,6 +11,7 @@ use crate::ledger::refs;
 use crate::ledger::sign::{self, Checkpoint};
 use crate::ledger::store::Store;
 use crate::ledger::stream::Stream;
+use crate::ledger::vfs::Lock;
 
 const MARK_KEY: &str = "metadsl 2026 pulled";
 
@@ -62,6 +63,7 @@ impl Store {
 
     /// Trusts a key, or no longer does.
     pub fn trust(&self, key: &str, trusted: bool) -> Result<(), LedgerError> {
+        let _writing = self.place.lock("writers.lock", Lock::Shared)?;
         let mut keys = self.trusted()?;
         keys.retain(|known| known != key);
         keys.extend(trusted.then(|| key.to_owned()));

@@ -1,5 +1,7 @@
 //! Verifying a ledger: every byte of every object and log is checked, and no problem hides another.
 
+mod files;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -125,8 +127,15 @@ impl Store {
     /// The same to some depth.
     pub fn verify_to(&self, depth: Depth) -> VerifyReport {
         let report = VerifyReport::default();
-        let mut check =
-            Check { store: self, depth, report, nodes: BTreeMap::new(), packs: BTreeMap::new(), found: Vec::new() };
+        let mut check = Check {
+            store: self,
+            depth,
+            report,
+            nodes: BTreeMap::new(),
+            packs: BTreeMap::new(),
+            files: BTreeSet::new(),
+            found: Vec::new(),
+        };
         check.attempt("FORMAT", &[], Store::check_format);
         // Packs and objects first: what is sealed meanwhile is then looked up when the logs name it.
         check.packs();
@@ -181,6 +190,8 @@ struct Check<'a> {
     nodes: BTreeMap<Id, Node>,
     /// The packs read, and whether they are sound.
     packs: BTreeMap<Id, bool>,
+    /// The object files read.
+    files: BTreeSet<Id>,
     /// Problems with the objects they are about, until the runs are known.
     found: Vec<(Vec<Id>, Problem)>,
 }
@@ -221,105 +232,6 @@ impl Check<'_> {
     fn names(&mut self, dir: &Path) -> Vec<(String, vfs::Entry)> {
         let names = self.attempt(dir, &[], |s| s.place.list(&s.root().join(dir))).unwrap_or_default();
         names.into_iter().map(|(name, entry)| (name.to_string_lossy().into_owned(), entry)).collect()
-    }
-
-    fn packs(&mut self) {
-        let dir = Path::new("packs");
-        for (name, _) in self.names(dir) {
-            match name.parse() {
-                Ok(id) => self.pack(id, &[]),
-                Err(_) => self.note(dir.join(name), Fault::Stray, "no pack has this name", &[]),
-            }
-        }
-    }
-
-    /// Checks one pack and keeps what its objects refer to.
-    fn pack(&mut self, name: Id, about: &[Id]) {
-        let file = pack::path(Path::new(""), name);
-        let read = self.attempt(&file, about, |s| match s.read_pack(name) {
-            Err(LedgerError::MissingPack(_)) => Ok(None),
-            read => read.map(Some),
-        });
-        let Some(read) = read else {
-            self.packs.insert(name, false);
-            return;
-        };
-        let Some(objects) = read else { return };
-        self.packs.insert(name, true);
-        for (id, (kind, payload)) in objects {
-            self.report.objects += 1;
-            self.report.bytes += payload.len() as u64;
-            self.object(id, kind, &payload, &file);
-        }
-    }
-
-    /// Keeps what an object with sound bytes refers to.
-    fn object(&mut self, id: Id, kind: Kind, payload: &[u8], file: &Path) {
-        let node = match refs::references(kind, payload) {
-            Ok(refs) => Node::Sound(kind, refs, file.to_owned()),
-            Err(e) => {
-                let what = format!("the {} object {} cannot be read: {e}", kind.name(), id.short());
-                self.note(file, Fault::Malformed, what, &[id]);
-                Node::Bad
-            }
-        };
-        // The same object may lie in several packs; a sound one is enough.
-        if !matches!(self.nodes.get(&id), Some(Node::Sound(..))) {
-            self.nodes.insert(id, node);
-        }
-    }
-
-    fn objects(&mut self) {
-        let top = Path::new("objects");
-        for (shard, entry) in self.names(top) {
-            let dir = top.join(&shard);
-            if entry != vfs::Entry::Dir || !is_hex(&shard, 2) {
-                self.note(dir, Fault::Stray, "no object directory has this name", &[]);
-                continue;
-            }
-            for (name, _) in self.names(&dir) {
-                match format!("{shard}{name}").parse() {
-                    Ok(id) => self.file(id),
-                    Err(_) => self.note(dir.join(name), Fault::Stray, "no object has this name", &[]),
-                }
-            }
-        }
-    }
-
-    /// Checks one object file.
-    fn file(&mut self, id: Id) {
-        let file = object::file(id);
-        let depth = self.depth;
-        let read = self.attempt(&file, &[id], |s| {
-            if depth.reads(id) { object::read_loose(&s.place, id) } else { object::peek(&s.place, id) }
-        });
-        let loose = match read {
-            None => {
-                self.nodes.entry(id).or_insert(Node::Bad);
-                return;
-            }
-            Some(None) => {
-                self.nodes.entry(id).or_insert(Node::Missing);
-                return;
-            }
-            Some(Some(loose)) => loose,
-        };
-        self.report.objects += 1;
-        self.report.bytes += loose.payload.as_ref().map_or(0, |payload| payload.len() as u64);
-        match &loose.payload {
-            Some(payload) => self.object(id, loose.kind, payload, &file),
-            // The chunks are objects that are checked like any other; that together they are this one is checked here.
-            None if !loose.chunks.is_empty() => {
-                let whole = depth.reads(id)
-                    && self.attempt(&file, &[id], |s| object::copy(&s.place, id, &mut std::io::sink())).is_none();
-                let refs = loose.chunks.iter().map(|chunk| (Kind::Blob, chunk.blob)).collect();
-                let node = if whole { Node::Bad } else { Node::Sound(loose.kind, refs, file) };
-                self.nodes.insert(id, node);
-            }
-            None => {
-                self.nodes.insert(id, Node::Sound(loose.kind, Vec::new(), file));
-            }
-        }
     }
 
     /// Checks logs and heads; gives what they list, in order.
@@ -549,8 +461,4 @@ impl Check<'_> {
 /// Whether it is a run, of this program or another.
 fn is_run(kind: Kind) -> bool {
     matches!(kind, Kind::Run | Kind::Imported)
-}
-
-fn is_hex(name: &str, digits: usize) -> bool {
-    name.len() == digits && name.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
