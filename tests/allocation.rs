@@ -68,7 +68,12 @@ fn the_memory_of_a_step_is_what_the_plan_says() {
                 exec.run(&kernel, &values.iter().collect::<Vec<_>>()).expect("runs");
             });
             let ratio = counted.bytes_max as f64 / said as f64;
-            assert!((0.9..=1.1).contains(&ratio), "`{}` of {hidden}: {} used, {said} said", arm.name, counted.bytes_max);
+            assert!(
+                (0.9..=1.1).contains(&ratio),
+                "`{}` of {hidden}: {} used, {said} said",
+                arm.name,
+                counted.bytes_max
+            );
         }
     }
 }

@@ -45,7 +45,9 @@ pub(super) fn readings(instruction: &Instruction, cases: usize, buffers: &[Buffe
         Instruction::Fused(fused) => {
             share(fused.len)?;
             let read = |(buffer, offset, axes): (usize, usize, &[(usize, usize)])| {
-                let Some((&(size, stride), inner)) = axes.split_first() else { return Some(reading(buffer, offset, 0, 1)) };
+                let Some((&(size, stride), inner)) = axes.split_first() else {
+                    return Some(reading(buffer, offset, 0, 1));
+                };
                 let size = share(size)?;
                 let last = (size - 1) * stride + inner.iter().map(|(size, stride)| (size - 1) * stride).sum::<usize>();
                 Some(reading(buffer, offset, size * stride, last + 1))

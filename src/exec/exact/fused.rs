@@ -4,7 +4,7 @@ use std::ops::{DerefMut, Range};
 
 use super::float::{Float, Pairs, binary, compare};
 use super::simd::{Here, Path, Vector, Vectors, Work};
-use super::view::load;
+use super::view::{Axes, load};
 use crate::ir::{Binary, Compare, Unary};
 
 /// How many entries of all registers together stay in the nearest cache: 16 KiB of `f32`.
@@ -17,7 +17,7 @@ pub(super) enum StepOp {
     Load {
         buffer: usize,
         offset: usize,
-        axes: Vec<(usize, usize)>,
+        axes: Axes,
     },
     /// The same number.
     Copy,
@@ -120,7 +120,7 @@ impl Fused {
     }
 
     /// What is read: buffers, from where on, and the axes.
-    pub fn readings(&self) -> Vec<(usize, usize, Vec<(usize, usize)>)> {
+    pub fn readings(&self) -> Vec<(usize, usize, Axes)> {
         let mut found = vec![];
         for step in &self.steps {
             if let StepOp::Load { buffer, offset, axes } = &step.op {

@@ -370,7 +370,9 @@ impl<T: Vectors> Memory<T> {
     ) -> Array<T> {
         let len = self.dims[number].iter().product();
         let data = match *output {
-            Output::Computed(buffer) => std::mem::take(&mut self.shared[memory[buffer].expect("an output lies in memory")]),
+            Output::Computed(buffer) => {
+                std::mem::take(&mut self.shared[memory[buffer].expect("an output lies in memory")])
+            }
             Output::Part(buffer, offset) => {
                 let mut data = self.result(number, len);
                 data.copy_from_slice(&self.whole(schedule, memory, args, buffer)[offset..offset + len]);

@@ -238,13 +238,5 @@ fn stage(schedule: &Schedule, group: &Group, memory: &[Option<usize>], tuning: T
     // All together where they fit, else so few that half of the cache is left to what they share.
     let chunk = if each * group.cases <= tuning.cache { group.cases } else { tuning.cache / 2 / each };
     let work = cuts.iter().map(Instruction::work).sum::<usize>() * group.cases;
-    Stage {
-        cases: group.cases,
-        chunk: chunk.clamp(1, group.cases),
-        instructions: cuts,
-        places,
-        fills,
-        locals,
-        work,
-    }
+    Stage { cases: group.cases, chunk: chunk.clamp(1, group.cases), instructions: cuts, places, fills, locals, work }
 }

@@ -1,5 +1,8 @@
 //! Reading a buffer under other dims without moving anything: broadcasts, permutations and slices are strides.
 
+/// Size and stride of every axis, outermost first.
+pub(super) type Axes = Vec<(usize, usize)>;
+
 /// Entries of a buffer in some order: entry `i` of dims `d` lies at `offset` plus the product of each position with its stride.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct View {
@@ -7,8 +10,7 @@ pub(super) struct View {
     pub buffer: usize,
     /// Where the first entry lies.
     pub offset: usize,
-    /// Size and stride of every axis, outermost first.
-    pub axes: Vec<(usize, usize)>,
+    pub axes: Axes,
 }
 
 impl View {
@@ -72,8 +74,8 @@ impl View {
     }
 
     /// The axes with those joined that one stride can walk; none of size 1.
-    pub fn merged(&self) -> Vec<(usize, usize)> {
-        let mut merged: Vec<(usize, usize)> = Vec::new();
+    pub fn merged(&self) -> Axes {
+        let mut merged: Axes = Vec::new();
         for &(size, stride) in self.axes.iter().filter(|(size, _)| *size != 1) {
             match merged.last_mut() {
                 Some(last) if last.1 == stride * size => *last = (last.0 * size, stride),

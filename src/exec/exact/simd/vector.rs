@@ -200,7 +200,10 @@ mod x86 {
             for (i, j) in [(0, 0), (0, 4), (4, 0), (4, 4)] {
                 let row = |l: usize| _mm256_loadu_pd(from.add((i + l) * stride + j));
                 let (a, b, c, d) = (row(0), row(1), row(2), row(3));
-                let (ab, cd) = ((_mm256_unpacklo_pd(a, b), _mm256_unpackhi_pd(a, b)), (_mm256_unpacklo_pd(c, d), _mm256_unpackhi_pd(c, d)));
+                let (ab, cd) = (
+                    (_mm256_unpacklo_pd(a, b), _mm256_unpackhi_pd(a, b)),
+                    (_mm256_unpacklo_pd(c, d), _mm256_unpackhi_pd(c, d)),
+                );
                 let put = |l: usize, x: __m256d| _mm256_storeu_pd(to.add((j + l) * pitch + i), x);
                 put(0, _mm256_permute2f128_pd::<0x20>(ab.0, cd.0));
                 put(1, _mm256_permute2f128_pd::<0x20>(ab.1, cd.1));
