@@ -3,7 +3,7 @@
 use std::ops::{DerefMut, Range};
 
 use super::float::{Float, Pairs, binary, compare};
-use super::simd::{Here, Path, Vector, Vectors, Work};
+use super::simd::{Dispatch, Here, Path, Vector, Vectors, Work};
 use super::view::{Axes, load};
 use crate::ir::{Binary, Compare, Unary};
 

@@ -8,7 +8,7 @@ use super::cases::groups;
 use super::fused;
 use super::reduce::Reduction;
 use super::schedule::{Instruction, Origin, Output, Schedule};
-use super::simd::{Path, Vectors};
+use super::simd::{Dispatch, Path, Vectors};
 use super::solve::Systems;
 use super::stage::{Place, Source, Stage, Stages, Tuning};
 use crate::ir::Function;

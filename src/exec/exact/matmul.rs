@@ -1,6 +1,6 @@
 //! Batched matrix products: every entry is one chain of fused multiply-adds in increasing `k`, however the work is cut.
 
-use super::simd::{Here, Matrix, Path, Vector, Vectors, Work, multiply, turn};
+use super::simd::{Dispatch, Here, Matrix, Path, Vector, Vectors, Work, multiply, turn};
 
 /// How a batch of matrices lies in a buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,7 +8,7 @@
 use std::array::from_fn;
 
 use super::float::{Float, max};
-use super::simd::{Here, Path, Vector, Vectors, Work};
+use super::simd::{Dispatch, Here, Path, Vector, Vectors, Work};
 use crate::ir::Reduce;
 
 const LANES: usize = 16;
