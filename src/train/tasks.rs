@@ -1,5 +1,6 @@
 //! The tasks of a step: which take part, and what they hold.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
 
 use super::bind::Kernel;
@@ -140,13 +141,13 @@ impl<'a, E: Executor> TaskMaker<'a, E> {
             let mut pool: Option<Vec<Tensor>> = None;
             for (s, stratum) in strata.iter().enumerate() {
                 let ids: Vec<TaskId> = (0..stratum.count).map(|index| TaskId { stratum: s, index }).collect();
-                let made = maker.make(s, &ids)?;
+                let made = maker.downloaded(&maker.make(s, &ids)?)?;
                 pool = Some(match pool {
                     None => made,
                     Some(before) => before.into_iter().zip(made).map(|(a, b)| append(a, &b)).collect(),
                 });
             }
-            maker.whole = pool.iter().flatten().map(|t| exec.upload(t)).collect::<Result<_, _>>()?;
+            maker.whole = maker.uploaded(pool.iter().flatten())?;
             maker.pool = pool;
         }
         if let Some(clients) = &maker.clients {
@@ -156,7 +157,7 @@ impl<'a, E: Executor> TaskMaker<'a, E> {
     }
 
     /// The task variables of the given tasks, which fill the program of their stratum.
-    fn make(&self, s: usize, ids: &[TaskId]) -> Result<Vec<Tensor>, TrainError> {
+    fn make(&self, s: usize, ids: &[TaskId]) -> Result<Vec<E::Value>, TrainError> {
         let stratum =
             self.family.stratum(stratum_name(self.family, self.source, s)).expect("lowering found every stratum");
         let streams = &self.streams.strata[s].task;
@@ -169,7 +170,15 @@ impl<'a, E: Executor> TaskMaker<'a, E> {
             }
             other => unreachable!("a task program does not read {other:?}"),
         })?;
+        Ok(values)
+    }
+
+    fn downloaded(&self, values: &[E::Value]) -> Result<Vec<Tensor>, TrainError> {
         Ok(values.iter().map(|v| self.exec.download(v)).collect::<Result<_, _>>()?)
+    }
+
+    fn uploaded(&self, tensors: impl IntoIterator<Item = impl Borrow<Tensor>>) -> Result<Vec<E::Value>, TrainError> {
+        Ok(tensors.into_iter().map(|t| self.exec.upload(t.borrow())).collect::<Result<_, _>>()?)
     }
 
     /// The tasks of one step: the pool as a whole or a sample of it, or fresh ones.
@@ -186,8 +195,8 @@ impl<'a, E: Executor> TaskMaker<'a, E> {
     fn visit_tasks_of(&self, step: u64, visit: u64) -> Result<Visit<E>, TrainError> {
         let (places, ids, mut values): (Vec<usize>, Vec<TaskId>, Vec<E::Value>) = match self.source {
             TaskSource::Fresh { count, .. } => {
-                let (ids, latents) = self.fresh(step, *count)?;
-                ((0..ids.len()).collect(), ids, latents.iter().map(|t| self.exec.upload(t)).collect::<Result<_, _>>()?)
+                let (ids, values) = self.fresh(step, *count)?;
+                ((0..ids.len()).collect(), ids, values)
             }
             TaskSource::Pool { strata, batch, replace, .. } => {
                 let all: Vec<TaskId> = strata
@@ -205,7 +214,7 @@ impl<'a, E: Executor> TaskMaker<'a, E> {
                 let values = if places.iter().copied().eq(0..all.len()) {
                     self.whole.clone()
                 } else {
-                    self.pool.iter().flatten().map(|t| self.exec.upload(&t.rows(&places))).collect::<Result<_, _>>()?
+                    self.uploaded(self.pool.iter().flatten().map(|t| t.rows(&places)))?
                 };
                 let ids = places.iter().map(|&p| all[p]).collect();
                 (places, ids, values)
@@ -222,7 +231,7 @@ impl<'a, E: Executor> TaskMaker<'a, E> {
     }
 
     /// The numbers and strata of the tasks drawn afresh for a step, and their variables.
-    fn fresh(&self, step: u64, count: u64) -> Result<(Vec<TaskId>, Vec<Tensor>), TrainError> {
+    fn fresh(&self, step: u64, count: u64) -> Result<(Vec<TaskId>, Vec<E::Value>), TrainError> {
         let numbers = step * count..(step + 1) * count;
         let weights: Vec<u64> = self.family.strata.iter().map(|s| s.count).collect();
         let total: u64 = weights.iter().sum();
@@ -238,25 +247,24 @@ impl<'a, E: Executor> TaskMaker<'a, E> {
                 TaskId { stratum: stratum.expect("the number lies below the sum of the weights"), index }
             })
             .collect();
-        let mut latents: Option<Vec<Tensor>> = None;
-        for s in 0..self.family.strata.len() {
-            if !ids.iter().any(|t| t.stratum == s) {
-                continue;
-            }
-            let made = self.make(s, &ids)?;
-            match &mut latents {
-                None => latents = Some(made),
-                Some(latents) => {
-                    for (all, of_stratum) in latents.iter_mut().zip(&made) {
-                        let len = all.row_len();
-                        for i in (0..ids.len()).filter(|&i| ids[i].stratum == s) {
-                            all.set_row(i, &of_stratum.data()[i * len..(i + 1) * len]);
-                        }
-                    }
+        let mut strata = (0..self.family.strata.len()).filter(|&s| ids.iter().any(|t| t.stratum == s));
+        let Some(first) = strata.next() else { return Ok((ids, vec![])) };
+        let made = self.make(first, &ids)?;
+        let mut others = strata.peekable();
+        if others.peek().is_none() {
+            return Ok((ids, made));
+        }
+        let mut latents = self.downloaded(&made)?;
+        for s in others {
+            for (all, of_stratum) in latents.iter_mut().zip(self.downloaded(&self.make(s, &ids)?)?) {
+                let len = all.row_len();
+                for i in (0..ids.len()).filter(|&i| ids[i].stratum == s) {
+                    all.set_row(i, &of_stratum.data()[i * len..(i + 1) * len]);
                 }
             }
         }
-        Ok((ids, latents.unwrap_or_default()))
+        let values = self.uploaded(&latents)?;
+        Ok((ids, values))
     }
 
     /// Draws episodes and examples; the episode's variables join the latents.

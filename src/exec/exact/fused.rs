@@ -4,6 +4,7 @@ use std::ops::{DerefMut, Range};
 
 use super::float::{Float, Pairs, binary, compare};
 use super::simd::{Dispatch, Here, Path, Vector, Vectors, Work};
+use super::spread::{Spread, spread, threads};
 use super::view::{Axes, load};
 use crate::ir::{Binary, Compare, Unary};
 
@@ -171,36 +172,43 @@ pub(super) fn run<'a, T: Vectors, F: Fn(usize) -> &'a [T] + Sync, O: DerefMut<Ta
     registers: &mut [Vec<T>],
     outputs: &mut [O],
 ) {
-    let len = fused.len * cases;
-    let threads = if len * fused.steps.len() < PARALLEL { 1 } else { rayon::current_num_threads() };
+    let entries = 0..fused.len * cases;
+    let threads = threads(entries.len() * fused.steps.len(), PARALLEL);
     if threads < 2 {
-        return path.run(Run { fused, find: &find, registers, outputs, entries: 0..len });
+        return path.run(Run { fused, find: &find, registers, outputs, entries });
     }
-    let outputs = outputs.iter_mut().map(|o| &mut o[..len]).collect();
-    split(path, fused, &find, outputs, 0..len, threads);
+    let outputs = outputs.iter_mut().map(|o| &mut o[..entries.len()]).collect();
+    spread(Part { path, fused, find: &find, outputs, entries }, threads);
 }
 
-/// Cuts a range of entries into about equal parts.
-fn split<'a, T: Vectors, F: Fn(usize) -> &'a [T] + Sync>(
+/// Some entries of a chain that several threads share.
+struct Part<'r, T, F> {
     path: Path,
-    fused: &Fused,
-    find: &F,
-    mut outputs: Vec<&mut [T]>,
+    fused: &'r Fused,
+    find: &'r F,
+    outputs: Vec<&'r mut [T]>,
     entries: Range<usize>,
-    threads: usize,
-) {
-    if threads < 2 || entries.len() < 2 * fused.block {
-        let mut registers = vec![vec![T::ZERO; fused.block]; fused.registers];
-        return path.run(Run { fused, find, registers: &mut registers, outputs: &mut outputs, entries });
+}
+
+impl<'a, T: Vectors, F: Fn(usize) -> &'a [T] + Sync> Spread for Part<'_, T, F> {
+    fn parts(&self) -> usize {
+        self.entries.len().div_ceil(self.fused.block)
     }
-    let first = entries.len() * (threads / 2) / threads;
-    let middle = entries.start + first;
-    let (left, right): (Vec<_>, Vec<_>) = outputs.into_iter().map(|o| o.split_at_mut(first)).unzip();
-    let (before, after) = (entries.start..middle, middle..entries.end);
-    rayon::join(
-        || split(path, fused, find, left, before, threads / 2),
-        || split(path, fused, find, right, after, threads - threads / 2),
-    );
+
+    fn cut(self, first: usize) -> (Self, Self) {
+        let Part { path, fused, find, outputs, entries } = self;
+        let first = first * fused.block;
+        let middle = entries.start + first;
+        let (left, right) = outputs.into_iter().map(|o| o.split_at_mut(first)).unzip();
+        let part = |outputs, entries| Part { path, fused, find, outputs, entries };
+        (part(left, entries.start..middle), part(right, middle..entries.end))
+    }
+
+    fn work(mut self) {
+        let Part { path, fused, find, entries, .. } = self;
+        let mut registers = vec![vec![T::ZERO; fused.block]; fused.registers];
+        path.run(Run { fused, find, registers: &mut registers, outputs: &mut self.outputs, entries });
+    }
 }
 
 /// A chain over a range of its entries.

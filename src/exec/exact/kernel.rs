@@ -10,6 +10,7 @@ use super::reduce::Reduction;
 use super::schedule::{Instruction, Origin, Output, Schedule};
 use super::simd::{Dispatch, Path, Vectors};
 use super::solve::Systems;
+use super::spread::{Spread, spread};
 use super::stage::{Place, Source, Stage, Stages, Tuning};
 use crate::ir::Function;
 
@@ -122,7 +123,11 @@ impl<T: Vectors> Kernel<T> {
         let at = At { path, stage, args, positions, shared };
         let mut parts = recycled(std::mem::take(&mut self.desks[0].parts));
         parts.extend(fills.iter_mut().zip(&stage.fills).map(|(fill, &(_, each))| &mut fill[..each * stage.cases]));
-        at.split(&mut self.desks[..threads], parts, 0..stage.cases, told);
+        if let [desk] = &mut self.desks[..threads] {
+            at.cases(desk, parts, 0..stage.cases, told);
+        } else {
+            spread(Crew { at: &at, desks: &mut self.desks[..threads], parts, cases: 0..stage.cases }, threads);
+        }
         stage.fills.iter().zip(fills.drain(..)).for_each(|(&(slot, _), fill)| shared[slot] = fill);
     }
 }
@@ -165,22 +170,6 @@ struct At<'a, T> {
 }
 
 impl<'a, T: Vectors> At<'a, T> {
-    /// Cuts the cases into about equal parts, one for each desk. `parts` are the whole buffers that are filled, from the first of these
-    /// cases on.
-    fn split(&self, desks: &mut [Desk<T>], parts: Vec<&mut [T]>, cases: Range<usize>, told: &mut Option<Told>) {
-        if let [desk] = desks {
-            return self.cases(desk, parts, cases, told);
-        }
-        let (left, right) = desks.split_at_mut(desks.len() / 2);
-        let middle = cases.start + cases.len() * left.len() / (left.len() + right.len());
-        let shares = self.stage.fills.iter().map(|&(_, each)| each * (middle - cases.start));
-        let (before, after): (Vec<_>, Vec<_>) = parts.into_iter().zip(shares).map(|(p, n)| p.split_at_mut(n)).unzip();
-        rayon::join(
-            || self.split(left, before, cases.start..middle, &mut None),
-            || self.split(right, after, middle..cases.end, &mut None),
-        );
-    }
-
     /// Runs some cases at one desk, as many at a time as were planned.
     fn cases(&self, desk: &mut Desk<T>, parts: Vec<&mut [T]>, cases: Range<usize>, told: &mut Option<Told>) {
         let Desk { locals, registers, factor, parts: kept_parts, rooms: kept_rooms } = desk;
@@ -199,6 +188,39 @@ impl<'a, T: Vectors> At<'a, T> {
         }
         let Bench { parts, rooms, .. } = bench;
         (*kept_parts, *kept_rooms) = (recycled(parts), recycled(rooms));
+    }
+}
+
+/// Threads that share the cases of a stage.
+struct Crew<'c, T: 'static> {
+    at: &'c At<'c, T>,
+    desks: &'c mut [Desk<T>],
+    /// The whole buffers that are filled, from the first of these cases on.
+    parts: Vec<&'c mut [T]>,
+    cases: Range<usize>,
+}
+
+impl<T: Vectors> Spread for Crew<'_, T> {
+    fn parts(&self) -> usize {
+        self.desks.len()
+    }
+
+    fn cut(self, first: usize) -> (Self, Self) {
+        let Crew { at, desks, parts, cases } = self;
+        let count = cases.len() * first / desks.len();
+        let (left, right) = desks.split_at_mut(first);
+        let shares = at.stage.fills.iter().map(|&(_, each)| each * count);
+        let (before, after) = parts.into_iter().zip(shares).map(|(part, share)| part.split_at_mut(share)).unzip();
+        let middle = cases.start + count;
+        (
+            Crew { at, desks: left, parts: before, cases: cases.start..middle },
+            Crew { at, desks: right, parts: after, cases: middle..cases.end },
+        )
+    }
+
+    fn work(self) {
+        let [desk] = self.desks else { unreachable!("as many threads as desks") };
+        self.at.cases(desk, self.parts, self.cases, &mut None);
     }
 }
 

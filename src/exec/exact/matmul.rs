@@ -1,6 +1,7 @@
 //! Batched matrix products: every entry is one chain of fused multiply-adds in increasing `k`, however the work is cut.
 
 use super::simd::{Dispatch, Here, Matrix, Path, Vector, Vectors, Work, multiply, turn};
+use super::spread::{Spread, spread, threads};
 
 /// How a batch of matrices lies in a buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,33 +76,43 @@ impl Product {
             c.fill(T::ZERO);
             return;
         }
-        let work = self.count * self.m * self.k * self.n;
-        let threads = if work < PARALLEL { 1 } else { rayon::current_num_threads() };
-        self.split(path, a, b, c, threads);
+        let threads = threads(self.count * self.m * self.k * self.n, PARALLEL);
+        spread(Part { product: self.clone(), path, a, b, c }, threads);
+    }
+}
+
+/// Some matrices of a batch, or some rows of one.
+struct Part<'a, T> {
+    product: Product,
+    path: Path,
+    a: &'a [T],
+    b: &'a [T],
+    c: &'a mut [T],
+}
+
+impl<T: Vectors> Spread for Part<'_, T> {
+    fn parts(&self) -> usize {
+        if self.product.count > 1 { self.product.count } else { self.product.m }
     }
 
-    /// Cuts the batch, or else the rows, into about equal parts; the bits of an entry do not depend on it.
-    fn split<T: Vectors>(&self, path: Path, a: &[T], b: &[T], c: &mut [T], threads: usize) {
-        let parts = if self.count > 1 { self.count } else { self.m };
-        if threads < 2 || parts < 2 {
-            return self.on(path, a, b, c);
-        }
-        let first = parts * (threads / 2) / threads;
-        let (mut one, mut other) = (self.clone(), self.clone());
-        if self.count > 1 {
-            (one.count, other.count) = (first, parts - first);
-            other.a.offset += first * self.a.next;
-            other.b.offset += first * self.b.next;
+    fn cut(self, first: usize) -> (Self, Self) {
+        let Part { product, path, a, b, c } = self;
+        let (mut one, mut other) = (product.clone(), product);
+        if one.count > 1 {
+            (one.count, other.count) = (first, other.count - first);
+            other.a.offset += first * other.a.next;
+            other.b.offset += first * other.b.next;
         } else {
-            (one.m, other.m) = (first, parts - first);
-            other.a.offset += first * self.a.row;
+            (one.m, other.m) = (first, other.m - first);
+            other.a.offset += first * other.a.row;
         }
         let (c, rest) = c.split_at_mut(one.count * one.m * one.n);
-        rayon::join(|| one.split(path, a, b, c, threads / 2), || other.split(path, a, b, rest, threads - threads / 2));
+        (Part { product: one, path, a, b, c }, Part { product: other, path, a, b, c: rest })
     }
 
-    fn on<T: Vectors>(&self, path: Path, a: &[T], b: &[T], c: &mut [T]) {
-        T::with_buffer(|packed| path.run(Tiles { product: self, a, b, c, packed }));
+    fn work(self) {
+        let Part { product, path, a, b, c } = self;
+        T::with_buffer(|packed| path.run(Tiles { product: &product, a, b, c, packed }));
     }
 }
 
@@ -304,7 +315,8 @@ mod tests {
         for path in Path::available() {
             for threads in [1, 3] {
                 let mut c = vec![T::NAN; count * m * n];
-                product.split(path, &data_a, &data_b, &mut c, threads);
+                let part = Part { product: product.clone(), path, a: &data_a, b: &data_b, c: &mut c };
+                spread(part, threads);
                 let found: Vec<u64> = c.iter().map(|x| x.to_f64().to_bits()).collect();
                 assert_eq!(found, wanted, "{product:?} on {} with {threads} threads", path.name());
             }

@@ -15,6 +15,7 @@ mod reduce;
 mod schedule;
 mod simd;
 mod solve;
+mod spread;
 mod stage;
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,7 @@ use std::array::from_fn;
 
 use super::float::{Float, max};
 use super::simd::{Dispatch, Here, Path, Vector, Vectors, Work};
+use super::spread::{Spread, spread, threads};
 use crate::ir::Reduce;
 
 const LANES: usize = 16;
@@ -32,14 +33,14 @@ const PARALLEL: usize = 1 << 18;
 impl<T: Vectors> Reduction<'_, T> {
     /// Reduces; many entries on all threads of the pool.
     pub fn run(self, path: Path) {
-        let threads = if self.data.len() < PARALLEL { 1 } else { rayon::current_num_threads() };
         let Reduction { f, data, size, inner, out } = self;
-        Part { f, data, size, inner, pitch: inner, out }.split(path, threads);
+        spread(Part { path, f, data, size, inner, pitch: inner, out }, threads(data.len(), PARALLEL));
     }
 }
 
 /// Some of the rows, or some of the columns of the only row: these are `pitch` apart in memory.
 struct Part<'a, T> {
+    path: Path,
     f: Reduce,
     data: &'a [T],
     size: usize,
@@ -48,23 +49,26 @@ struct Part<'a, T> {
     out: &'a mut [T],
 }
 
-impl<T: Vectors> Part<'_, T> {
-    /// Cuts the rows, or else the columns, into about equal parts; the bits of an entry do not depend on it.
-    fn split(self, path: Path, threads: usize) {
-        let Part { f, data, size, inner, pitch, out } = self;
-        let rows = out.len() / inner;
-        if threads < 2 || out.len() < 2 * BLOCK {
-            return path.run(Part { f, data, size, inner, pitch, out });
-        }
-        let share = |n: usize| n * (threads / 2) / threads;
-        let (first, from, inners) = match rows {
-            1 => (share(inner), share(inner), (share(inner), inner - share(inner))),
-            _ => (share(rows) * inner, share(rows) * size * pitch, (inner, inner)),
+impl<T: Vectors> Spread for Part<'_, T> {
+    fn parts(&self) -> usize {
+        let rows = self.out.len() / self.inner;
+        if rows > 1 { rows } else { self.inner.div_ceil(BLOCK) }
+    }
+
+    fn cut(self, first: usize) -> (Self, Self) {
+        let Part { path, f, data, size, inner, pitch, out } = self;
+        let (place, from, inners) = if out.len() > inner {
+            (first * inner, first * size * pitch, (inner, inner))
+        } else {
+            (first * BLOCK, first * BLOCK, (first * BLOCK, inner - first * BLOCK))
         };
-        let (before, after) = out.split_at_mut(first);
-        let left = Part { f, data, size, inner: inners.0, pitch, out: before };
-        let right = Part { f, data: &data[from..], size, inner: inners.1, pitch, out: after };
-        rayon::join(|| left.split(path, threads / 2), || right.split(path, threads - threads / 2));
+        let (before, after) = out.split_at_mut(place);
+        let left = Part { path, f, data, size, inner: inners.0, pitch, out: before };
+        (left, Part { path, f, data: &data[from..], size, inner: inners.1, pitch, out: after })
+    }
+
+    fn work(self) {
+        self.path.run(self);
     }
 }
 
