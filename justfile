@@ -52,3 +52,15 @@ emulated:
     rustup target add aarch64-unknown-linux-gnu
     CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc cargo test --release --target aarch64-unknown-linux-gnu --no-default-features --lib --no-run
     qemu-aarch64 -L /usr/aarch64-linux-gnu "$(ls -t target/aarch64-unknown-linux-gnu/release/deps/metadsl-* | grep -v '\.d$' | head -1)" exec::exact
+
+# cargo-fuzz on parser, checker and formatter, a minute each (needs a nightly toolchain; installs cargo-fuzz). A crash is kept in fuzz/artifacts
+fuzz seconds="60":
+    command -v cargo-fuzz || cargo install cargo-fuzz --locked
+    for target in parser checker formatter; do \
+      mkdir -p fuzz/corpus/$target && cp experiments/*/*.meta tests/fixtures/*/*.meta fuzz/corpus/$target/ && \
+      cargo +nightly fuzz run $target -- -max_total_time={{seconds}} -max_len=8192 -timeout=10 || exit 1; \
+    done
+
+# how long parsing, formatting and checking take; fails where a promise is broken
+bench-language:
+    cargo run --release --manifest-path bench/language/Cargo.toml

@@ -52,6 +52,7 @@ hold! {
     maml_has_to_start_close: "maml_anil/closeness.meta" [];
     samples_leave_a_floor: "maml_anil/finite.meta" ["--set", "seeds=1"];
     fedrep_learns_from_linear_clients: "fedrep/linear.meta" ["--set", "seeds=2"];
+    a_personal_prompt_forgets_what_others_hold: "federated_prompts/digits.meta" [];
     fedrep_beats_fedavg_on_digits: "fedrep/digits.meta" ["--set", "seeds=2"];
     attention_needs_its_softmax_where_tasks_are_not_linear: "softmax_icl/softmax.meta" ["--set", "seeds=2"];
     local_updates_learn_the_representation: "fedavg/local_updates.meta" ["--set", "seeds=3"];

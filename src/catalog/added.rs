@@ -1,4 +1,5 @@
-//! Groups of parameters that are added to a model: each changes some of its parameters before they are used.
+//! Groups of parameters that are added to a model: each changes some of its parameters before they are used, an input, or
+//! the prediction.
 
 use super::args::Args;
 use super::entry::{Entry, Initial, Kind, Param, Ty};
@@ -27,6 +28,31 @@ pub enum Added {
         /// Their value at the start.
         start: f64,
     },
+    /// A vector that is added to an input, or rows that stand before those of an input.
+    Prompt {
+        /// The number of rows.
+        length: Option<usize>,
+        /// The standard deviation of its entries at the start.
+        std: f64,
+    },
+    /// A linear layer behind the prediction.
+    Head {
+        /// The size of the last dim of what it predicts.
+        outputs: usize,
+        /// The standard deviation of its weights at the start; one over the root of the number of inputs if absent.
+        std: Option<f64>,
+    },
+}
+
+/// What of a model an added group changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Site {
+    /// Parameters, or nothing.
+    Params,
+    /// An input.
+    Input,
+    /// The prediction.
+    Output,
 }
 
 /// One parameter of an added group.
@@ -68,6 +94,9 @@ impl Added {
             }
             "personal" => Added::Copy,
             "rates" => Added::Rates { start: args.real("start") },
+            "prompt" => Added::Prompt { length: args.count("length").map(|n| n as usize), std: args.real("std") },
+            // The checker knows how many outputs the named dim has.
+            "head" => Added::Head { outputs: 0, std: args.get("std").map(|_| args.real("std")) },
             other => unreachable!("`{other}` is not in the table of added groups"),
         }
     }
@@ -80,6 +109,14 @@ impl Added {
         match (self, dims) {
             (Added::Copy | Added::Rates { .. }, _) | (Added::LowRank { symmetric: false, .. }, [_, _]) => None,
             (Added::LowRank { symmetric: true, .. }, [a, b]) if a == b => None,
+            (Added::Prompt { length: None, .. }, _) | (Added::Head { .. }, [.., _]) => None,
+            (Added::Prompt { length: Some(_), .. }, [_, _, ..]) => None,
+            (Added::Prompt { length: Some(_), .. }, _) => {
+                Some("rows stand before other rows: the input needs two dims")
+            }
+            (Added::Head { .. }, []) => {
+                Some("a layer behind the prediction needs features: the prediction is a scalar")
+            }
             (Added::LowRank { symmetric: true, .. }, _) => Some("a symmetric product is added to a square matrix"),
             (Added::LowRank { .. }, _) => Some("a product of two matrices is added to a matrix"),
         }
@@ -101,15 +138,41 @@ impl Added {
             Added::Rates { start } => {
                 vec![AddedPart { name: "rate", dims: dims.to_vec(), start: Start::Constant(start) }]
             }
+            Added::Prompt { length, std } => {
+                let mut dims = dims.to_vec();
+                if let (Some(length), Some(rows)) = (length, dims.first_mut()) {
+                    *rows = length;
+                }
+                let start = if std == 0.0 { Start::Constant(0.0) } else { Start::Normal(std) };
+                vec![AddedPart { name: "vector", dims, start }]
+            }
+            Added::Head { outputs, std } => {
+                let inputs = dims.last().copied().unwrap_or(1);
+                let std = std.unwrap_or(1.0 / libm::sqrt(inputs as f64));
+                let start = if std == 0.0 { Start::Constant(0.0) } else { Start::Normal(std) };
+                vec![
+                    AddedPart { name: "weight", dims: vec![inputs, outputs], start },
+                    AddedPart { name: "bias", dims: vec![outputs], start: Start::Constant(0.0) },
+                ]
+            }
         }
     }
 
-    /// Whether predictions read its parameters.
-    pub fn changes(&self) -> bool {
-        !matches!(self, Added::Rates { .. })
+    /// What it changes.
+    pub fn site(&self) -> Site {
+        match self {
+            Added::Prompt { .. } => Site::Input,
+            Added::Head { .. } => Site::Output,
+            Added::LowRank { .. } | Added::Copy | Added::Rates { .. } => Site::Params,
+        }
     }
 
-    /// The parameter as the model uses it; `parts` in the order of [`Added::parts`].
+    /// Whether parameters are other ones with it, so that a loss can leave it out.
+    pub fn changes(&self) -> bool {
+        matches!(self, Added::LowRank { .. } | Added::Copy)
+    }
+
+    /// The parameter, input or prediction as the model uses it; `parts` in the order of [`Added::parts`].
     pub fn compose(&self, b: &mut Builder, base: NodeId, parts: &[NodeId]) -> NodeId {
         match *self {
             Added::LowRank { scale, .. } => {
@@ -120,6 +183,22 @@ impl Added {
             }
             Added::Copy => parts[0],
             Added::Rates { .. } => base,
+            Added::Prompt { length: None, .. } => b.add(base, parts[0]),
+            Added::Prompt { length: Some(length), .. } => {
+                let rows = b.dims(base)[0];
+                let (before, behind) = (b.pad(parts[0], 0, 0, rows), b.pad(base, 0, length, 0));
+                b.add(before, behind)
+            }
+            Added::Head { outputs, .. } => {
+                let dims = b.dims(base).to_vec();
+                let inputs = dims.last().copied().unwrap_or(1);
+                let rows = dims.iter().product::<usize>() / inputs;
+                let features = b.reshape(base, &[rows, inputs]);
+                let product = b.matmul(features, parts[0], false, false);
+                let bias = b.broadcast(parts[1], 0, rows);
+                let sum = b.add(product, bias);
+                b.reshape(sum, &[&dims[..dims.len() - 1], &[outputs]].concat())
+            }
         }
     }
 }
@@ -170,5 +249,39 @@ pub(super) const ENTRIES: &[Entry] = &[
         doc: "A learned step size for every number in the named parameters, which an adaptation names: `adapt = gradient(B, rate: \
               rates, steps: 1)`. The new parameters form the group `rates` (Meta-SGD, Li et al. 2017).",
         example: "with = rates(on: B, start: 0.1)",
+    },
+    Entry {
+        name: "prompt",
+        kind: Kind::Added,
+        params: &[
+            Param::required("on", Ty::Input, "the input of the model that it changes"),
+            Param::optional(
+                "length",
+                Ty::Count(1),
+                Initial::Absent,
+                "the number of rows that stand before those of the input; without it, a vector is added to the input",
+            ),
+            Param::optional("std", Ty::NON_NEGATIVE, Initial::Real(0.0), "the standard deviation at the start"),
+        ],
+        doc: "A learned prompt: `x` is used as `x + p`, with a `p` of the dims of the input (Bahng et al. 2022); with `length: n`, \
+              `n` learned rows stand before those of the input, as in a sequence of tokens (prompt tuning, Lester et al. 2021). \
+              The new parameter forms the group `prompt`.",
+        example: "with = prompt(on: x)",
+    },
+    Entry {
+        name: "head",
+        kind: Kind::Added,
+        params: &[
+            Param::optional("outputs", Ty::Dim, Initial::Absent, "the dim that the last one of the prediction becomes"),
+            Param::optional(
+                "std",
+                Ty::NON_NEGATIVE,
+                Initial::Absent,
+                "the standard deviation of its weights at the start; one over the root of the number of features if not given",
+            ),
+        ],
+        doc: "A linear layer behind the prediction `z`, which becomes `z @ W + b`: a classifier on features that other training left \
+              (linear probing, Alain & Bengio 2017). The new parameters form the group `head`.",
+        example: "with = head(outputs: classes)",
     },
 ];

@@ -89,6 +89,12 @@ pub enum Ty {
     Groups,
     /// Groups that `with` added to the model.
     AddedGroups,
+    /// An input of the model.
+    Input,
+    /// A named dim.
+    Dim,
+    /// An adaptation.
+    Adaptation,
     /// `start`, or one or more parameters or groups of the model.
     Anchor,
     /// A family of tasks.
@@ -144,6 +150,9 @@ impl Ty {
             Ty::Word(words) => format!("one of {}", words.join(", ")),
             Ty::Groups => "parameters or groups of the model, such as `w`, `[B, w]` or `all`".into(),
             Ty::AddedGroups => "groups that `with` adds, such as `lora`".into(),
+            Ty::Input => "an input of the model".into(),
+            Ty::Dim => "the name of a `dim`".into(),
+            Ty::Adaptation => "an adaptation, such as `gradient(w, rate: 0.1, steps: 1)`".into(),
             Ty::Anchor => "`start`, or parameters or groups of the model".into(),
             Ty::Family => "the name of a `tasks` block".into(),
             Ty::Strata => "strata of the family, such as `[easy, hard]`".into(),

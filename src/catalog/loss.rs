@@ -82,7 +82,7 @@ impl Loss {
 }
 
 /// The indicator of a class number, `[classes]`.
-pub(super) fn one_hot(b: &mut Builder, class: NodeId, classes: usize) -> NodeId {
+pub fn one_hot(b: &mut Builder, class: NodeId, classes: usize) -> NodeId {
     let numbers = b.iota(&[classes], 0);
     let class = b.expand(class, &[classes]);
     b.compare(Compare::Eq, numbers, class)

@@ -112,6 +112,19 @@ variants! {
 }
 
 variants! {
+    /// The tasks on whose query examples an adapted task is measured.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum Whose {
+        /// Its own.
+        Own,
+        /// Those of all other tasks, together.
+        Others,
+        /// Those of all tasks, together.
+        All,
+    }
+}
+
+variants! {
     /// A number computed from tensors of the state (parameters, world).
     #[derive(Debug, Clone, Copy, PartialEq)]
     pub enum StateMetric {

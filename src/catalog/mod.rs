@@ -22,13 +22,13 @@ mod solver;
 mod sweep;
 mod tasks;
 
-pub use added::{Added, AddedPart, Start};
+pub use added::{Added, AddedPart, Site, Start};
 pub use args::{Arg, Args};
 pub use entry::{Entry, Initial, Kind, Param, Ty};
 pub use function::{Elementwise, ScalarFunction, TensorFunction};
 pub use law::{BaseLaw, Law};
-pub use loss::Loss;
-pub use metric::{Metric, Reduction, StateMetric};
+pub use loss::{Loss, one_hot};
+pub use metric::{Metric, Reduction, StateMetric, Whose};
 pub use outer::{Outer, Sees, Simplex, Through, Weights};
 pub use partition::Partition;
 pub use reader::Reader;

@@ -70,8 +70,9 @@ variants! {
         },
         /// The mean of the worst share `q` of the losses of a step: the conditional value at risk.
         Cvar { q: f64 },
-        /// The average of the adapted parameters themselves.
-        Average { weights: Weights },
+        /// The average of the adapted parameters themselves; with `control`, the gradients of the tasks are corrected for how far
+        /// their own direction is from that of all.
+        Average { weights: Weights, control: bool = false },
     }
 }
 
@@ -103,6 +104,7 @@ impl Outer {
             "cvar" => Outer::Cvar { q: args.real("q") },
             "average" => Outer::Average {
                 weights: if args.word("weights") == "examples" { Weights::Examples } else { Weights::Uniform },
+                control: args.bool("control"),
             },
             other => unreachable!("`{other}` is not in the table of outer objectives"),
         }
@@ -193,14 +195,19 @@ pub(super) const ENTRIES: &[Entry] = &[
     Entry {
         name: "average",
         kind: Kind::Outer,
-        params: &[Param::optional(
-            "weights",
-            Ty::Word(&["examples", "uniform"]),
-            Initial::Word("uniform"),
-            "how much a task counts",
-        )],
+        params: &[
+            Param::optional(
+                "weights",
+                Ty::Word(&["examples", "uniform"]),
+                Initial::Word("uniform"),
+                "how much a task counts",
+            ),
+            Param::optional("control", Ty::Bool, Initial::Bool(false), "whether tasks keep control variates"),
+        ],
         doc: "The average of the adapted parameters over the tasks of the round (FedAvg, McMahan et al. 2017). Parameters named in \
-              `keep` stay with their task and are not averaged. With `update`, the server treats start minus average as a gradient.",
+              `keep` stay with their task and are not averaged. With `update`, the server treats start minus average as a gradient. \
+              With `control`, each task keeps a control variate c_i, the mean gradient of its last local steps, and every local \
+              gradient is corrected by c - c_i, where c is their mean over the pool (SCAFFOLD, Karimireddy et al. 2020, option II).",
         example: "outer = average(weights: examples)",
     },
 ];

@@ -4,7 +4,7 @@ use super::args::Args;
 use super::entry::{Entry, Initial, Kind, Param, Ty};
 use super::schedule::Factor;
 use crate::hash::variants;
-use crate::ir::{Builder, NodeId, Unary};
+use crate::ir::{Builder, Function, NodeId, Unary};
 
 variants! {
     /// One rule that moves parameters.
@@ -26,6 +26,8 @@ variants! {
         /// The exact minimiser of a loss that is quadratic in the parameters, plus `penalty / 2` times their
         /// squared norm.
         ClosedForm { penalty: f64 },
+        /// The mean of a function of one example over the support examples; `by_class` has one row for each class of the target.
+        Mean { of: Function, by_class: bool },
     }
 }
 
@@ -72,8 +74,13 @@ impl Solver {
         match self {
             Solver::Sgd { momentum, .. } if *momentum != 0.0 => &["velocity"],
             Solver::Adam { .. } => &["m", "v"],
-            Solver::Sgd { .. } | Solver::ClosedForm { .. } => &[],
+            Solver::Sgd { .. } | Solver::ClosedForm { .. } | Solver::Mean { .. } => &[],
         }
+    }
+
+    /// Whether it takes steps along gradients.
+    pub fn steps(&self) -> bool {
+        matches!(self, Solver::Sgd { .. } | Solver::Adam { .. })
     }
 
     /// The numbers that depend on how many steps came before; programs take them as scalar inputs.
@@ -82,14 +89,14 @@ impl Solver {
             (Solver::Adam { .. }, true) => &["unbias_m", "unbias_v"],
             (Solver::Adam { .. }, false) => &["unbias_m", "unbias_v", "rate"],
             (Solver::Sgd { .. }, false) => &["rate"],
-            (Solver::Sgd { .. }, true) | (Solver::ClosedForm { .. }, _) => &[],
+            (Solver::Sgd { .. }, true) | (Solver::ClosedForm { .. } | Solver::Mean { .. }, _) => &[],
         }
     }
 
     fn factors(&self) -> &[Factor] {
         match self {
             Solver::Sgd { schedule, .. } | Solver::Adam { schedule, .. } => schedule,
-            Solver::ClosedForm { .. } => &[],
+            Solver::ClosedForm { .. } | Solver::Mean { .. } => &[],
         }
     }
 
@@ -99,7 +106,7 @@ impl Solver {
             Solver::Adam { beta1, beta2, .. } => {
                 [beta1, beta2].into_iter().map(|&beta| 1.0 / (1.0 - libm::pow(beta, step as f64))).collect()
             }
-            Solver::Sgd { .. } | Solver::ClosedForm { .. } => vec![],
+            Solver::Sgd { .. } | Solver::ClosedForm { .. } | Solver::Mean { .. } => vec![],
         };
         if let (Solver::Sgd { rate, .. } | Solver::Adam { rate, .. }, [_, ..]) = (self, self.factors()) {
             numbers.push(self.factors().iter().fold(*rate, |rate, factor| rate * factor.at(step)));
@@ -166,7 +173,7 @@ impl Solver {
                 let change = self.scaled(b, direction, rate, schedule);
                 (b.sub(theta, change), vec![m, v])
             }
-            Solver::ClosedForm { .. } => unreachable!("a closed form has no steps"),
+            Solver::ClosedForm { .. } | Solver::Mean { .. } => unreachable!("a closed form has no steps"),
         }
     }
 }
@@ -225,6 +232,19 @@ const TOWARD: Param = Param::optional(
 );
 const WEIGHT: Param =
     Param::optional("weight", Ty::NON_NEGATIVE, Initial::Absent, "the factor of half the squared distance to it");
+const AHEAD: Param = Param::optional(
+    "ahead",
+    Ty::Adaptation,
+    Initial::Absent,
+    "an adaptation after which the loss of each step is taken: its gradient is a meta-gradient",
+);
+const THROUGH: Param = Param::optional(
+    "through",
+    Ty::Word(&["exact", "first_order"]),
+    Initial::Absent,
+    "what the gradient sees of the adaptation `ahead`; everything if not given",
+);
+const OF: Param = Param::required("of", Ty::Tensor, "a formula of one example");
 const WITHOUT: Param =
     Param::optional("without", Ty::AddedGroups, Initial::Absent, "added groups that the loss leaves out here");
 
@@ -239,28 +259,30 @@ pub(super) const ENTRIES: &[Entry] = &[
     Entry {
         name: "gradient",
         kind: Kind::Adaptation,
-        params: &[ON, RATE, STEPS, TOWARD, WEIGHT, WITHOUT],
+        params: &[ON, RATE, STEPS, TOWARD, WEIGHT, WITHOUT, AHEAD, THROUGH],
         doc: "Gradient descent on the mean loss over all support examples (or on the risk): `theta -= rate * grad`.",
         example: "adapt = gradient(w, rate: 0.1, steps: 1)",
     },
     Entry {
         name: "sgd",
         kind: Kind::Adaptation,
-        params: &[ON, RATE, STEPS, EPOCHS, BATCH, MOMENTUM, WEIGHT_DECAY, TOWARD, WEIGHT, WITHOUT],
+        params: &[ON, RATE, STEPS, EPOCHS, BATCH, MOMENTUM, WEIGHT_DECAY, TOWARD, WEIGHT, WITHOUT, AHEAD, THROUGH],
         doc: "Gradient descent on batches of a task's support examples, reshuffled every epoch, with PyTorch's momentum and weight decay.",
         example: "adapt = sgd(head, rate: 0.1, epochs: 5, batch: 10)",
     },
     Entry {
         name: "adam",
         kind: Kind::Adaptation,
-        params: &[ON, RATE, STEPS, EPOCHS, BATCH, BETA1, BETA2, EPSILON, TOWARD, WEIGHT, WITHOUT],
+        params: &[ON, RATE, STEPS, EPOCHS, BATCH, BETA1, BETA2, EPSILON, TOWARD, WEIGHT, WITHOUT, AHEAD, THROUGH],
         doc: "Adam on batches of a task's support examples; its moments start at zero for every adaptation (Kingma & Ba 2015).",
         example: "adapt = adam(head, rate: 1e-3, steps: 10)",
     },
     Entry {
         name: "adamw",
         kind: Kind::Adaptation,
-        params: &[ON, RATE, STEPS, EPOCHS, BATCH, BETA1, BETA2, EPSILON, DECOUPLED, TOWARD, WEIGHT, WITHOUT],
+        params: &[
+            ON, RATE, STEPS, EPOCHS, BATCH, BETA1, BETA2, EPSILON, DECOUPLED, TOWARD, WEIGHT, WITHOUT, AHEAD, THROUGH,
+        ],
         doc: "Adam with weight decay apart from the gradient (Loshchilov & Hutter 2019).",
         example: "adapt = adamw(head, rate: 1e-3, steps: 10)",
     },
@@ -277,6 +299,30 @@ pub(super) const ENTRIES: &[Entry] = &[
         params: &[ON, Param::required("penalty", Ty::POSITIVE, "the weight of half the squared norm"), WITHOUT],
         doc: "The exact minimiser over the named parameters of a loss that is quadratic in them, plus `penalty / 2` times their squared norm.",
         example: "adapt = ridge(w, penalty: 1e-3)",
+    },
+    Entry {
+        name: "mean",
+        kind: Kind::Adaptation,
+        params: &[ON, OF],
+        doc: "The named parameter becomes the mean over the support examples of a formula of one example: of its variables, of other \
+              parameters and of the model (conditional neural processes, Garnelo et al. 2018; deep sets, Zaheer et al. 2017).",
+        example: "adapt = mean(w, of: y * (x @ B))",
+    },
+    Entry {
+        name: "class_mean",
+        kind: Kind::Adaptation,
+        params: &[ON, OF],
+        doc: "Row c of the named parameter becomes the mean of a formula over the support examples whose target `y` is class c; \
+              without such examples it stays as it is (the prototypes of Snell et al. 2017, equation 1).",
+        example: "adapt = class_mean(P, of: x @ W)",
+    },
+    Entry {
+        name: "in_context",
+        kind: Kind::Adaptation,
+        params: &[],
+        doc: "Nothing moves: the model reads the support set itself. Its input `support_x: [n, d]` is the variable `x` of all `n` \
+              support examples of the task (in-context learning, Garg et al. 2022).",
+        example: "adapt = in_context",
     },
     Entry {
         name: "sgd",

@@ -1,5 +1,7 @@
 //! Labelled examples in memory.
 
+use std::ops::Range;
+
 use crate::ir::Tensor;
 
 /// The inputs of all examples, one row each, in the smallest type that holds them exactly.
@@ -158,6 +160,19 @@ impl DataSet {
     /// Whether there are no examples.
     pub fn is_empty(&self) -> bool {
         self.targets.is_empty()
+    }
+
+    /// What partitions look at, of the examples in a range: targets and owners, without the features.
+    pub fn labels(&self, rows: Range<usize>) -> DataSet {
+        let targets = match &self.targets {
+            Targets::Classes { labels, count } => {
+                Targets::Classes { labels: labels[rows.clone()].to_vec(), count: *count }
+            }
+            Targets::Numbers(values) => Targets::Numbers(values[rows.clone()].to_vec()),
+        };
+        let owners = self.owners.as_ref();
+        let owners = owners.map(|o| Owners { of: o.of[rows].to_vec(), names: o.names.clone() });
+        DataSet { features: Features::double(&[0], vec![]), targets, owners }
     }
 
     /// The number of classes; 0 where the targets are numbers.

@@ -1,10 +1,17 @@
 //! `adapt = ...`: none, one block, or several in order.
 
-use super::calls::Names;
-use crate::catalog::{Arg, Args, Budget, Kind, Solver};
+use super::added::Whole;
+use super::arm::Checked;
+use super::calls::{Names, assign};
+use super::chosen::single;
+use super::dims::{describe, same};
+use super::family::CheckedFamily;
+use super::seen::Seen;
+use super::train::MAX_UNROLLED;
+use crate::catalog::{Arg, Args, Budget, Entry, Kind, Solver, Through};
 use crate::diag::{Diagnostic, Sink, Span};
-use crate::plan::{Anchor, Block, Model, Toward, rates_fit};
-use crate::syntax::ast::{Expr, ExprKind};
+use crate::plan::{Ahead, Anchor, Block, Model, Toward, rates_fit};
+use crate::syntax::ast::{self, Expr, ExprKind};
 
 /// A checked adaptation.
 pub(super) struct Adaptation {
@@ -13,13 +20,31 @@ pub(super) struct Adaptation {
     pub spans: Vec<Span>,
 }
 
-/// `none`, one block, or a list of blocks, of a model that may have a mistake of its own.
-pub(super) fn adaptation(expr: &Expr, model: Option<&Model>, names: &Names, sink: &mut Sink) -> Option<Adaptation> {
+/// What an adaptation works on: a model, and tasks; each may have a mistake of its own.
+pub(super) struct Around<'a> {
+    pub whole: &'a Whole,
+    pub family: Option<&'a CheckedFamily>,
+    pub checked: &'a Checked,
+    pub names: &'a Names<'a>,
+}
+
+/// Whether the model is to read the support set itself.
+pub(super) fn is_in_context(expr: &Expr) -> bool {
+    single(expr).is_some_and(|name| name.text == "in_context")
+}
+
+/// `none`, `in_context`, one block, or a list of blocks.
+pub(super) fn adaptation(expr: &Expr, around: &Around, sink: &mut Sink) -> Option<Adaptation> {
     let items = match &expr.kind {
         ExprKind::List(items) => items.as_slice(),
         _ => std::slice::from_ref(expr),
     };
-    let found: Vec<Option<Option<Block>>> = items.iter().map(|e| block(e, model, names, sink)).collect();
+    if let (ExprKind::List(_), Some(item)) = (&expr.kind, items.iter().find(|item| is_in_context(item))) {
+        let error = Diagnostic::error("E0561", item.span, "`in_context` is no block: nothing moves");
+        sink.push(error.help("write it alone: `adapt = in_context`"));
+        return None;
+    }
+    let found: Vec<Option<Option<Block>>> = items.iter().map(|e| block(e, around, sink)).collect();
     let (mut blocks, mut spans) = (vec![], vec![]);
     for (item, block) in items.iter().zip(found) {
         if let Some(block) = block? {
@@ -30,10 +55,11 @@ pub(super) fn adaptation(expr: &Expr, model: Option<&Model>, names: &Names, sink
     Some(Adaptation { blocks, spans })
 }
 
-/// `Some(None)` is `none`.
-fn block(expr: &Expr, model: Option<&Model>, names: &Names, sink: &mut Sink) -> Option<Option<Block>> {
-    let call = names.call(Kind::Adaptation, expr, sink)?;
-    if call.entry.name == "none" {
+/// `Some(None)` is `none` or `in_context`.
+fn block(expr: &Expr, around: &Around, sink: &mut Sink) -> Option<Option<Block>> {
+    let model = around.whole.model.as_ref();
+    let call = around.names.call(Kind::Adaptation, expr, sink)?;
+    if matches!(call.entry.name, "none" | "in_context") {
         return Some(None);
     }
     let on = call.args.names("on");
@@ -43,6 +69,9 @@ fn block(expr: &Expr, model: Option<&Model>, names: &Names, sink: &mut Sink) -> 
                 .help("name some, or write `adapt = none`"),
         );
         return None;
+    }
+    if matches!(call.entry.name, "mean" | "class_mean") {
+        return mean(expr, call.entry, on, around, sink).map(Some);
     }
     let solver = Solver::from_args(call.entry.name, &call.args);
     let budget = match (call.args.count("steps"), call.args.count("epochs"), &solver) {
@@ -81,7 +110,89 @@ fn block(expr: &Expr, model: Option<&Model>, names: &Names, sink: &mut Sink) -> 
         );
         return None;
     }
-    Some(Some(Block { on, solver, budget, batch, without, toward, rates }))
+    let ahead = ahead(expr, call.entry, &call.args, around, sink)?;
+    Some(Some(Block { on, solver, budget, batch, without, toward, rates, ahead }))
+}
+
+/// The argument of a call that the entry's reader leaves to this module.
+fn argument<'e>(expr: &'e Expr, entry: &'static Entry, name: &str) -> Option<&'e Expr> {
+    let args: &[ast::Arg] = if let ExprKind::Call { args, .. } = &expr.kind { args } else { &[] };
+    let assigned = assign(entry, args, expr.span, &mut Sink::new())?;
+    entry.params.iter().position(|param| param.name == name).and_then(|i| assigned[i])
+}
+
+/// The adaptation after which the loss of a block is taken; `Some(None)` where it has none.
+fn ahead(expr: &Expr, entry: &'static Entry, args: &Args, around: &Around, sink: &mut Sink) -> Option<Option<Ahead>> {
+    let through = args.get("through").map(|_| args.word("through"));
+    let Some(given) = argument(expr, entry, "ahead") else {
+        if through.is_some() {
+            let error = Diagnostic::error("E0407", expr.span, "a block with `through` needs `ahead`");
+            sink.push(error.help("it says what the block's gradient sees of the adaptation `ahead` of its loss"));
+            return None;
+        }
+        return Some(None);
+    };
+    let adapt = adaptation(given, around, sink)?.blocks;
+    let loops = |block: &Block| block.batch.is_some() || matches!(block.budget, Budget::Epochs { .. });
+    if adapt.is_empty() || adapt.iter().any(loops) || is_in_context(given) {
+        sink.push(
+            Diagnostic::error("E0559", given.span, "what is `ahead` of a loss is differentiated, so it is some steps")
+                .help("count `steps`, without `batch`: `ahead: gradient(w, rate: 0.1, steps: 1)`"),
+        );
+        return None;
+    }
+    let steps = adapt
+        .iter()
+        .map(|b| if let Budget::Steps { count } = b.budget { count } else { 0 })
+        .fold(0, u64::saturating_add);
+    if steps > MAX_UNROLLED {
+        let message = format!("{steps} steps are too many to differentiate through; the limit is {MAX_UNROLLED}");
+        sink.push(Diagnostic::error("E0532", given.span, message).help("every step becomes part of one program"));
+        return None;
+    }
+    let through = if through == Some("first_order") { Through::FirstOrder } else { Through::Exact };
+    Some(Some(Ahead { adapt, through }))
+}
+
+/// `mean(r, of: ..)` and `class_mean(P, of: ..)`.
+fn mean(expr: &Expr, entry: &'static Entry, on: Vec<String>, around: &Around, sink: &mut Sink) -> Option<Block> {
+    let of = argument(expr, entry, "of")?;
+    let by_class = entry.name == "class_mean";
+    let family = around.family?;
+    if family.example.is_empty() {
+        let message = format!("`{}` has no examples to take the mean of", family.plan.name);
+        sink.push(Diagnostic::error("E0560", expr.span, message).help("declare `example { .. }` in the tasks"));
+        return None;
+    }
+    let reason = "a mean is taken over the examples there are; what is random belongs into `tasks`";
+    let Around { whole, checked, names, .. } = *around;
+    let (value, function) = Seen { family, whole, checked, names, support: None }.formula(of, reason, sink)?;
+    let wrong = |label: String, help: &str| {
+        Diagnostic::error("E0560", expr.span, format!("`{}` cannot set this", entry.name)).label(label).help(help)
+    };
+    if by_class && !matches!(family.example.get("y"), Some(Some(dims)) if dims.is_empty()) {
+        sink.push(wrong(
+            "the examples have no class number `y: []`".to_owned(),
+            "a class mean is over the targets `y`",
+        ));
+        return None;
+    }
+    for name in &on {
+        let dims = around.whole.types.get(name)?.as_ref()?;
+        let rows = if by_class { dims.get(1..) } else { Some(dims.as_slice()) };
+        if !rows.is_some_and(|rows| same(rows, &value)) {
+            let label = format!("`{name}` is {}, the formula {}", describe(dims), describe(&value));
+            let help = if by_class {
+                "the parameter has the dims of the formula behind one for the classes, as in `P: [classes, h]`"
+            } else {
+                "the parameter has the dims of the formula"
+            };
+            sink.push(wrong(label, help));
+            return None;
+        }
+    }
+    let (solver, budget) = (Solver::Mean { of: function, by_class }, Budget::Steps { count: 1 });
+    Some(Block { on, solver, budget, batch: None, without: vec![], toward: None, rates: vec![], ahead: None })
 }
 
 /// The proximal term of a block; `Some(None)` where it has none.

@@ -29,6 +29,8 @@ pub(super) struct Checked {
     input_spans: Vec<(String, Span)>,
     /// The model as losses and metrics call it; `None` where it has a mistake, which has been reported.
     pub callable: Option<Callable>,
+    /// All items of the arm.
+    pub items: Vec<Item>,
 }
 
 impl Checked {
@@ -93,11 +95,11 @@ pub(super) fn arm(name: &str, items: &[Item], at: Span, sink: &mut Sink) -> Opti
     let input_spans = model_ast.inputs.iter().map(|(n, dims)| (n.text.clone(), n.span.to(dims.span))).collect();
     let model = model(model_ast, &world_types, types.params, &constants, sink);
     let callable = model.callable();
-    let checked = Checked { world: world_types, families, model, input_spans, callable };
+    let items_of_arm = items.clone();
+    let checked = Checked { world: world_types, families, model, input_spans, callable, items: items_of_arm };
 
-    let declared_model = checked.model.plan.as_ref();
-    let trained_model = train_ast.and_then(|section| whole(section, declared_model, &names, sink));
-    let trained_model = trained_model.unwrap_or_else(|| Whole::declared(declared_model, &names));
+    let trained_model = train_ast.and_then(|section| whole(section, &checked, &names, sink));
+    let trained_model = trained_model.unwrap_or_else(|| Whole::declared(&checked, &names));
     let train_names = trained_model.names(&names);
     let train = train_ast.and_then(|section| train(section, &trained_model, &checked, &train_names, sink));
     let trained = train.as_ref().map(|t| &t.plan);
@@ -123,8 +125,14 @@ pub(super) fn arm(name: &str, items: &[Item], at: Span, sink: &mut Sink) -> Opti
             _ => None,
         })
         .collect();
-    let scope = Measures { train: trained, evaluations: &evaluations, checked: &checked, names: &names };
-    let measures: Vec<Measure> = items.iter().filter_map(|item| scope.measure(item, sink)).collect();
+    let scope = Measures {
+        train: trained,
+        evaluations: &evaluations,
+        trained_model: &trained_model,
+        checked: &checked,
+        names: &names,
+    };
+    let measures: Vec<Measure> = items.iter().filter_map(|item| scope.measure(item, sink)).flatten().collect();
     if sink.has_errors() {
         return None;
     }

@@ -140,6 +140,9 @@ impl Names<'_> {
         let mut fine = true;
         let mut family = None;
         for (param, arg) in entry.params.iter().zip(assigned) {
+            if matches!(param.ty, Ty::Tensor | Ty::Adaptation) {
+                continue; // Who asked reads these itself.
+            }
             let value = match (arg, param.initial) {
                 (Some(expr), _) => self.argument(entry, param, expr, family.as_deref(), sink),
                 (None, Initial::Real(x)) => Some(Value::Real(x)),
@@ -192,8 +195,11 @@ impl Names<'_> {
                 }
                 known.then(|| Value::Word(name.text.clone()))
             }),
+            (Ty::Input | Ty::Dim, _) => single(expr).map(|name| Some(Value::Word(name.text.clone()))),
             (Ty::Family, _) => single(expr).map(|name| self.family(name, sink).map(|f| Value::Names(vec![f]))),
-            (Ty::Range, ExprKind::Range(lo, hi)) => Some(self.range(lo, hi, expr.span, sink)),
+            (Ty::Range, ExprKind::Range(lo, hi)) => {
+                Some(self.range(lo, hi, expr.span, sink).map(|(lo, hi)| Value::Range(lo, hi)))
+            }
             (Ty::Bool, ExprKind::Bool(b)) => Some(Some(Value::Bool(*b))),
             (Ty::Text, ExprKind::Text(text)) => Some(Some(Value::Text(text.clone()))),
             (Ty::Path | Ty::Paths, ExprKind::Text(text)) => Some(Some(Value::Names(vec![text.clone()]))),
@@ -202,7 +208,7 @@ impl Names<'_> {
                 items.iter().map(text).collect::<Option<Vec<_>>>().map(|paths| Some(Value::Names(paths)))
             }
             (Ty::Range | Ty::Bool | Ty::Text | Ty::Path | Ty::Paths, _) => None,
-            (Ty::Tensor | Ty::Metric | Ty::Measurement | Ty::Axis | Ty::Values, _) => {
+            (Ty::Tensor | Ty::Adaptation | Ty::Metric | Ty::Measurement | Ty::Axis | Ty::Values, _) => {
                 unreachable!("the caller reads these arguments itself")
             }
         };
@@ -252,7 +258,8 @@ impl Names<'_> {
         None
     }
 
-    fn range(&self, lo: &Expr, hi: &Expr, span: Span, sink: &mut Sink) -> Option<Value> {
+    /// The whole numbers of a range that holds some.
+    pub fn range(&self, lo: &Expr, hi: &Expr, span: Span, sink: &mut Sink) -> Option<(u64, u64)> {
         let lo = self.constants.count(lo, 0, "the start of a range", sink);
         let hi = self.constants.count(hi, 0, "the end of a range", sink);
         let (lo, hi) = (lo?, hi?);
@@ -260,7 +267,7 @@ impl Names<'_> {
             sink.push(empty_range(lo, hi, span));
             return None;
         }
-        Some(Value::Range(lo, hi))
+        Some((lo, hi))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::calls::Names;
 use crate::diag::{Diagnostic, Sink, Span};
+use crate::plan::Addition;
 use crate::syntax::ast::{Expr, ExprKind, Name};
 
 impl Names<'_> {
@@ -21,12 +22,22 @@ impl Names<'_> {
     /// `lora` or `[lora, personal]`: the added groups named.
     pub fn added_groups(&self, expr: &Expr, sink: &mut Sink) -> Option<Vec<String>> {
         let names = names_of(expr, "groups that `with` adds are wanted here", "`lora`", sink)?;
-        let unknown = |name: &&Name| !self.added.iter().any(|group| group.name == name.text);
+        let can_go = |group: &&Addition| !group.compose.outputs.is_empty();
+        let known = || self.added.iter().filter(can_go);
+        let unknown = |name: &&Name| !known().any(|group| group.name == name.text);
         let unknown: Vec<&Name> = names.iter().filter(|name| unknown(name)).copied().collect();
         for name in &unknown {
-            let error = Diagnostic::error("E0228", name.span, format!("`with` adds no group `{}`", name.text));
-            let error = error.help("what is declared in the model cannot be left out of it");
-            sink.push(self.constants.elsewhere(error, name, self.added.iter().map(|group| group.name.as_str())));
+            let there = self.added.iter().any(|group| group.name == name.text);
+            let error = match there {
+                true => Diagnostic::error("E0228", name.span, format!("`{}` cannot be left out", name.text))
+                    .help("only a group that changes parameters can: without it they are used as they are"),
+                false => Diagnostic::error("E0228", name.span, format!("`with` adds no group `{}`", name.text))
+                    .help("what is declared in the model cannot be left out of it"),
+            };
+            sink.push(match there {
+                true => error,
+                false => self.constants.elsewhere(error, name, known().map(|group| group.name.as_str())),
+            });
         }
         unknown.is_empty().then(|| names.iter().map(|n| n.text.clone()).collect())
     }

@@ -6,6 +6,7 @@
 use super::calls::{assign, real, unknown_entry};
 use super::chosen::single;
 use super::constant::Constants;
+use super::points::AXES;
 use super::sweep::Grid;
 use crate::catalog::{self, Entry, Kind};
 use crate::diag::{Diagnostic, Sink, Span};
@@ -35,6 +36,8 @@ pub(super) struct Place {
     pub at: Vec<usize>,
     /// Which of the values of a window, within a reduction over steps.
     pub step: Option<usize>,
+    /// Which of the values that an evaluation lists, by what it lists, within a reduction over these.
+    pub point: Vec<(&'static str, usize)>,
 }
 
 /// What a reduction goes over.
@@ -43,6 +46,8 @@ enum Over {
     Steps,
     /// An axis of the sweeps, and the one of its paths that was named.
     Sweep(usize, usize),
+    /// What evaluations list, such as `after`.
+    Listed(&'static str),
 }
 
 impl Claims<'_> {
@@ -54,7 +59,7 @@ impl Claims<'_> {
             Comparison::AtLeast => Relation::AtLeast,
             Comparison::Above => Relation::Above,
         };
-        let mut places = vec![Place { at: vec![0; self.grid.axes.len()], step: None }];
+        let mut places = vec![Place { at: vec![0; self.grid.axes.len()], step: None, point: vec![] }];
         for axis in (0..self.grid.axes.len()).filter(|&axis| self.is_free(left, axis) || self.is_free(right, axis)) {
             places = places.iter().flat_map(|place| self.along(place, axis)).collect();
         }
@@ -204,6 +209,7 @@ impl Claims<'_> {
                 return Some(Quantity::OverSeeds { reduction, of: of.into() });
             }
             Over::Steps => self.steps(entry.name, argument, place, sink)?.0,
+            Over::Listed(axis) => self.listed(entry.name, argument, axis, place, sink)?.0,
             Over::Sweep(axis, _) => self.points(entry.name, argument, axis, place, sink)?,
         };
         let of = places.iter().map(|place| self.quantity(argument, place, sink)).collect::<Option<_>>()?;
@@ -237,11 +243,16 @@ impl Claims<'_> {
                 let numbers =
                     self.grid.axes[axis].numbers.iter().map(|point| point[path]).collect::<Option<Vec<f64>>>();
                 let Some(numbers) = numbers else {
-                    sink.push(
-                        Diagnostic::error("E0708", name.span, format!("the values of `{}` are no numbers", name.text))
-                            .label(format!("`{function}` goes along numbers"))
-                            .related(self.grid.axes[axis].span, "swept here"),
-                    );
+                    sink.push(no_numbers(function, name).related(self.grid.axes[axis].span, "swept here"));
+                    return None;
+                };
+                numbers.into_iter().zip(places).collect()
+            }
+            Over::Listed(axis) => {
+                let (places, values) = self.listed(function, argument, axis, place, sink)?;
+                let numbers = values.iter().map(|text| text.parse().ok()).collect::<Option<Vec<f64>>>();
+                let Some(numbers) = numbers else {
+                    sink.push(no_numbers(function, name));
                     return None;
                 };
                 numbers.into_iter().zip(places).collect()
@@ -263,7 +274,10 @@ impl Claims<'_> {
         let found = name.and_then(|name| match name.text.as_str() {
             "seeds" => Some(Over::Seeds),
             "steps" => Some(Over::Steps),
-            axis => self.grid.find(axis).map(|(axis, path)| Over::Sweep(axis, path)),
+            axis => match self.grid.find(axis) {
+                Some((axis, path)) => Some(Over::Sweep(axis, path)),
+                None => AXES.into_iter().find(|known| *known == axis).map(Over::Listed),
+            },
         });
         if found.is_none() {
             let known = ["seeds", "steps"].into_iter().chain(self.grid.names());
@@ -294,6 +308,71 @@ impl Claims<'_> {
             return None;
         }
         Some(self.along(place, axis))
+    }
+
+    /// The places that a reduction over what evaluations list goes over, and the values there.
+    fn listed(
+        &self,
+        function: &str,
+        argument: &Expr,
+        axis: &'static str,
+        place: &Place,
+        sink: &mut Sink,
+    ) -> Option<(Vec<Place>, Vec<String>)> {
+        let mut lists = Vec::new();
+        self.lists(argument, axis, place, &mut lists, sink)?;
+        let Some((first, values)) = lists.first() else {
+            sink.push(
+                nothing_to_reduce(function, argument).label(format!(
+                    "no evaluation lists `{axis}` for what stands here, or one of its values is chosen"
+                )),
+            );
+            return None;
+        };
+        if let Some((other, found)) = lists.iter().find(|(_, found)| found.len() != values.len()) {
+            sink.push(
+                Diagnostic::error("E0709", *other, format!("`{axis}` lists {} and {}", values.len(), found.len()))
+                    .related(*first, format!("{} values", values.len()))
+                    .help("values are taken together one by one, so equally many are listed"),
+            );
+            return None;
+        }
+        let at = |position| Place { point: [&place.point[..], &[(axis, position)]].concat(), ..place.clone() };
+        Some(((0..values.len()).map(at).collect(), values.clone()))
+    }
+
+    /// What `axis` lists for every series of an expression that does not choose one of it; `None` after a mistake.
+    fn lists(
+        &self,
+        expr: &Expr,
+        axis: &str,
+        place: &Place,
+        found: &mut Vec<(Span, Vec<String>)>,
+        sink: &mut Sink,
+    ) -> Option<()> {
+        match &expr.kind {
+            ExprKind::Neg(x) => self.lists(x, axis, place, found, sink),
+            ExprKind::Binary(_, a, b) => {
+                self.lists(a, axis, place, found, sink)?;
+                self.lists(b, axis, place, found, sink)
+            }
+            ExprKind::Call { callee, args } => match reduced(callee, args) {
+                Some((of, _)) => self.lists(of, axis, place, found, sink),
+                None => Some(()),
+            },
+            ExprKind::Path(path) if self.constants.try_number(expr).is_none() => {
+                found.extend(self.list(path, expr.span, None, axis, place, sink)?.map(|values| (expr.span, values)));
+                Some(())
+            }
+            ExprKind::Index(base, index) => {
+                if let ExprKind::Path(path) = &base.kind {
+                    let values = self.list(path, base.span, Some(index), axis, place, sink)?;
+                    found.extend(values.map(|values| (expr.span, values)));
+                }
+                Some(())
+            }
+            _ => Some(()),
+        }
     }
 
     /// The places that a reduction over steps goes over, and the steps.
@@ -363,6 +442,11 @@ fn reduced<'e>(callee: &Name, args: &'e [Arg]) -> Option<(&'e Expr, Option<&'e E
     let assigned = assign(entry, args, callee.span, &mut Sink::new())?;
     let over = entry.params.iter().position(|p| p.name == "over").and_then(|i| assigned[i]);
     Some((assigned[0]?, over))
+}
+
+fn no_numbers(function: &str, name: &Name) -> Diagnostic {
+    Diagnostic::error("E0708", name.span, format!("the values of `{}` are no numbers", name.text))
+        .label(format!("`{function}` goes along numbers"))
 }
 
 fn nothing_to_reduce(function: &str, argument: &Expr) -> Diagnostic {

@@ -1,11 +1,13 @@
 //! `evaluate`: how tasks are measured.
 
-use super::adaptation::adaptation;
+use super::adaptation::{Around, adaptation, is_in_context};
 use super::added::{Whole, whole};
 use super::arm::Checked;
 use super::calls::Names;
 use super::fields::Fields;
 use super::objective::{loss, objective};
+use super::points::{Point, points};
+use super::seen::Seen;
 use super::source::task_source;
 use super::train::check_whole_data;
 use crate::diag::{Diagnostic, Sink, Span};
@@ -17,6 +19,12 @@ pub(super) struct CheckedEvaluation {
     pub name: String,
     /// `None` after a mistake, which has been reported.
     pub plan: Option<Evaluation>,
+    /// Where its measures are taken; `None` after a mistake, too.
+    pub points: Option<Vec<Point>>,
+    /// The model, where it is another than that of training.
+    pub whole: Option<Whole>,
+    /// The number of support examples, where the model reads them.
+    pub support: Option<u64>,
     /// The place of each block of the adaptation.
     pub blocks: Vec<Span>,
     /// The place of the tasks.
@@ -34,14 +42,15 @@ pub(super) fn evaluation(
     sink: &mut Sink,
 ) -> Option<CheckedEvaluation> {
     let name = section.name.as_ref()?.text.clone();
-    let own = whole(section, checked.model.plan.as_ref(), names, sink);
+    let own = whole(section, checked, names, sink);
     let model = own.as_ref().unwrap_or(trained_model);
     let names = &model.names(names);
     let fields = Fields::read(section, sink);
     let tasks = fields.required("tasks", "tasks = fresh(linear, 100)", sink);
     let tasks = tasks.and_then(|e| task_source(e, checked, names, sink));
-    let adapt =
-        fields.required("adapt", "adapt = none", sink).and_then(|e| adaptation(e, model.model.as_ref(), names, sink));
+    let family = tasks.as_ref().and_then(|t| checked.family(t.family()));
+    let around = Around { whole: model, family, checked, names };
+    let adapt = fields.required("adapt", "adapt = none", sink).and_then(|e| adaptation(e, &around, sink));
     let (adapt, blocks) = match adapt {
         Some(adapt) => (Some(adapt.blocks), adapt.spans),
         None => (None, vec![]),
@@ -58,14 +67,25 @@ pub(super) fn evaluation(
     if let Some(tasks) = &tasks {
         check_tasks(tasks, trained, model, checked, &fields, sink);
     }
-    let family = tasks.as_ref().and_then(|t| checked.family(t.family()));
     let objective = match (loss, family) {
-        (Some(loss), Some(family)) => objective(&fields, &loss, family, checked, true, names, sink),
+        (Some(loss), Some(family)) => {
+            let seen = Seen { family, whole: model, checked, names, support: None };
+            objective(&fields, &loss, seen, true, sink)
+        }
         _ => None,
     };
     if let (Some(Objective::Risk), Some(adapt)) = (&objective, &adapt) {
         check_whole_data(adapt, &fields, sink);
     }
+    let points = match (&adapt, &tasks, &objective) {
+        (Some(adapt), Some(tasks), Some(objective)) => points(&fields, adapt, tasks, objective, names, sink),
+        _ => None,
+    };
+    let in_context = fields.get("adapt").is_some_and(|field| is_in_context(&field.value));
+    let support = match &objective {
+        Some(Objective::Sample { support, .. }) if in_context => Some(*support),
+        _ => None,
+    };
     let plan = || {
         Some(Evaluation {
             name: name.clone(),
@@ -76,7 +96,8 @@ pub(super) fn evaluation(
             model: own.as_ref().and_then(|own| own.model.clone()),
         })
     };
-    Some(CheckedEvaluation { plan: plan(), name: name.clone(), blocks, tasks: fields.span("tasks") })
+    let (plan, tasks) = (plan(), fields.span("tasks"));
+    Some(CheckedEvaluation { plan, points, whole: own, support, name: name.clone(), blocks, tasks })
 }
 
 /// The tasks of an evaluation against those of training.

@@ -5,6 +5,7 @@ use super::calls::empty_range;
 use super::claims::Claims;
 use super::constant::Constants;
 use super::duplicates::duplicates;
+use super::renamed::{renew, renew_overrides};
 use super::sweep::{self, Grid};
 use super::{lints, overrides};
 use crate::diag::{Diagnostic, Severity, Sink, Span};
@@ -32,6 +33,7 @@ pub struct Compiled {
 /// Checks an experiment and makes its plan; `None` after an error. `set` are overrides from the command line, which hold
 /// for every arm, before the arm's own.
 pub fn compile(file: &File, set: &[Field], sink: &mut Sink) -> Option<Compiled> {
+    let (file, set) = (&renew(file, sink), renew_overrides(set, sink));
     let start = Span::new(0, 0);
     if let Some((edition, span)) = file.edition
         && !EDITIONS.contains(&edition)
@@ -55,7 +57,7 @@ pub fn compile(file: &File, set: &[Field], sink: &mut Sink) -> Option<Compiled> 
     let seeds = seeds(&base, &constants, sink);
     let grid = Grid::collect(&base, &constants, sink);
     let declared = declared_arms(file, start);
-    let arms = Arms::new(&declared, set, &grid, start, sink).check(&base, at, sink);
+    let arms = Arms::new(&declared, &set, &grid, start, sink).check(&base, at, sink);
 
     let measures: Vec<String> = base
         .iter()

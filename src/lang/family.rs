@@ -10,8 +10,8 @@ use super::writer::Writer;
 use crate::catalog::{Kind, Partition, Reader};
 use crate::diag::{Diagnostic, Sink};
 use crate::ir::Function;
-use crate::plan::{Clients, DataSource, Family, Sampler, Stratum};
-use crate::syntax::ast::{Decl, Field, Name, Tasks};
+use crate::plan::{Clients, DataSource, Family, Rows, Sampler, Stratum};
+use crate::syntax::ast::{Decl, ExprKind, Field, Name, Tasks};
 
 /// A family with the types of its variables.
 pub(super) struct CheckedFamily {
@@ -112,7 +112,7 @@ fn variables(types: &Types) -> String {
 }
 
 fn check_fields(tasks: &Tasks, sink: &mut Sink) {
-    const DATA: &[&str] = &["partition", "hold_out", "ways"];
+    const DATA: &[&str] = &["partition", "hold_out", "ways", "examples"];
     const DRAWN: &[&str] = &["risk"];
     let (allowed, other) = if tasks.from.is_some() { (DATA, DRAWN) } else { (DRAWN, DATA) };
     for (i, field) in tasks.fields.iter().enumerate() {
@@ -185,6 +185,7 @@ fn of_clients(
         sink.push(error.help(format!("declare it: `data {} = csv(\"...\", features: 0..64, label: 64)`", from.text)));
         return None;
     };
+    let rows = rows(tasks, names, sink)?;
     let (partition, hold_out, ways) = clients?;
     let set = set.as_ref()?;
     if matches!(partition, Partition::Owners { .. }) && !set.reader.has_owners() {
@@ -213,11 +214,25 @@ fn of_clients(
     let example = Types::from([("x".to_owned(), Some(features)), ("y".to_owned(), Some(vec![]))]);
     let nothing = || sampler("all", &[], &Types::new(), names.constants, &mut Sink::new()).0;
     let (task, episode, none): (Sampler, Sampler, Sampler) = (nothing(), nothing(), nothing());
-    let source = Clients { data: from.text.clone(), example: slots(&example), hold_out, partition, ways };
+    let source = Clients { data: from.text.clone(), example: slots(&example), hold_out, partition, ways, rows };
     let strata = vec![Stratum { name: "all".into(), count: source.partition.clients(), task }];
     let plan =
         Family { name: tasks.name.text.clone(), strata, episode, example: none, risk: None, source: Some(source) };
     Some(CheckedFamily { plan, example, risk_is_wrong: false })
+}
+
+/// `examples = 0..300`: the part of the data set that is divided; `Some(None)` for all of it.
+fn rows(tasks: &Tasks, names: &Names, sink: &mut Sink) -> Option<Option<Rows>> {
+    let Some(field) = tasks.fields.iter().find(|f| is(f, "examples")) else { return Some(None) };
+    let ExprKind::Range(first, end) = &field.value.kind else {
+        if !matches!(field.value.kind, ExprKind::Error) {
+            let error = Diagnostic::error("E0415", field.value.span, "`examples` must be a range of whole numbers");
+            sink.push(error.help("the examples of the data set from one place to another: `examples = 0..300`"));
+        }
+        return None;
+    };
+    let (first, end) = names.range(first, end, field.value.span, sink)?;
+    Some(Some(Rows { first, end }))
 }
 
 /// The partition, the share that is held out, and the number of classes of a visit.

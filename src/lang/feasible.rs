@@ -115,16 +115,21 @@ fn check_closed_forms(arm: &Arm, train: &CheckedTrain, evaluations: &[&CheckedEv
 }
 
 fn check_closed_form(arm: &Arm, blocks: &[Block], spans: &[Span], sink: &mut Sink) {
-    let closed = |block: &Block| matches!(block.solver, Solver::ClosedForm { .. });
-    if !blocks.iter().any(closed) {
+    if !blocks.iter().any(|block| solves(block, None)) {
         return;
     }
     let Err(LowerError::NotQuadratic { names }) = lower(arm, &ClientSizes::default()) else { return };
-    let guilty = blocks.iter().zip(spans).find(|(block, _)| closed(block) && block.on == names);
+    let guilty = blocks.iter().zip(spans).find(|(block, _)| solves(block, Some(&names)));
     let Some((_, &span)) = guilty else { return };
     sink.push(
         Diagnostic::error("E0531", span, format!("the loss is not quadratic in {}, so no closed form minimises it", names.join(", ")))
             .help("its curvature depends on these parameters; a squared loss of a prediction that is linear in them is quadratic")
             .help("solve for the last layer alone, or take steps: `gradient(w, rate: 0.1, steps: 5)`"),
     );
+}
+
+/// Whether a block, or one ahead of its loss, has a closed form for these parameters.
+fn solves(block: &Block, names: Option<&Vec<String>>) -> bool {
+    let own = matches!(block.solver, Solver::ClosedForm { .. }) && names.is_none_or(|names| block.on == *names);
+    own || block.ahead.iter().flat_map(|ahead| &ahead.adapt).any(|block| solves(block, names))
 }

@@ -25,7 +25,8 @@ const TRAIN: &[&str] = &[
 ];
 
 /// The fields of `evaluate`.
-const EVALUATE: &[&str] = &["method", "tasks", "split", "loss", "with", "adapt", "episodes"];
+const EVALUATE: &[&str] =
+    &["method", "tasks", "split", "loss", "with", "adapt", "episodes", "after", "query", "interpolate"];
 
 /// The fields of a section, each known and set once.
 pub(super) struct Fields<'a> {

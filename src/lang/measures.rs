@@ -1,14 +1,16 @@
 //! `measure NAME = ...`: metrics of the state, and metrics of tasks under an evaluation.
 
+use super::added::Whole;
 use super::arm::Checked;
 use super::calls::{Names, assign, entry_wanted, unknown_entry};
 use super::chosen::single;
 use super::dims::{Dim, Types, describe, describe_sizes, same, sizes};
 use super::evaluate::CheckedEvaluation;
-use super::family::CheckedFamily;
-use super::objective::{formula, is_expression};
+use super::objective::is_expression;
+use super::points::Point;
+use super::seen::Seen;
 use super::writer::Writer;
-use crate::catalog::{self, Entry, Initial, Kind, Loss, Metric, Outer, Reduction, StateMetric};
+use crate::catalog::{self, Entry, Initial, Kind, Loss, Metric, Outer, Reduction, StateMetric, Whose};
 use crate::diag::{Diagnostic, Sink, Span};
 use crate::plan::{Evaluation, Measure, Objective, TaskSource, Train, What};
 use crate::syntax::ast::{Arg, Expr, ExprKind, Item, ItemKind, Name};
@@ -20,27 +22,31 @@ pub(super) struct Measures<'a> {
     /// `None` where training has a mistake, which has been reported.
     pub train: Option<&'a Train>,
     pub evaluations: &'a [CheckedEvaluation],
+    /// The model of training.
+    pub trained_model: &'a Whole,
     pub checked: &'a Checked,
     pub names: &'a Names<'a>,
 }
 
 impl Measures<'_> {
-    /// The measure that an item declares, if it declares one.
-    pub fn measure(&self, item: &Item, sink: &mut Sink) -> Option<Measure> {
+    /// The measure that an item declares, if it declares one, at every point of its evaluation.
+    pub fn measure(&self, item: &Item, sink: &mut Sink) -> Option<Vec<Measure>> {
         let ItemKind::Measure { name, value, on, every } = &item.kind else { return None };
         let every = match every {
             Some(expr) => self.names.constants.count(expr, 1, "`every`", sink),
             None => self.train.map(|t| t.steps.max(1)),
         };
-        let what = match on {
-            Some(on) => self.on_tasks(value, on, sink),
-            None => self.of_state(value, sink),
+        let one = |what: What| vec![(name.text.clone(), what)];
+        let taken = match on {
+            Some(on) => self.on_tasks(name, value, on, sink),
+            None => self.of_state(value, sink).map(one),
         };
-        Some(Measure { name: name.text.clone(), every: every?, what: what? })
+        let (every, taken) = (every?, taken?);
+        Some(taken.into_iter().map(|(name, what)| Measure { name, every, what }).collect())
     }
 
-    /// `mean(squared)`, `worst(accuracy)`, `quantile(squared, q: 0.9)`
-    fn on_tasks(&self, value: &Expr, on: &Name, sink: &mut Sink) -> Option<What> {
+    /// `mean(squared)`, `worst(accuracy)`, `quantile(squared, q: 0.9)`, each with the name of what is taken
+    fn on_tasks(&self, named: &Name, value: &Expr, on: &Name, sink: &mut Sink) -> Option<Vec<(String, What)>> {
         let evaluation = self.evaluations.iter().find(|e| e.name == on.text);
         if evaluation.is_none() {
             let known = self.evaluations.iter().map(|e| e.name.as_str());
@@ -79,70 +85,36 @@ impl Measures<'_> {
             "std" => Reduction::Std,
             _ => Reduction::Quantile { q: self.names.real(entry, &entry.params[1], assigned[1]?, sink)? },
         };
-        let evaluation = evaluation?.plan.as_ref()?;
+        let CheckedEvaluation { plan: Some(evaluation), points: Some(points), whole, support, .. } = evaluation? else {
+            return None;
+        };
         let family = self.checked.family(evaluation.tasks.family())?;
+        let whole = whole.as_ref().unwrap_or(self.trained_model);
+        let seen = Seen { family, whole, checked: self.checked, names: self.names, support: *support };
         let metric = match entry_metric {
             Some(metric) => metric,
-            None => Metric::Loss { loss: formula(expr, family, self.checked, self.names, sink)? },
+            None => Metric::Loss { loss: seen.loss(expr, sink)? },
         };
-        self.check_metric(&metric, expr, evaluation, family, sink)?;
-        Some(What::Evaluation { name: evaluation.name.clone(), metric, reduction })
+        check_metric(&metric, expr, evaluation, &seen, sink)?;
+        if metric == Metric::Risk && points.iter().any(|point| point.query != Whose::Own) {
+            sink.push(
+                Diagnostic::error("E0557", expr.span, "a risk belongs to its task, and has no examples of others")
+                    .help("measure a metric of examples, or leave `query` out of the evaluation"),
+            );
+            return None;
+        }
+        let at = |point: &Point| {
+            let (after, share, query) = (point.after, point.share, point.query);
+            let (name, metric) = (evaluation.name.clone(), metric.clone());
+            (point.name(&named.text), What::Evaluation { name, metric, reduction, after, share, query })
+        };
+        Some(points.iter().map(at).collect())
     }
 
     /// A metric of the catalog.
     fn metric(&self, expr: &Expr, sink: &mut Sink) -> Option<Metric> {
         let call = self.names.call(Kind::ExampleMetric, expr, sink)?;
         Some(Metric::from_args(call.entry.name, &call.args))
-    }
-
-    /// The metric must fit the model and the examples of the tasks.
-    fn check_metric(
-        &self,
-        metric: &Metric,
-        expr: &Expr,
-        evaluation: &Evaluation,
-        family: &CheckedFamily,
-        sink: &mut Sink,
-    ) -> Option<()> {
-        let name = &family.plan.name;
-        let (reason, label) = match (metric, &evaluation.objective) {
-            (Metric::Risk, _) if family.plan.risk.is_some() || family.risk_is_wrong => return Some(()),
-            (Metric::Risk, _) => (
-                format!("write it into the block: `tasks {name} {{ risk = ... }}`"),
-                format!("`{name}` declares no `risk`"),
-            ),
-            (_, Objective::Risk) => (
-                format!("set for example `loss = squared` and `split` in `evaluate {}`", evaluation.name),
-                format!("`{}` takes the risk of its tasks and draws no examples", evaluation.name),
-            ),
-            (Metric::Loss { loss: Loss::Expression { .. } }, _) => return Some(()),
-            _ if !self.fits_examples(family) => (
-                "it compares what the model predicts with the target `y`; a formula can do without: `mean((net(x) - z) ^ 2)`"
-                    .to_owned(),
-                format!("the examples of `{name}` have not all that the model reads, and a target `y`"),
-            ),
-            _ => {
-                let output = self.checked.model.output.as_ref()?;
-                let target = family.example.get("y")?.as_ref()?;
-                let Some(reason) = metric.refuses(&sizes(output), &sizes(target)) else { return Some(()) };
-                (reason, format!("the model predicts {}, the target `y` is {}", describe(output), describe(target)))
-            }
-        };
-        sink.push(
-            Diagnostic::error("E0318", expr.span, format!("this metric cannot be taken on `{}`", evaluation.name))
-                .label(label)
-                .help(reason),
-        );
-        None
-    }
-
-    /// Whether the model can be applied to the examples of a family, and its prediction be compared with a target.
-    fn fits_examples(&self, family: &CheckedFamily) -> bool {
-        let has = |name: &str, dims: &Option<Vec<Dim>>| match (family.example.get(name), dims) {
-            (Some(Some(found)), Some(dims)) => same(found, dims),
-            (found, _) => found.is_some(),
-        };
-        family.example.contains_key("y") && self.checked.model.inputs.iter().all(|(name, dims)| has(name, dims))
     }
 
     /// `subspace_distance(B, truth)`, `mass(hard)`, or any scalar expression of parameters and world.
@@ -262,4 +234,48 @@ impl Measures<'_> {
         }
         Some(What::Mass { strata })
     }
+}
+
+/// The metric must fit the model and the examples of the tasks.
+fn check_metric(metric: &Metric, expr: &Expr, evaluation: &Evaluation, seen: &Seen, sink: &mut Sink) -> Option<()> {
+    let family = seen.family;
+    let name = &family.plan.name;
+    let (reason, label) = match (metric, &evaluation.objective) {
+        (Metric::Risk, _) if family.plan.risk.is_some() || family.risk_is_wrong => return Some(()),
+        (Metric::Risk, _) => (
+            format!("write it into the block: `tasks {name} {{ risk = ... }}`"),
+            format!("`{name}` declares no `risk`"),
+        ),
+        (_, Objective::Risk) => (
+            format!("set for example `loss = squared` and `split` in `evaluate {}`", evaluation.name),
+            format!("`{}` takes the risk of its tasks and draws no examples", evaluation.name),
+        ),
+        (Metric::Loss { loss: Loss::Expression { .. } }, _) => return Some(()),
+        _ if !fits_examples(seen) => (
+            "it compares what the model predicts with the target `y`; a formula can do without: `mean((net(x) - z) ^ 2)`"
+                .to_owned(),
+            format!("the examples of `{name}` have not all that the model reads, and a target `y`"),
+        ),
+        _ => {
+            let output = &seen.whole.callable.as_ref()?.output;
+            let target = family.example.get("y")?.as_ref()?;
+            let Some(reason) = metric.refuses(&sizes(output), &sizes(target)) else { return Some(()) };
+            (reason, format!("the model predicts {}, the target `y` is {}", describe(output), describe(target)))
+        }
+    };
+    sink.push(
+        Diagnostic::error("E0318", expr.span, format!("this metric cannot be taken on `{}`", evaluation.name))
+            .label(label)
+            .help(reason),
+    );
+    None
+}
+
+/// Whether the model can be applied to the examples of a family, and its prediction be compared with a target.
+fn fits_examples(seen: &Seen) -> bool {
+    let has = |name: &str, dims: &Option<Vec<Dim>>| match (seen.variable(name), dims) {
+        (Some(Some(found)), Some(dims)) => same(&found, dims),
+        (found, _) => found.is_some(),
+    };
+    seen.family.example.contains_key("y") && seen.checked.model.inputs.iter().all(|(name, dims)| has(name, dims))
 }

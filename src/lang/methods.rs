@@ -191,6 +191,10 @@ fn within(expr: &mut Expr, visit: &mut impl FnMut(&mut Expr)) {
         ExprKind::List(items) => items.iter_mut().for_each(|item| within(item, visit)),
         ExprKind::Record(entries) => entries.iter_mut().for_each(|(_, value)| within(value, visit)),
         ExprKind::Neg(x) => within(x, visit),
+        ExprKind::Index(base, index) => {
+            within(base, visit);
+            index.iter_mut().for_each(|arg| within(&mut arg.value, visit));
+        }
         ExprKind::Range(a, b) | ExprKind::Binary(_, a, b) => {
             within(a, visit);
             within(b, visit);

@@ -1,11 +1,12 @@
 //! What a section minimises, and whether the model, the loss and the examples of the tasks fit together.
 
+use super::adaptation::is_in_context;
 use super::arm::Checked;
 use super::calls::Names;
 use super::dims::{describe, describe_sizes, same, same_sizes, sizes};
 use super::family::CheckedFamily;
 use super::fields::Fields;
-use super::writer::Writer;
+use super::seen::Seen;
 use crate::catalog::{Kind, Loss, TensorFunction};
 use crate::diag::{Diagnostic, Sink, Span};
 use crate::plan::Objective;
@@ -42,50 +43,52 @@ pub(super) fn is_expression(expr: &Expr, checked: &Checked, names: &Names) -> bo
     }
 }
 
-/// The program of a formula of one example: a scalar from parameters and the example's variables.
-pub(super) fn formula(
-    expr: &Expr,
-    family: &CheckedFamily,
-    checked: &Checked,
-    names: &Names,
-    sink: &mut Sink,
-) -> Option<Loss> {
-    let model = checked.callable.as_ref()?;
-    let mut known = checked.model.params.clone();
-    known.extend(family.example.iter().map(|(n, d)| (n.clone(), d.clone())));
-    let reason = "a loss is computed from examples; what is random belongs into `tasks`";
-    let mut writer = Writer::new(names.constants, &known, Some(reason)).calling(model);
-    let value = writer.expr(expr, sink)?;
-    if !value.dims.is_empty() {
-        sink.push(
-            Diagnostic::error("E0308", expr.span, "the loss of one example must be a scalar")
-                .label(format!("this is {}", describe(&value.dims)))
-                .help("reduce it with `sum` or `mean`"),
-        );
-        return None;
-    }
-    Some(Loss::Expression { function: writer.into_function("loss", vec![("value".into(), value.node)]) })
-}
-
 /// The objective of a section. `measures` says whether it is an evaluation's, for
 /// which clients are measured on what is held out.
 pub(super) fn objective(
     fields: &Fields,
     loss: &Stated,
-    family: &CheckedFamily,
-    checked: &Checked,
+    mut seen: Seen,
     measures: bool,
-    names: &Names,
     sink: &mut Sink,
 ) -> Option<Objective> {
+    let Seen { family, checked, names, .. } = seen;
+    let in_context = fields.get("adapt").is_some_and(|field| is_in_context(&field.value));
+    if matches!(loss, Stated::Risk) {
+        if in_context {
+            let message = "under a risk there is no support set to read";
+            sink.push(Diagnostic::error("E0561", fields.span("adapt"), message).help("choose a loss of examples"));
+            return None;
+        }
+        return risk(fields, family, sink);
+    }
+    let ways = family.plan.source.as_ref().and_then(|source| source.ways);
+    let held_out = measures && family.plan.source.is_some() && ways.is_none();
+    let parts = match (fields.get("split"), &family.plan.source) {
+        (Some(field), _) => split(&field.value, held_out, names, sink),
+        (None, Some(_)) if ways.is_none() => Some((0, 0)),
+        (None, _) => {
+            let both = match ways {
+                None => "tasks that are drawn need the number of examples to adapt on and to measure",
+                Some(_) => "tasks with `ways` need the number of examples of each class to adapt on and to measure",
+            };
+            sink.push(fields.missing("split").help(format!("{both}: `split = {{ support: 10, query: 10 }}`")));
+            None
+        }
+    };
+    // With `ways`, a split counts the examples of each class.
+    let each = ways.unwrap_or(1);
+    let parts = parts.map(|(support, query)| (support.saturating_mul(each), query.saturating_mul(each)));
+    seen.support = parts.map(|(support, _)| support).filter(|_| in_context);
     let loss = match loss {
-        Stated::Risk => return risk(fields, family, sink),
-        Stated::Entry(loss) => check_example(loss, family, checked, fields, sink).map(|()| loss.clone()),
+        Stated::Expression(_) | Stated::Entry(_) if in_context && parts.is_none() => None,
+        Stated::Entry(loss) => check_example(loss, &seen, fields, sink).map(|()| loss.clone()),
         Stated::Expression(_) if family.example.is_empty() => {
             sink.push(no_examples(fields.span("tasks"), "a formula", &family.plan.name));
             None
         }
-        Stated::Expression(expr) => formula(expr, family, checked, names, sink),
+        Stated::Expression(expr) => seen.check_context(fields, sink).and_then(|()| seen.loss(expr, sink)),
+        Stated::Risk => None,
     };
     if let Some(Loss::Expression { function }) = &loss
         && !measures
@@ -97,24 +100,8 @@ pub(super) fn objective(
         );
         return None;
     }
-    let ways = family.plan.source.as_ref().and_then(|source| source.ways);
-    let held_out = measures && family.plan.source.is_some() && ways.is_none();
-    let (support, query) = match (fields.get("split"), &family.plan.source) {
-        (Some(field), _) => split(&field.value, held_out, names, sink)?,
-        (None, Some(_)) if ways.is_none() => (0, 0),
-        (None, _) => {
-            let both = match ways {
-                None => "tasks that are drawn need the number of examples to adapt on and to measure",
-                Some(_) => "tasks with `ways` need the number of examples of each class to adapt on and to measure",
-            };
-            sink.push(fields.missing("split").help(format!("{both}: `split = {{ support: 10, query: 10 }}`")));
-            return None;
-        }
-    };
-    let loss = loss?;
-    // With `ways`, a split counts the examples of each class.
-    let each = ways.unwrap_or(1);
-    Some(Objective::Sample { loss, support: support.saturating_mul(each), query: query.saturating_mul(each) })
+    let ((support, query), loss) = (parts?, loss?);
+    Some(Objective::Sample { loss, support, query })
 }
 
 fn risk(fields: &Fields, family: &CheckedFamily, sink: &mut Sink) -> Option<Objective> {
@@ -192,25 +179,21 @@ fn no_examples(tasks: Span, loss: &str, family: &str) -> Diagnostic {
 }
 
 /// The model must fit the family's examples, and the loss the target `y`.
-fn check_example(
-    loss: &Loss,
-    family: &CheckedFamily,
-    checked: &Checked,
-    fields: &Fields,
-    sink: &mut Sink,
-) -> Option<()> {
+fn check_example(loss: &Loss, seen: &Seen, fields: &Fields, sink: &mut Sink) -> Option<()> {
+    let Seen { family, checked, .. } = seen;
     let name = &family.plan.name;
     let tasks = fields.span("tasks");
     if family.example.is_empty() {
         sink.push(no_examples(tasks, &format!("`{}`", loss.name()), name));
         return None;
     }
+    seen.check_context(fields, sink)?;
     let mut fine = Some(());
     for (input, dims) in &checked.model.inputs {
         let at = checked.input_span(input);
-        match family.example.get(input) {
+        match seen.variable(input) {
             Some(found) => {
-                let (Some(found), Some(dims)) = (found, dims) else { continue };
+                let (Some(found), Some(dims)) = (&found, dims) else { continue };
                 if same(found, dims) {
                     continue;
                 }
@@ -246,7 +229,7 @@ fn check_example(
         );
         return None;
     };
-    let (output, target) = (checked.model.output.as_ref()?, target.as_ref()?);
+    let (output, target) = (&seen.whole.callable.as_ref()?.output, target.as_ref()?);
     let reason = loss.refuses(&sizes(output), &sizes(target));
     let renamed = *loss != Loss::CrossEntropy && !same(output, target);
     let reason = reason.or_else(|| renamed.then(|| "the sizes are equal, but dims agree by name".to_owned()));

@@ -2,6 +2,7 @@
 
 use super::chosen::single;
 use super::claims::{Claims, Place};
+use super::points::AXES;
 use crate::diag::{Diagnostic, Sink, Span};
 use crate::plan::{Arm, Quantity};
 use crate::syntax::ast::{Arg, Expr, ExprKind, Name};
@@ -11,6 +12,34 @@ struct Series<'a> {
     /// `None` where the arm has a mistake, which has been reported.
     arm: Option<&'a Arm>,
     measure: String,
+}
+
+/// What a claim names before it is said at which point of its evaluation.
+struct Named<'a> {
+    /// As in [`Series`].
+    arm: Option<&'a Arm>,
+    /// The name that the text gives the measure.
+    measure: String,
+    /// The keys of the index that no sweep knows, which choose what the evaluation lists.
+    chosen: Vec<(&'a Name, &'a Expr)>,
+}
+
+impl Named<'_> {
+    /// What the evaluation lists, each with its values.
+    fn listed(&self) -> Vec<(&str, Vec<&str>)> {
+        let mut listed: Vec<(&str, Vec<&str>)> = vec![];
+        let measures = self.arm.into_iter().flat_map(|arm| &arm.measures);
+        for (axis, value) in
+            measures.map(|m| m.point()).filter(|(name, _)| *name == self.measure).flat_map(|(_, at)| at)
+        {
+            match listed.iter_mut().find(|(known, _)| *known == axis) {
+                Some((_, values)) if values.contains(&value) => {}
+                Some((_, values)) => values.push(value),
+                None => listed.push((axis, vec![value])),
+            }
+        }
+        listed
+    }
 }
 
 /// The steps that an index chooses.
@@ -78,15 +107,99 @@ impl Claims<'_> {
         }
     }
 
-    /// The arm and measure that `maml.angle`, or `angle` where there is one arm, names; keys of the index choose a point.
-    fn series(
+    /// The series that `maml.angle`, or `angle` where there is one arm, names; keys of the index choose a point of the sweeps, and
+    /// of what the evaluation lists.
+    fn series<'e>(
+        &'e self,
+        path: &[Name],
+        span: Span,
+        index: Option<&'e [Arg]>,
+        place: &Place,
+        sink: &mut Sink,
+    ) -> Option<Series<'e>> {
+        let named = self.named(path, span, index, place, sink)?;
+        let listed = named.listed();
+        if let Some((key, _)) = named.chosen.iter().find(|(key, _)| !listed.iter().any(|(axis, _)| *axis == key.text)) {
+            // An arm with a mistake of its own may list anything.
+            if named.arm.is_some() || !AXES.contains(&key.text.as_str()) {
+                sink.push(self.nothing_varies(key, &listed));
+                return None;
+            }
+        }
+        let mut at = vec![];
+        for (axis, values) in &listed {
+            let chosen = named.chosen.iter().find(|(key, _)| key.text == *axis);
+            let within = place.point.iter().rev().find(|(known, _)| known == axis);
+            let value = match (chosen, within) {
+                (Some((_, value)), _) => *self.listed_value(axis, values, value, sink)?,
+                (None, Some((_, position))) => values.get(*position)?,
+                (None, None) => {
+                    let (name, of) = (&named.measure, values.join(", "));
+                    sink.push(
+                        Diagnostic::error(
+                            "E0730",
+                            span,
+                            format!("`{name}` is taken at several points of its evaluation"),
+                        )
+                        .help(format!("`{axis}` lists {of}; choose one, as in `{name}[last, {axis}: {}]`", values[0]))
+                        .help(format!("or reduce over them: `max({name}[last], over: {axis})`")),
+                    );
+                    return None;
+                }
+            };
+            at.push(format!("{axis}: {value}"));
+        }
+        let measure = if at.is_empty() { named.measure } else { format!("{}[{}]", named.measure, at.join(", ")) };
+        Some(Series { arm: named.arm, measure })
+    }
+
+    /// The values of `axis` that a series has; `Some(None)` where it has one, or its index chooses one.
+    pub(super) fn list(
         &self,
         path: &[Name],
         span: Span,
         index: Option<&[Arg]>,
+        axis: &str,
         place: &Place,
         sink: &mut Sink,
-    ) -> Option<Series<'_>> {
+    ) -> Option<Option<Vec<String>>> {
+        let named = self.named(path, span, index, place, sink)?;
+        let chosen = named.chosen.iter().any(|(key, _)| key.text == axis);
+        let listed = named.listed().into_iter().find(|(known, _)| *known == axis && !chosen);
+        Some(listed.map(|(_, values)| values.into_iter().map(str::to_owned).collect()))
+    }
+
+    /// The one of the listed values that is meant by an expression: the same number, or the same text.
+    fn listed_value<'v>(&self, axis: &str, values: &'v [&str], expr: &Expr, sink: &mut Sink) -> Option<&'v &'v str> {
+        let (number, shown) = (self.constants.try_number(expr), expr.to_string());
+        let is_meant = |text: &&&str| **text == shown || number.is_some() && text.parse().ok() == number;
+        let found = values.iter().find(is_meant);
+        if found.is_none() {
+            let message = format!("the evaluation does not list `{axis}: {shown}`");
+            sink.push(
+                Diagnostic::error("E0707", expr.span, message).help(format!("its values are {}", values.join(", "))),
+            );
+        }
+        found
+    }
+
+    fn nothing_varies(&self, key: &Name, listed: &[(&str, Vec<&str>)]) -> Diagnostic {
+        let error = Diagnostic::error("E0707", key.span, format!("no sweep varies `{}`", key.text));
+        if AXES.contains(&key.text.as_str()) {
+            return error.help(format!("the evaluation does not list it either: `{} = [..]`", key.text));
+        }
+        error.suggest(key.span, &key.text, self.grid.names().chain(listed.iter().map(|(axis, _)| *axis)))
+    }
+
+    /// The arm at a point of the sweeps, and the measure.
+    fn named<'e>(
+        &'e self,
+        path: &[Name],
+        span: Span,
+        index: Option<&'e [Arg]>,
+        place: &Place,
+        sink: &mut Sink,
+    ) -> Option<Named<'e>> {
         let known = || self.declared.iter().map(String::as_str);
         let (arm, measure) = match (path, self.declared) {
             ([measure], [_]) => (0, measure),
@@ -121,24 +234,20 @@ impl Claims<'_> {
             sink.push(self.unmeasured(measure));
             return None;
         }
-        let mut at = place.at.clone();
+        let (mut at, mut chosen) = (place.at.clone(), vec![]);
         for arg in index.into_iter().flatten() {
-            if let Some(key) = &arg.key {
-                let (axis, point) = self.chosen_point(key, &arg.value, sink)?;
-                at[axis] = point;
+            let Some(key) = &arg.key else { continue };
+            match self.grid.find(&key.text) {
+                Some((axis, path)) => at[axis] = self.chosen_point(key, &arg.value, axis, path, sink)?,
+                None => chosen.push((key, &arg.value)),
             }
         }
         let (_, arm) = self.arms.get(arm * self.grid.len() + self.grid.point(&at))?;
-        Some(Series { arm: arm.as_ref(), measure: measure.text.clone() })
+        Some(Named { arm: arm.as_ref(), measure: measure.text.clone(), chosen })
     }
 
-    /// `d: 20`: the axis and the point at which `d` has that value.
-    fn chosen_point(&self, key: &Name, value: &Expr, sink: &mut Sink) -> Option<(usize, usize)> {
-        let Some((axis, path)) = self.grid.find(&key.text) else {
-            let error = Diagnostic::error("E0707", key.span, format!("no sweep varies `{}`", key.text));
-            sink.push(error.suggest(key.span, &key.text, self.grid.names()));
-            return None;
-        };
+    /// `d: 20`: the point of an axis at which `d` has that value.
+    fn chosen_point(&self, key: &Name, value: &Expr, axis: usize, path: usize, sink: &mut Sink) -> Option<usize> {
         let swept = &self.grid.axes[axis];
         let number = self.constants.try_number(value);
         let shown = value.to_string();
@@ -148,7 +257,7 @@ impl Claims<'_> {
         };
         let found: Vec<usize> = (0..swept.points.len()).filter(is_meant).collect();
         if let [point] = found.as_slice() {
-            return Some((axis, *point));
+            return Some(*point);
         }
         let values: Vec<&str> = swept.shown.iter().map(|point| point[path].as_str()).collect();
         let many = if found.is_empty() { "no point" } else { "more than one point" };
@@ -185,8 +294,12 @@ impl Claims<'_> {
             _ => None,
         };
         let is_last = index.and_then(single).is_some_and(|name| name.text == "last");
-        let step = match index {
-            Some(index) if !is_last && window.is_none() => Some(self.constants.count(index, 0, "a step", sink)?),
+        let of_stage = index.and_then(stage_end);
+        let step = match (index, of_stage, series.arm) {
+            (Some(_), Some((stage, end)), Some(arm)) => Some(step_of_stage(arm, stage, end, sink)?),
+            (Some(index), None, _) if !is_last && window.is_none() => {
+                Some(self.constants.count(index, 0, "a step", sink)?)
+            }
             _ => None,
         };
         // An arm with a mistake of its own still has a series.
@@ -262,4 +375,43 @@ impl Claims<'_> {
             error
         }
     }
+}
+
+/// The first or the last step of a stage.
+#[derive(Clone, Copy)]
+enum End {
+    First,
+    Last,
+}
+
+/// `polish.first`, `polish.last`: the stage, and which of its steps.
+fn stage_end(index: &Expr) -> Option<(&Name, End)> {
+    match &index.kind {
+        ExprKind::Path(path) => match path.as_slice() {
+            [stage, end] if end.text == "first" => Some((stage, End::First)),
+            [stage, end] if end.text == "last" => Some((stage, End::Last)),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// The step at which a stage begins or ends: where it begins, the one before has ended.
+fn step_of_stage(arm: &Arm, stage: &Name, end: End, sink: &mut Sink) -> Option<u64> {
+    let stages = arm.stages.iter().map(|stage| (stage.name.as_str(), stage.train.steps));
+    let mut before = 0_u64;
+    for (name, steps) in std::iter::once(("train", arm.train.steps)).chain(stages.clone()) {
+        let last = before.saturating_add(steps);
+        if name == stage.text {
+            return Some(match end {
+                End::First => before,
+                End::Last => last,
+            });
+        }
+        before = last;
+    }
+    let known = std::iter::once("train").chain(stages.map(|(name, _)| name));
+    let error = Diagnostic::error("E0731", stage.span, format!("no stage is called `{}`", stage.text));
+    sink.push(error.suggest(stage.span, &stage.text, known));
+    None
 }

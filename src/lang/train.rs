@@ -1,23 +1,24 @@
 //! `train` and `stage`: their fields, and whether they make sense together.
 
-use super::adaptation::adaptation;
+use super::adaptation::{Around, adaptation};
 use super::added::Whole;
 use super::arm::Checked;
 use super::calls::Names;
 use super::family::CheckedFamily;
 use super::fields::{Fields, word};
 use super::objective::{loss, objective};
+use super::seen::Seen;
 use super::source::task_source;
 use crate::catalog::{Budget, Kind, Outer, Retraction, Simplex, Solver, Through};
 use crate::diag::{Diagnostic, Severity, Sink, Span};
 use crate::ir::Precision;
-use crate::plan::{Anchor, Block, Objective, Retract, TaskSource, Train};
+use crate::plan::{Anchor, Block, Objective, Retract, TaskSource, Train, means};
 use crate::syntax::ast::{Expr, ExprKind, Field, Section};
 
 const PRECISION: &[(&str, Precision)] = &[("f32", Precision::F32), ("f64", Precision::F64)];
 
 /// Differentiated steps are unrolled into the program of a step; more would not fit into memory.
-const MAX_UNROLLED: u64 = 1000;
+pub(super) const MAX_UNROLLED: u64 = 1000;
 
 /// A checked `train` section.
 pub(super) struct CheckedTrain {
@@ -40,8 +41,9 @@ pub(super) fn train(
     let tasks = fields.required("tasks", "tasks = fresh(linear, 10)", sink);
     let tasks = tasks.and_then(|e| task_source(e, checked, names, sink));
     let loss = fields.required("loss", "loss = half_squared", sink).and_then(|e| loss(e, checked, names, sink));
-    let adapt =
-        fields.required("adapt", "adapt = none", sink).and_then(|e| adaptation(e, whole.model.as_ref(), names, sink));
+    let family = tasks.as_ref().and_then(|t| checked.family(t.family()));
+    let around = Around { whole, family, checked, names };
+    let adapt = fields.required("adapt", "adapt = none", sink).and_then(|e| adaptation(e, &around, sink));
     let outer = fields.required("outer", "outer = mean", sink).and_then(|e| names.call(Kind::Outer, e, sink));
     let outer = outer.map(|call| Outer::from_args(call.entry.name, &call.args));
     let through = optional(&fields, "through", Through::Exact, |f| {
@@ -57,9 +59,11 @@ pub(super) fn train(
     let precision = optional(&fields, "precision", Precision::F32, |f| word(&f.value, "precision", PRECISION, sink));
     let steps = fields.required("steps", "steps = 500", sink);
     let steps = steps.and_then(|e| names.constants.count(e, 0, "`steps`", sink));
-    let family = tasks.as_ref().and_then(|t| checked.family(t.family()));
     let objective = match (loss, family) {
-        (Some(loss), Some(family)) => objective(&fields, &loss, family, checked, false, names, sink),
+        (Some(loss), Some(family)) => {
+            let seen = Seen { family, whole, checked, names, support: None };
+            objective(&fields, &loss, seen, false, sink)
+        }
         _ => None,
     };
     let adapt = adapt?;
@@ -80,6 +84,7 @@ pub(super) fn train(
     let check = Check { train: &plan, family: family?, params: whole.params.len(), fields: &fields };
     check.outer(sink);
     check.keep(sink);
+    check.control(sink);
     check.lifetimes(sink);
     check.retract(sink);
     check.adaptation(sink);
@@ -249,6 +254,34 @@ impl Check<'_> {
         }
     }
 
+    /// Control variates are mean gradients, which only plain descent of a pool's tasks tells.
+    fn control(&self, sink: &mut Sink) {
+        if !self.train.controls() {
+            return;
+        }
+        let plain = |block: &Block| match &block.solver {
+            Solver::Sgd { momentum, schedule, .. } => *momentum == 0.0 && schedule.is_empty() && block.rates.is_empty(),
+            _ => false,
+        };
+        let twice = |name: &String| self.train.adapt.iter().filter(|b| b.on.contains(name)).count() > 1;
+        let (place, reason) = match &self.train.tasks {
+            TaskSource::Fresh { .. } => ("tasks", "fresh tasks are never seen again"),
+            TaskSource::Pool { replace: true, .. } => ("tasks", "a task that a step samples twice would have two"),
+            TaskSource::Pool { .. } if !self.train.adapt.iter().all(plain) => {
+                ("adapt", "they are mean gradients, and these steps are not along gradients alone")
+            }
+            TaskSource::Pool { .. } if self.train.adapt.iter().flat_map(|block| &block.on).any(twice) => {
+                ("adapt", "a parameter that two blocks move has two mean gradients")
+            }
+            TaskSource::Pool { .. } => return,
+        };
+        sink.push(
+            Diagnostic::error("E0562", self.fields.span("outer"), "tasks cannot keep control variates here")
+                .related(self.fields.span(place), reason)
+                .help("use a fixed set of tasks and `gradient` or `sgd` without momentum, schedule or learned rates"),
+        );
+    }
+
     /// Each parameter has one lifetime, which its adaptation respects, and something is left for `update`.
     fn lifetimes(&self, sink: &mut Sink) {
         let train = self.train;
@@ -350,7 +383,8 @@ impl Check<'_> {
             );
         }
         let near = |block: &Block| {
-            block.toward.as_ref().is_some_and(|toward| toward.anchor == Anchor::Start && toward.weight > 0.0)
+            block.ahead.is_none()
+                && block.toward.as_ref().is_some_and(|toward| toward.anchor == Anchor::Start && toward.weight > 0.0)
         };
         if matches!(self.train.through, Through::Implicit { .. })
             && !matches!(self.train.adapt.as_slice(), [block] if near(block))
@@ -425,8 +459,13 @@ fn loops(adapt: &[Block]) -> bool {
     adapt.iter().any(|b| b.batch.is_some() || matches!(b.budget, Budget::Epochs { .. }))
 }
 
-/// Under a risk there are no examples to batch or to pass over.
+/// Under a risk there are no examples to batch, to pass over or to take a mean of.
 pub(super) fn check_whole_data(adapt: &[Block], fields: &Fields, sink: &mut Sink) {
+    if means(adapt) {
+        let error =
+            Diagnostic::error("E0560", fields.span("adapt"), "under a risk there are no examples to take the mean of");
+        sink.push(error.help("choose a loss of examples: `loss = half_squared`"));
+    }
     if loops(adapt) {
         sink.push(
             Diagnostic::error(

@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Write};
 
 use super::types::*;
 use crate::catalog::{
-    BaseLaw, Budget, Factor, Loss, Metric, Outer, Reader, Reduction, Sees, Simplex, Solver, Through, Weights,
+    BaseLaw, Budget, Factor, Loss, Metric, Outer, Reader, Reduction, Sees, Simplex, Solver, Through, Weights, Whose,
 };
 use crate::ir::{Binary, Function, Node, NodeId, Op, Unary};
 
@@ -103,8 +103,16 @@ fn write_model(out: &mut String, model: &Model) -> fmt::Result {
 pub fn measured(what: &What) -> String {
     match what {
         What::State { metric, .. } => format!("{} of the state", metric.describe()),
-        What::Evaluation { name, metric, reduction } => {
-            format!("{} over tasks of {} under {name}", reduction_name(reduction), metric_name(metric))
+        What::Evaluation { name, metric, reduction, after, share, query } => {
+            let whose = match query {
+                Whose::Own => "",
+                Whose::Others => " on the examples of all others",
+                Whose::All => " on the examples of all",
+            };
+            let after = after.map_or_else(String::new, |after| format!(", after {after} of its adaptation"));
+            let share = share.map_or_else(String::new, |share| format!(", {} of the way to its end", shortest(share)));
+            let (reduction, metric) = (reduction_name(reduction), metric_name(metric));
+            format!("{reduction} over tasks of {metric}{whose} under {name}{after}{share}")
         }
         What::Mass { strata } => format!("weight of the tasks in {}", list(strata)),
     }
@@ -138,7 +146,8 @@ fn reader_name(reader: &Reader) -> String {
 fn write_family(out: &mut String, family: &Family) -> fmt::Result {
     writeln!(out, "  tasks {}", family.name)?;
     if let Some(source) = &family.source {
-        writeln!(out, "    from {}, {}", source.data, source.partition.describe())?;
+        let rows = source.rows.map_or_else(String::new, |rows| format!(", examples {}..{}", rows.first, rows.end));
+        writeln!(out, "    from {}{rows}, {}", source.data, source.partition.describe())?;
         match source.ways {
             Some(ways) => writeln!(out, "    at every visit {ways} classes of a client, numbered anew")?,
             None => writeln!(out, "    {} of each client's examples held out", source.hold_out)?,
@@ -201,10 +210,11 @@ fn write_train(out: &mut String, train: &Train) -> fmt::Result {
             if *sees == Sees::Raw { "raw" } else { "weighted" },
             if *exponential { ", exponential" } else { "" }
         ),
-        Outer::Average { weights } => {
+        Outer::Average { weights, control } => {
             format!(
-                "average of the adapted parameters, {}",
-                if *weights == Weights::Examples { "by examples" } else { "uniform" }
+                "average of the adapted parameters, {}{}",
+                if *weights == Weights::Examples { "by examples" } else { "uniform" },
+                if *control { ", gradients corrected by control variates" } else { "" }
             )
         }
     };
@@ -240,7 +250,7 @@ fn write_adapt(out: &mut String, blocks: &[Block]) -> fmt::Result {
     }
     for block in blocks {
         let budget = match (block.budget, &block.solver) {
-            (_, Solver::ClosedForm { .. }) => String::new(),
+            (_, Solver::ClosedForm { .. } | Solver::Mean { .. }) => String::new(),
             (Budget::Steps { count: n }, _) => format!(", {}", count(n, "step")),
             (Budget::Epochs { count: n }, _) => format!(", {}", count(n, "epoch")),
         };
@@ -258,6 +268,14 @@ fn write_adapt(out: &mut String, blocks: &[Block]) -> fmt::Result {
         }
         if !block.without.is_empty() {
             writeln!(out, "      without {}", list(&block.without))?;
+        }
+        if let Solver::Mean { of, .. } = &block.solver {
+            write_function(out, of)?;
+        }
+        if let Some(Ahead { adapt, through }) = &block.ahead {
+            let sees = if *through == Through::Exact { "exact" } else { "first order" };
+            writeln!(out, "      of the loss after an adaptation, through it: {sees}")?;
+            write_adapt(out, adapt)?;
         }
     }
     Ok(())
@@ -368,6 +386,8 @@ impl Display for SolverText<'_> {
                     decay => write!(f, ", weight decay {} of its own", shortest(*decay)),
                 }
             }
+            Solver::Mean { by_class: false, .. } => write!(f, "the mean over the support examples"),
+            Solver::Mean { by_class: true, .. } => write!(f, "the mean over the support examples of each class"),
             Solver::ClosedForm { penalty } => write!(f, "closed form, penalty {}", shortest(*penalty)),
         }
     }

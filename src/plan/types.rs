@@ -1,7 +1,7 @@
 //! The plan: what will happen, without spans and with every default explicit. This is what is hashed and replayed.
 
 use crate::catalog::{
-    BaseLaw, Budget, Loss, Metric, Outer, Partition, Reader, Reduction, Retraction, Solver, StateMetric, Through,
+    BaseLaw, Budget, Loss, Metric, Outer, Partition, Reader, Reduction, Retraction, Solver, StateMetric, Through, Whose,
 };
 use crate::hash::{record, variants};
 use crate::ir::{Function, Precision};
@@ -143,6 +143,19 @@ record! {
         pub ways: Option<u64>,
         /// The features of one example, `x`, and its target, `y`.
         pub example: Vec<Slot>,
+        /// The examples of the data set that are divided, where not all are.
+        pub rows: Option<Rows> = None,
+    }
+}
+
+record! {
+    /// Examples of a data set by their place in it.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct Rows {
+        /// The first.
+        pub first: u64,
+        /// The one after the last.
+        pub end: u64,
     }
 }
 
@@ -226,6 +239,19 @@ record! {
         pub toward: Option<Toward> = None,
         /// Parameters that multiply the gradients: one for each parameter that moves, of its shape or a scalar.
         pub rates: Vec<String> = vec![],
+        /// The adaptation after which the loss of each step is taken.
+        pub ahead: Option<Ahead> = None,
+    }
+}
+
+record! {
+    /// An adaptation within a step: the step's gradient is that of the loss after it.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct Ahead {
+        /// Its blocks, in order.
+        pub adapt: Vec<Block>,
+        /// What passes through it.
+        pub through: Through,
     }
 }
 
@@ -328,7 +354,8 @@ record! {
     /// A measured series.
     #[derive(Debug, Clone, PartialEq)]
     pub struct Measure {
-        /// Its name.
+        /// Its name; behind it in brackets, where the text lists several, at which point of the evaluation it is taken:
+        /// `accuracy[after: 5, query: others]`.
         pub name: String,
         /// Steps between measurements; step 0 and the last step are always measured.
         pub every: u64,
@@ -343,8 +370,16 @@ variants! {
     pub enum What {
         /// A number of the state: `function` gives the metric's arguments from parameters and world, by name.
         State { metric: StateMetric, function: Function },
-        /// A metric of the query examples of an evaluation's tasks, reduced over tasks.
-        Evaluation { name: String, metric: Metric, reduction: Reduction },
+        /// A metric of the query examples of an evaluation's tasks, reduced over tasks: after so many steps (or epochs) of its
+        /// adaptation, or all; at the parameters on the way from its start (0) to its end (1); on the examples of whom.
+        Evaluation {
+            name: String,
+            metric: Metric,
+            reduction: Reduction,
+            after: Option<u64> = None,
+            share: Option<f64> = None,
+            query: Whose = Whose::Own,
+        },
         /// The adversary's weight on some strata.
         Mass { strata: Vec<String> },
     }
@@ -464,6 +499,25 @@ impl Sampler {
 }
 
 impl Family {
+    /// The variable of the support examples that an input of a model or loss reads: `support_x` is `x` of all of them.
+    pub fn support_variable<'n>(&self, input: &'n str) -> Option<&'n str> {
+        let variable = |name: &str| match &self.source {
+            Some(source) => source.example.iter().any(|slot| slot.name == name),
+            None => self.example.function.outputs.iter().any(|port| port.name == name),
+        };
+        input.strip_prefix("support_").filter(|name| variable(name) && !variable(input))
+    }
+
+    /// Whether the model, or the loss itself, reads the support set.
+    pub fn in_context(&self, model: &Model, objective: &Objective) -> bool {
+        let reads = |f: &Function| f.inputs.iter().any(|port| self.support_variable(&port.name).is_some());
+        let loss = match objective {
+            Objective::Sample { loss: Loss::Expression { function }, .. } => reads(function),
+            _ => false,
+        };
+        loss || reads(&model.forward)
+    }
+
     /// The stratum of that name.
     pub fn stratum(&self, name: &str) -> Option<&Stratum> {
         self.strata.iter().find(|s| s.name == name)
@@ -542,6 +596,31 @@ impl Arm {
     }
 }
 
+/// The budget of an adaptation that is one block of steps: what can be stopped on its way.
+pub fn length(adapt: &[Block]) -> Option<Budget> {
+    match adapt {
+        [Block { solver, budget, .. }] if solver.steps() => Some(*budget),
+        _ => None,
+    }
+}
+
+impl Evaluation {
+    /// The parameters that its adaptation moves, by position in its model.
+    pub fn moved(&self, model: &Model) -> Vec<usize> {
+        let adapted = |name: &String| self.adapt.iter().any(|block| block.on.contains(name));
+        (0..model.params.len()).filter(|&i| adapted(&model.params[i].name)).collect()
+    }
+}
+
+impl Measure {
+    /// The name that the text gives it, and the point of the evaluation that the rest of its name says: pairs of what
+    /// varies and its value.
+    pub fn point(&self) -> (&str, Vec<(&str, &str)>) {
+        let Some((name, rest)) = self.name.split_once('[') else { return (&self.name, vec![]) };
+        (name, rest.trim_end_matches(']').split(", ").filter_map(|part| part.split_once(": ")).collect())
+    }
+}
+
 impl Model {
     /// The positions of named parameters.
     pub fn positions(&self, names: &[String]) -> Vec<usize> {
@@ -560,6 +639,11 @@ impl Model {
 }
 
 impl Train {
+    /// Whether tasks keep control variates.
+    pub fn controls(&self) -> bool {
+        matches!(self.outer, Outer::Average { control: true, .. })
+    }
+
     /// Whether tasks adapt in a loop of their own programs, because nothing is differentiated through it.
     pub fn is_local(&self) -> bool {
         matches!(self.outer, Outer::Average { .. }) || self.through == Through::Difference

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
 
 use super::types::*;
-use crate::catalog::{Loss, Metric, Outer, Solver, Through};
+use crate::catalog::{Budget, Loss, Metric, Outer, Solver, Through, Whose};
 use crate::ir::Function;
 
 /// What is wrong with a plan.
@@ -129,6 +129,78 @@ fn variables(family: &Family) -> Shapes {
     }
 }
 
+/// The number of support examples that a model can read by itself: where nothing else adapts it.
+fn context(adapt: &[Block], objective: &Objective) -> u64 {
+    match objective {
+        Objective::Sample { support, .. } if adapt.is_empty() => *support,
+        _ => 0,
+    }
+}
+
+/// The shapes of what a model or loss can read: parameters, the variables of an example and those of `context` support
+/// examples.
+fn readable(family: &Family, model: &Model, context: u64) -> Shapes {
+    let own = variables(family);
+    let of_all = |(name, dims): (&String, &Vec<usize>)| {
+        (format!("support_{name}"), [&[context as usize], dims.as_slice()].concat())
+    };
+    let of_support: Shapes = own.iter().filter(|_| context > 0).map(of_all).collect();
+    joined(&joined(&of_support, &own), &shapes(model))
+}
+
+/// Whether some block takes a mean over examples.
+pub(crate) fn means(adapt: &[Block]) -> bool {
+    let ahead = |block: &Block| block.ahead.as_ref().is_some_and(|ahead| means(&ahead.adapt));
+    adapt.iter().any(|block| matches!(block.solver, Solver::Mean { .. }) || ahead(block))
+}
+
+/// Checks the blocks of an adaptation.
+fn blocks(adapt: &[Block], family: &Family, model: &Model, what: &str) -> Result<(), String> {
+    for block in adapt {
+        let named = !block.on.is_empty() && there(model, &block.on) && block.batch != Some(0);
+        ensure(named, || format!("{what} adapts parameters that are not there"))?;
+        ensure(rates_fit(model, &block.on, &block.rates), || format!("{what} has step sizes of other shapes"))?;
+        ensure(anchored(model, block), || format!("{what} holds parameters near others unlike them"))?;
+        if let Solver::Mean { of, by_class } = &block.solver {
+            let mean = function(of, &readable(family, model, 0), "a mean")?;
+            let rows = |i: usize| {
+                let dims = &model.params[i].dims;
+                if *by_class { dims.get(1..).unwrap_or(&[]) } else { dims.as_slice() }
+            };
+            let fit = mean.len() == 1
+                && mean.values().all(|dims| model.positions(&block.on).into_iter().all(|i| rows(i) == dims.as_slice()));
+            let ranks = model.positions(&block.on).into_iter().all(|i| !(*by_class && model.params[i].dims.is_empty()));
+            let target = !*by_class || variables(family).get("y").is_some_and(Vec::is_empty);
+            ensure(fit && ranks && target, || format!("{what} takes a mean of another shape"))?;
+        }
+        if let Some(ahead) = &block.ahead {
+            let unrolled = |b: &Block| b.batch.is_none() && matches!(b.budget, Budget::Steps { .. });
+            let through = matches!(ahead.through, Through::Exact | Through::FirstOrder);
+            let fine = block.solver.steps() && through && ahead.adapt.iter().all(unrolled);
+            ensure(fine, || format!("{what} looks ahead through a loop"))?;
+            blocks(&ahead.adapt, family, model, what)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a metric can be taken of the family's examples.
+fn fits(metric: &Metric, family: &Family, model: &Model, context: u64) -> Result<(), String> {
+    let known = readable(family, model, context);
+    if let Metric::Loss { loss: Loss::Expression { function: f } } = metric {
+        let outputs = function(f, &known, "the loss")?;
+        return ensure(outputs.len() == 1 && outputs.values().all(Vec::is_empty), || {
+            "the loss is not one scalar".into()
+        });
+    }
+    let outputs = function(&model.forward, &known, "the model")?;
+    let target = variables(family).get("y").cloned().ok_or_else(|| format!("`{}` has no target `y`", family.name))?;
+    match metric.refuses(&outputs.into_values().next().unwrap_or_default(), &target) {
+        Some(reason) => Err(reason),
+        None => Ok(()),
+    }
+}
+
 impl Checker<'_> {
     fn check(&self) -> Result<(), String> {
         let arm = self.arm;
@@ -155,11 +227,23 @@ impl Checker<'_> {
         ensure(pool || (train.keep.is_empty() && !matches!(train.outer, Outer::Worst { .. })), || {
             "fresh tasks cannot be remembered".into()
         })?;
-        let near = |b: &Block| b.toward.as_ref().is_some_and(|t| t.anchor == Anchor::Start && t.weight > 0.0);
+        let near = |b: &Block| {
+            b.ahead.is_none() && b.toward.as_ref().is_some_and(|t| t.anchor == Anchor::Start && t.weight > 0.0)
+        };
         let implicit = matches!(train.through, Through::Implicit { .. });
         ensure(!implicit || matches!(train.adapt.as_slice(), [block] if near(block)), || {
             "an implicit gradient has no minimiser".into()
         })?;
+        if train.controls() {
+            let plain = |b: &Block| match &b.solver {
+                Solver::Sgd { momentum, schedule, .. } => *momentum == 0.0 && schedule.is_empty() && b.rates.is_empty(),
+                _ => false,
+            };
+            let once = |name: &String| train.adapt.iter().filter(|b| b.on.contains(name)).count() < 2;
+            let fixed = matches!(train.tasks, TaskSource::Pool { replace: false, .. });
+            let fine = fixed && train.adapt.iter().all(|b| plain(b) && b.on.iter().all(once));
+            ensure(fine, || "control variates are of plain gradient descent in a pool".into())?;
+        }
         let weighs = matches!(train.outer, Outer::Worst { .. } | Outer::Cvar { .. });
         ensure(!(weighs && train.through == Through::Difference), || "weights of losses need a gradient".into())?;
         self.protocol(&train.tasks, &train.objective, &train.adapt, &arm.model, "train")?;
@@ -210,6 +294,8 @@ impl Checker<'_> {
             let fits =
                 matches!(source.example.as_slice(), [x, y] if x.name == "x" && y.name == "y" && y.dims.is_empty());
             ensure(fits, || format!("an example of `{name}` is not features and a target"))?;
+            let rows = source.rows.is_none_or(|rows| rows.first < rows.end);
+            ensure(rows, || format!("the tasks of `{name}` have no examples"))?;
             ensure(source.ways != Some(0), || format!("the tasks of `{name}` have no classes"))?;
         }
         Ok(())
@@ -237,44 +323,17 @@ impl Checker<'_> {
         } else {
             ensure(family.source.is_none(), || format!("{what} draws clients afresh"))?;
         }
-        let named = adapt.iter().all(|b| !b.on.is_empty() && there(model, &b.on) && b.batch != Some(0));
-        ensure(named, || format!("{what} adapts parameters that are not there"))?;
-        ensure(adapt.iter().all(|b| rates_fit(model, &b.on, &b.rates)), || {
-            format!("{what} has step sizes of other shapes")
-        })?;
-        ensure(adapt.iter().all(|b| anchored(model, b)), || {
-            format!("{what} holds parameters near others unlike them")
-        })?;
+        blocks(adapt, family, model, what)?;
         match objective {
-            Objective::Risk => ensure(family.risk.is_some(), || format!("`{}` has no risk", family.name)),
+            Objective::Risk => {
+                ensure(!means(adapt), || format!("{what} takes means of no examples"))?;
+                ensure(family.risk.is_some(), || format!("`{}` has no risk", family.name))
+            }
             Objective::Sample { loss, support, query } => {
                 ensure(family.source.is_some() || (*support > 0 && *query > 0), || format!("{what} has no examples"))?;
-                self.fits(&Metric::Loss { loss: loss.clone() }, family, model)
+                fits(&Metric::Loss { loss: loss.clone() }, family, model, context(adapt, objective))
             }
         }
-    }
-
-    /// Whether a metric can be taken of the family's examples.
-    fn fits(&self, metric: &Metric, family: &Family, model: &Model) -> Result<(), String> {
-        if let Metric::Loss { loss: Loss::Expression { function: f } } = metric {
-            let outputs = function(f, &joined(&shapes(model), &variables(family)), "the loss")?;
-            return ensure(outputs.len() == 1 && outputs.values().all(Vec::is_empty), || {
-                "the loss is not one scalar".into()
-            });
-        }
-        let (target, prediction) = self.example(family, model)?;
-        match metric.refuses(&prediction, &target) {
-            Some(reason) => Err(reason),
-            None => Ok(()),
-        }
-    }
-
-    /// The shapes of target and prediction, if the model fits the family's examples.
-    fn example(&self, family: &Family, model: &Model) -> Result<(Vec<usize>, Vec<usize>), String> {
-        let example = variables(family);
-        let outputs = function(&model.forward, &joined(&shapes(model), &example), "the model")?;
-        let target = example.get("y").cloned().ok_or_else(|| format!("`{}` has no target `y`", family.name))?;
-        Ok((target, outputs.into_values().next().unwrap_or_default()))
     }
 
     fn measure(&self, measure: &Measure, world: &Shapes, params: &Shapes) -> Result<(), String> {
@@ -292,14 +351,28 @@ impl Checker<'_> {
                     format!("`{}` measures something else than it says", measure.name)
                 })
             }
-            What::Evaluation { name, metric, .. } => {
+            What::Evaluation { name, metric, after, share, query, .. } => {
                 let evaluation = self.arm.evaluation(name).ok_or_else(|| format!("`{name}` is not there"))?;
+                let counted = |after: &u64| match length(&evaluation.adapt) {
+                    Some(Budget::Steps { count } | Budget::Epochs { count }) => *after <= count,
+                    None => false,
+                };
+                ensure(after.as_ref().is_none_or(counted), || format!("`{name}` does not adapt that long"))?;
+                let within = |share: &f64| (0.0..=1.0).contains(share);
+                ensure(share.as_ref().is_none_or(within), || "a point between lies outside".into())?;
+                let several =
+                    matches!(evaluation.objective, Objective::Sample { .. }) && evaluation.tasks.per_step() > 1;
+                ensure(*query == Whose::Own || several, || {
+                    format!("the tasks of `{name}` have no examples of others")
+                })?;
                 let family =
                     self.arm.family(evaluation.tasks.family()).ok_or_else(|| format!("`{name}` has no tasks"))?;
                 match (metric, &evaluation.objective) {
                     (Metric::Risk, _) => ensure(family.risk.is_some(), || format!("`{}` has no risk", family.name)),
                     (_, Objective::Risk) => Err(format!("`{name}` has no examples")),
-                    _ => self.fits(metric, family, self.arm.model_of(evaluation)),
+                    (_, objective) => {
+                        fits(metric, family, self.arm.model_of(evaluation), context(&evaluation.adapt, objective))
+                    }
                 }
             }
             What::Mass { .. } => Ok(()),

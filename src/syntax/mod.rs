@@ -20,7 +20,7 @@
 //! | E0111 | an operator that is written otherwise | E0127 | an unknown escape in a text |
 //! | E0112 | `:` for `=`, or `=` for `:` | E0128 | no prediction, or two |
 //! | E0113 | another sign for `=`, `~`, `in`, `->` | E0129 | nothing between two commas |
-//! | E0114 | an unknown keyword | | |
+//! | E0114 | an unknown keyword | E0130 | a unit where none can stand |
 
 pub mod ast;
 mod format;
@@ -37,6 +37,8 @@ mod parse_rest;
 mod parse_statement;
 mod parse_token;
 mod print;
+#[cfg(test)]
+mod sentences;
 
 pub use ast::File;
 pub use format::format;

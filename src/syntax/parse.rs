@@ -21,7 +21,7 @@ fn is_reserved(word: &str) -> bool {
 
 #[derive(pest_derive::Parser)]
 #[grammar = "../grammar/meta.pest"]
-struct Grammar;
+pub(super) struct Grammar;
 
 /// Reads a file. What cannot be read is reported to `sink` (codes `E01..`) and left out of the tree, or stands there as
 /// [`super::ast::ExprKind::Error`].
@@ -85,6 +85,7 @@ pub(super) fn word(rule: Rule) -> &'static str {
         Rule::list => "a list in `[ ]`",
         Rule::record => "a record in `{ }`",
         Rule::slot | Rule::stray => "an argument",
+        Rule::unit => "a unit such as `steps`",
         Rule::key | Rule::key_sign => "a key",
         Rule::number => "a number",
         Rule::text => "a text",

@@ -228,6 +228,21 @@ impl Builder<'_, '_> {
         ExprKind::Record(entries)
     }
 
+    /// The key of an argument behind whose number a unit stands: `5 steps` is `steps: 5`.
+    fn counted(&mut self, key: Option<Name>, number: Span, unit: &Pair<Rule>, bracket: char) -> Option<Name> {
+        let (span, word) = (self.span(unit), unit.as_str());
+        let name = Name { text: format!("{}s", word.trim_end_matches('s')), span };
+        let message = match &key {
+            Some(key) if key.text == name.text => return Some(name),
+            None if bracket == '(' => return Some(name),
+            Some(key) => format!("`{}` is not counted in {}", key.text, name.text),
+            None => format!("`{word}` stands behind the number of an argument, and nowhere else"),
+        };
+        let rest = Span::new(number.end, span.end);
+        self.report.push(Diagnostic::error("E0130", span, message).fix(rest, "", "leave the unit out"));
+        key
+    }
+
     /// What stands between the commas of any bracket.
     pub(super) fn slots(&mut self, pair: Pair<Rule>) -> Vec<Slot> {
         let bracket = pair.as_str().chars().next().unwrap_or('(');
@@ -239,6 +254,7 @@ impl Builder<'_, '_> {
             let mut parts = pair.into_inner();
             let key = take(&mut parts, Rule::key);
             let inner = take(&mut parts, Rule::inner);
+            let unit = take(&mut parts, Rule::unit);
             let stray = take(&mut parts, Rule::stray);
             if key.is_none() && inner.is_none() && stray.is_none() {
                 if i < last {
@@ -270,6 +286,10 @@ impl Builder<'_, '_> {
                 let message = format!("a value is missing after `{}:`", key.text);
                 self.report.push(Diagnostic::error("E0110", key.span, message));
             }
+            let key = match unit {
+                Some(unit) => self.counted(key, value.span, &unit, bracket),
+                None => key,
+            };
             slots.push(Slot { key, value });
         }
         slots

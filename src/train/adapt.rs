@@ -9,6 +9,26 @@ use crate::ir::Tensor;
 use crate::plan::lower::{AdaptPrograms, Input};
 use crate::plan::{Block, Model};
 
+/// What an adaptation begins with, by position in the model.
+pub(super) struct Begin<'a, E: Executor> {
+    /// A value for every shared parameter.
+    pub shared: &'a [Option<E::Value>],
+    /// The tasks' own ones, `[T, ..]`.
+    pub kept: Vec<Option<E::Value>>,
+    /// What is added to their gradients, `[T, ..]`.
+    pub corrections: Vec<Option<E::Value>>,
+}
+
+/// The parameters of every task on the way of its adaptation, in the order of the model.
+pub(super) struct Adapted<E: Executor> {
+    /// Where they began.
+    pub start: Vec<E::Value>,
+    /// What they were after some numbers of steps.
+    pub stopped: Vec<(u64, Vec<E::Value>)>,
+    /// Where they ended.
+    pub end: Vec<E::Value>,
+}
+
 /// The compiled programs of an adaptation.
 pub(super) struct Adaptation<'a, E: Executor> {
     exec: &'a E,
@@ -34,17 +54,18 @@ impl<'a, E: Executor> Adaptation<'a, E> {
         })
     }
 
-    /// The parameters of every task `[T, ..]` after all blocks, in the order of the model. `shared` holds a value for
-    /// every shared parameter, `kept` the tasks' own ones.
+    /// Adapts the parameters of every task, `[T, ..]` each, in the order of the model, from where they begin. `stops` are numbers of steps (or of epochs, where that is what the block counts)
+    /// of the last block after which the parameters are wanted, too.
     pub fn run(
         &self,
         maker: &TaskMaker<E>,
         visit: &Visit<E>,
         world: &[E::Value],
-        shared: &[Option<E::Value>],
-        kept: Vec<Option<E::Value>>,
+        begin: Begin<E>,
         step: u64,
-    ) -> Result<Vec<E::Value>, TrainError> {
+        stops: &[u64],
+    ) -> Result<Adapted<E>, TrainError> {
+        let Begin { shared, kept, corrections } = begin;
         let spread = self.spread.run(self.exec, |input| match input {
             Input::Param(i) => shared[i].as_ref().expect("only shared parameters are spread"),
             other => unreachable!("spreading does not read {other:?}"),
@@ -54,11 +75,16 @@ impl<'a, E: Executor> Adaptation<'a, E> {
         spread_over.zip(spread).for_each(|(param, value)| *param = Some(value));
         let mut params: Vec<E::Value> = params.into_iter().map(|p| p.expect("a parameter is shared or kept")).collect();
         let start = params.clone();
+        let mut stopped: Vec<(u64, Vec<E::Value>)> = vec![];
         for (number, (block, kernel)) in self.blocks.iter().zip(&self.steps).enumerate() {
             let mut batches = Batches::new(self.exec, block, maker, visit, step, number as u64)?;
             let on = self.model.positions(&block.on);
             let mut memory = self.zeros(block, &on, visit.places.len())?;
             let mut done = 0;
+            let stops = if number + 1 == self.blocks.len() { stops } else { &[] };
+            let unit = batches.unit;
+            let stops_at = |done: u64| stops.iter().copied().find(|stop| stop.checked_mul(unit) == Some(done));
+            stopped.extend(stops_at(0).map(|stop| (stop, params.clone())));
             while let Some(batch) = batches.next(self.exec)? {
                 done += 1;
                 let schedule: Vec<E::Value> = block
@@ -71,6 +97,7 @@ impl<'a, E: Executor> Adaptation<'a, E> {
                     Input::World(i) => &world[i],
                     Input::Param(i) => &params[i],
                     Input::Start(i) => &start[i],
+                    Input::Correction(i) => corrections[i].as_ref().expect("what is corrected has a correction"),
                     Input::Memory { param, slot } => {
                         let place = on.iter().position(|&i| i == param).expect("a solver remembers its own parameters");
                         &memory[place * block.solver.memory().len() + slot]
@@ -85,9 +112,10 @@ impl<'a, E: Executor> Adaptation<'a, E> {
                     params[i] = value;
                 }
                 memory = results.collect();
+                stopped.extend(stops_at(done).map(|stop| (stop, params.clone())));
             }
         }
-        Ok(params)
+        Ok(Adapted { start, stopped, end: params })
     }
 
     /// What the block's solver remembers at the start: zeros for every task.
@@ -103,9 +131,26 @@ impl<'a, E: Executor> Adaptation<'a, E> {
     }
 }
 
+/// How many steps of a block each task makes that holds so many examples: it rests where others have more batches.
+pub(super) fn steps_made(block: &Block, held: &[usize]) -> Vec<u64> {
+    let (Budget::Steps { count } | Budget::Epochs { count }) = block.budget;
+    let Some(size) = block.batch else {
+        return held.iter().map(|&n| if n == 0 { 0 } else { count }).collect();
+    };
+    let batches = |n: usize| (n as u64).div_ceil(size);
+    let per_epoch = held.iter().map(|&n| batches(n)).max().unwrap_or(0).max(1);
+    let (epochs, rest) = match block.budget {
+        Budget::Epochs { count } => (count, 0),
+        Budget::Steps { count } => (count / per_epoch, count % per_epoch),
+    };
+    held.iter().map(|&n| epochs * batches(n) + rest.min(batches(n))).collect()
+}
+
 /// The batches of one block, in order: all examples each time, or shuffled parts of them.
 struct Batches<'a, E: Executor> {
     left: u64,
+    /// The batches of what the budget counts: one step, or one epoch.
+    unit: u64,
     cut: Option<Cut<'a, E>>,
 }
 
@@ -151,19 +196,19 @@ impl<'a, E: Executor> Batches<'a, E> {
     ) -> Result<Self, TrainError> {
         let Some(size) = block.batch else {
             let (Budget::Steps { count } | Budget::Epochs { count }) = block.budget;
-            return Ok(Batches { left: count, cut: None });
+            return Ok(Batches { left: count, unit: 1, cut: None });
         };
         let size = size as usize;
         let longest = visit.support_counts().iter().copied().max().unwrap_or(0);
         let per_epoch = longest.div_ceil(size);
-        let left = match block.budget {
-            Budget::Steps { count } => count,
-            Budget::Epochs { count } => count * per_epoch as u64,
+        let (count, unit) = match block.budget {
+            Budget::Steps { count } => (count, 1),
+            Budget::Epochs { count } => (count, per_epoch as u64),
         };
         let host = visit.support_on_host(exec)?;
         let cut =
             Cut { maker, visit, host, size, step, block: number, per_epoch, position: 0, epoch: 0, orders: vec![] };
-        Ok(Batches { left, cut: Some(cut) })
+        Ok(Batches { left: count * unit, unit, cut: Some(cut) })
     }
 
     fn next(&mut self, exec: &E) -> Result<Option<Batch<E>>, TrainError> {

@@ -29,11 +29,21 @@ pub(super) fn divide(arm: &Arm, seed: u64, sets: &DataSets) -> Result<(ClientTab
         let Some(source) = &family.source else { continue };
         let set = data_set(source, sets)?;
         let partition = Stream::new(seed, &["partition", &family.name]);
-        let held = data::divide(&source.partition, set, &partition).map_err(|error| TrainError::Partition {
-            family: family.name.clone(),
-            data: source.data.clone(),
-            error,
-        })?;
+        let wrong = |error| TrainError::Partition { family: family.name.clone(), data: source.data.clone(), error };
+        let held = match source.rows {
+            None => data::divide(&source.partition, set, &partition).map_err(wrong)?,
+            Some(rows) if rows.end > set.len() as u64 => {
+                let reason =
+                    format!("it has {} examples, and `{}` takes {}..{}", set.len(), family.name, rows.first, rows.end);
+                return Err(TrainError::Data { name: source.data.clone(), reason });
+            }
+            Some(rows) => {
+                let (first, end) = (rows.first as usize, rows.end as usize);
+                let mut held = data::divide(&source.partition, &set.labels(first..end), &partition).map_err(wrong)?;
+                held.iter_mut().flatten().for_each(|row| *row += first);
+                held
+            }
+        };
         let hold_out = Stream::new(seed, &["hold_out", &family.name]);
         let table: Vec<Client> = held
             .iter()
@@ -234,6 +244,7 @@ mod tests {
             hold_out: 0.0,
             ways: Some(ways),
             example: vec![slot("x"), slot("y")],
+            rows: None,
         };
         let source = Some(source);
         Family { name: "few".into(), strata: vec![], episode: sampler(), example: sampler(), risk: None, source }

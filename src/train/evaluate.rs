@@ -1,12 +1,12 @@
 //! Measurements: of the state, and of tasks under an evaluation.
 
 use super::TrainError;
-use super::adapt::Adaptation;
+use super::adapt::{Adaptation, Adapted, Begin};
 use super::bind::Kernel;
 use super::cell::sample_once;
 use super::outer::State;
 use super::tasks::{Setting, TaskMaker, Visit};
-use crate::catalog::{Outer, Reduction, Simplex, StateMetric};
+use crate::catalog::{Outer, Reduction, Simplex, StateMetric, Whose};
 use crate::exec::Executor;
 use crate::ir::Tensor;
 use crate::numeric::{self, Matrix};
@@ -25,6 +25,11 @@ struct Protocol<'a, E: Executor> {
     visits: Vec<Visit<E>>,
     adapt: Adaptation<'a, E>,
     params: Vec<Source<E>>,
+    /// The numbers of steps of the adaptation after which something is measured.
+    stops: Vec<u64>,
+    between: Option<Kernel<E>>,
+    /// The parameters that the adaptation moves.
+    moved: Vec<usize>,
 }
 
 /// Where a parameter of an evaluation comes from.
@@ -58,7 +63,9 @@ impl<'a, E: Executor> Measures<'a, E> {
             }
             let adapt = Adaptation::new(exec, arm.model_of(evaluation), &evaluation.adapt, &programs.adapt)?;
             let params = sources(setting, evaluation, programs)?;
-            evaluations.push(Protocol { maker, visits, adapt, params });
+            let between = programs.between.as_ref().map(|p| Kernel::compile(exec, p)).transpose()?;
+            let (stops, moved) = (stops(arm, evaluation), evaluation.moved(arm.model_of(evaluation)));
+            evaluations.push(Protocol { maker, visits, adapt, params, stops, between, moved });
         }
         let kernels = programs
             .measures
@@ -77,21 +84,24 @@ impl<'a, E: Executor> Measures<'a, E> {
         state: &State<E>,
         due: &[usize],
     ) -> Result<Vec<(usize, f64)>, TrainError> {
-        let mut adapted: Vec<Vec<Vec<E::Value>>> = self.evaluations.iter().map(|_| vec![]).collect();
+        let mut adapted: Vec<Vec<Adapted<E>>> = self.evaluations.iter().map(|_| vec![]).collect();
         let mut values = Vec::new();
         for &i in due {
             let value = match &arm.measures[i].what {
                 What::State { metric, .. } => self.state(exec, i, *metric, world, state)?,
                 What::Mass { strata } => mass(arm, strata, &state.adversary),
-                What::Evaluation { name, reduction, .. } => {
+                What::Evaluation { name, reduction, after, share, query, .. } => {
                     let position =
                         arm.evaluations.iter().position(|e| e.name == *name).expect("lowering found every evaluation");
                     let protocol = &self.evaluations[position];
                     if adapted[position].is_empty() {
                         adapted[position] = protocol.adapted(exec, world, state)?;
                     }
-                    let per_task = self.per_task(exec, i, protocol, world, &adapted[position])?;
-                    reduce(*reduction, &counted(&arm.evaluations[position].objective, &protocol.visits[0], &per_task))
+                    let params = adapted[position].iter().map(|adapted| protocol.at(exec, adapted, *after, *share));
+                    let params: Vec<Vec<E::Value>> = params.collect::<Result<_, _>>()?;
+                    let per_task = self.per_task(exec, i, protocol, world, &params)?;
+                    let objective = &arm.evaluations[position].objective;
+                    reduce(*reduction, &counted(objective, &protocol.visits[0], *query, &per_task))
                 }
             };
             values.push((i, value));
@@ -153,8 +163,31 @@ impl<'a, E: Executor> Measures<'a, E> {
 }
 
 impl<E: Executor> Protocol<'_, E> {
-    /// The parameters of every task after adaptation, visit by visit.
-    fn adapted(&self, exec: &E, world: &[E::Value], state: &State<E>) -> Result<Vec<Vec<E::Value>>, TrainError> {
+    /// The parameters at the point of an adaptation that a measure takes.
+    fn at(
+        &self,
+        exec: &E,
+        adapted: &Adapted<E>,
+        after: Option<u64>,
+        share: Option<f64>,
+    ) -> Result<Vec<E::Value>, TrainError> {
+        let stopped = after.and_then(|after| adapted.stopped.iter().find(|(stop, _)| *stop == after));
+        let end = stopped.map_or(&adapted.end, |(_, params)| params);
+        let (Some(share), Some(between)) = (share, &self.between) else { return Ok(end.clone()) };
+        let share = exec.upload(&Tensor::scalar(share))?;
+        let moved = between.run(exec, |input| match input {
+            Input::Start(i) => &adapted.start[i],
+            Input::Adapted(i) => &end[i],
+            Input::Schedule(_) => &share,
+            other => unreachable!("a point between does not read {other:?}"),
+        })?;
+        let mut params = end.clone();
+        self.moved.iter().zip(moved).for_each(|(&i, value)| params[i] = value);
+        Ok(params)
+    }
+
+    /// The parameters of every task on the way of its adaptation, visit by visit.
+    fn adapted(&self, exec: &E, world: &[E::Value], state: &State<E>) -> Result<Vec<Adapted<E>>, TrainError> {
         let shared: Vec<Option<E::Value>> = self
             .params
             .iter()
@@ -172,7 +205,8 @@ impl<E: Executor> Protocol<'_, E> {
                     Source::Initial(_) => Ok(None),
                 };
                 let kept = self.params.iter().map(kept).collect::<Result<_, _>>()?;
-                self.adapt.run(&self.maker, visit, world, &shared, kept, number)
+                let begin = Begin { shared: &shared, kept, corrections: vec![] };
+                self.adapt.run(&self.maker, visit, world, begin, number, &self.stops)
             })
             .collect()
     }
@@ -201,14 +235,30 @@ pub(super) fn is_due(measure: &Measure, step: u64, last: u64) -> bool {
     step.is_multiple_of(measure.every) || step == last
 }
 
+/// The numbers of steps of an adaptation after which the measures of an arm take something.
+fn stops(arm: &Arm, evaluation: &Evaluation) -> Vec<u64> {
+    let after = |what: &What| match what {
+        What::Evaluation { name, after, .. } if *name == evaluation.name => *after,
+        _ => None,
+    };
+    let mut stops: Vec<u64> = arm.measures.iter().filter_map(|m| after(&m.what)).collect();
+    stops.sort_unstable();
+    stops.dedup();
+    stops
+}
+
 /// The values of the tasks that have something to be measured on.
-fn counted<E: Executor>(objective: &Objective, visit: &Visit<E>, values: &[f64]) -> Vec<f64> {
-    match objective {
-        Objective::Risk => values.to_vec(),
-        Objective::Sample { .. } => {
-            values.iter().zip(visit.query_counts()).filter(|(_, n)| **n > 0).map(|(v, _)| *v).collect()
-        }
+fn counted<E: Executor>(objective: &Objective, visit: &Visit<E>, whose: Whose, values: &[f64]) -> Vec<f64> {
+    if matches!(objective, Objective::Risk) {
+        return values.to_vec();
     }
+    let all: usize = visit.query_counts().iter().sum();
+    let seen = |own: usize| match whose {
+        Whose::Own => own,
+        Whose::Others => all - own,
+        Whose::All => all,
+    };
+    values.iter().zip(visit.query_counts()).filter(|(_, own)| seen(**own) > 0).map(|(v, _)| *v).collect()
 }
 
 fn reduce(reduction: Reduction, values: &[f64]) -> f64 {

@@ -8,6 +8,7 @@ mod adapt;
 mod bind;
 mod cell;
 mod clients;
+mod control;
 mod draw;
 mod evaluate;
 mod outer;

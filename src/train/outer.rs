@@ -1,8 +1,9 @@
 //! The outer state: shared parameters, what the update remembers, kept parameters, the adversary's weights.
 
 use super::TrainError;
-use super::adapt::Adaptation;
+use super::adapt::{Adaptation, Begin};
 use super::bind::Kernel;
+use super::control;
 use super::tasks::{TaskMaker, Visit};
 use crate::catalog::{Outer, Sees, Simplex, Weights};
 use crate::exec::Executor;
@@ -21,6 +22,8 @@ pub(super) struct State<E: Executor> {
     pub kept: Vec<Option<Tensor>>,
     /// The adversary's weights over the simplex; empty without one.
     pub adversary: Vec<f64>,
+    /// The control variates of every task of the pool, `[pool, ..]`, by position; empty without any.
+    pub controls: Vec<Option<Tensor>>,
 }
 
 impl<E: Executor> State<E> {
@@ -63,15 +66,17 @@ impl<E: Executor> State<E> {
             }
             _ => vec![],
         };
-        Ok(State { shared, memory, kept, adversary })
+        let controls = control::none_yet(arm, pool);
+        Ok(State { shared, memory, kept, adversary, controls })
     }
 
-    /// The state with which a stage begins after another one: what an update remembers is empty, and an adversary is even.
+    /// The state with which a stage begins after another one: what an update remembers is empty, control variates are zero,
+    /// and an adversary is even.
     pub fn go_on(self, exec: &E, arm: &Arm) -> Result<State<E>, TrainError> {
         let pool = arm.train.tasks.pool_size().unwrap_or(0);
         let empty = arm.model.params.iter().map(|_| None).collect();
-        let State { memory, adversary, .. } = State::with(exec, arm, empty, vec![], pool)?;
-        Ok(State { memory, adversary, ..self })
+        let State { memory, adversary, controls, .. } = State::with(exec, arm, empty, vec![], pool)?;
+        Ok(State { memory, adversary, controls, ..self })
     }
 
     /// The kept parameters of some tasks, on the executor.
@@ -171,7 +176,10 @@ impl<'a, E: Executor> Trainer<'a, E> {
                 }
             }
             Trainer::Local { adapt, reduce } => {
-                let adapted = adapt.run(maker, &visit, world, &state.shared, kept, step)?;
+                let corrections = control::corrections(exec, &state.controls, &visit.places)?;
+                let begin = Begin { shared: &state.shared, kept, corrections };
+                let adapted = adapt.run(maker, &visit, world, begin, step, &[])?.end;
+                control::renew(exec, arm, state, &visit, &adapted)?;
                 for i in arm.kept() {
                     state.keep(exec, i, &visit.places, &adapted[i])?;
                 }
@@ -265,7 +273,7 @@ fn ascend<E: Executor>(arm: &Arm, adversary: &mut Vec<f64>, visit: &Visit<E>, lo
 /// How much each task counts in an average; sums to 1.
 fn average_weights<E: Executor>(arm: &Arm, visit: &Visit<E>) -> Vec<f64> {
     let counts: Vec<f64> = match arm.train.outer {
-        Outer::Average { weights: Weights::Examples } => visit.support_counts().iter().map(|&n| n as f64).collect(),
+        Outer::Average { weights: Weights::Examples, .. } => visit.support_counts().iter().map(|&n| n as f64).collect(),
         _ => vec![1.0; visit.places.len()],
     };
     let total: f64 = counts.iter().sum();

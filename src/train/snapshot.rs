@@ -64,6 +64,8 @@ record! {
         pub kept: Vec<Option<Saved>>,
         /// The adversary's weights.
         pub adversary: Bytes,
+        /// The control variates of every task of the pool, by position; empty where there are none.
+        pub controls: Vec<Option<Saved>> = vec![],
         /// What was measured, in the order of the arm's measures.
         pub series: Vec<Points>,
         /// The steps at which the parameters were digested.
@@ -77,7 +79,7 @@ impl Snapshot {
     /// A state, without what was measured on the way to it.
     pub(super) fn of_state<E: Executor>(exec: &E, state: &State<E>) -> Result<Snapshot, TrainError> {
         // Named one by one, so that a state that grows does not compile until it is saved whole.
-        let State { shared, memory, kept, adversary } = state;
+        let State { shared, memory, kept, adversary, controls } = state;
         let save = |value: &E::Value| exec.download(value).map(|tensor| Saved::of(&tensor));
         let shared = shared.iter().map(|v| v.as_ref().map(save).transpose()).collect::<Result<_, ExecError>>()?;
         let memory = memory.iter().map(|slots| slots.iter().map(save).collect()).collect::<Result<_, ExecError>>()?;
@@ -88,6 +90,7 @@ impl Snapshot {
             memory,
             kept: kept.iter().map(|table| table.as_ref().map(Saved::of)).collect(),
             adversary: bits(adversary),
+            controls: controls.iter().map(|table| table.as_ref().map(Saved::of)).collect(),
             series: Vec::new(),
             traced: Vec::new(),
             digests: Vec::new(),
@@ -101,7 +104,8 @@ impl Snapshot {
         let memory =
             self.memory.iter().map(|slots| slots.iter().map(load).collect()).collect::<Result<_, ExecError>>()?;
         let kept = self.kept.iter().map(|table| table.as_ref().map(Saved::tensor)).collect();
-        Ok(State { shared, memory, kept, adversary: values(&self.adversary) })
+        let controls = self.controls.iter().map(|table| table.as_ref().map(Saved::tensor)).collect();
+        Ok(State { shared, memory, kept, adversary: values(&self.adversary), controls })
     }
 }
 

@@ -310,3 +310,102 @@ fn what_is_reset_begins_every_step_anew() {
     assert_number(number(&after, "w"), w, "w");
     assert_eq!(number(&after, "v"), 1.0);
 }
+
+/// A regression on vectors, whose input may get a prompt, and whose features a head.
+const FEATURES: &str = "
+edition 2026
+experiment features
+dim d = 3
+dim h = 2
+dim classes = 2
+tasks lines { slope: [d] ~ normal; example { x: [d] ~ normal; y: [] = (1 + sign(x @ slope)) / 2 } }
+MODEL
+train {
+  ADDED
+  tasks = fresh(lines, 3); split = { support: 4, query: 5 }; loss = cross_entropy
+  adapt = gradient(all, rate: 0.2, steps: 2); outer = mean; update = sgd(rate: 0.1); steps = 3
+}
+evaluate test { tasks = fresh(lines, 4); split = { support: 4, query: 5 }; adapt = gradient(all, rate: 0.2, steps: 2) }
+measure loss = mean(cross_entropy) on test
+";
+
+fn features(model: &str, added: &str) -> Cell {
+    cell(&FEATURES.replace("MODEL", model).replace("ADDED", added), &[])
+}
+
+fn assert_same(added: &Cell, declared: &Cell, names: &[(&str, &str)]) {
+    for (left, right) in added.series[0].values.iter().zip(&declared.series[0].values) {
+        assert!((left - right).abs() < 1e-12, "{left} is not {right}");
+    }
+    for (new, own) in names {
+        assert_close(&weight(added, new), &weight(declared, own), 1e-12, new);
+    }
+}
+
+#[test]
+fn a_prompt_is_added_to_an_input() {
+    let body = "param W: [d, classes] = 0.5; param b: [classes] = 0;";
+    let prompted =
+        features(&format!("model net(x: [d]) -> [classes] {{ {body} tanh(x) @ W + b }}"), "with = prompt(on: x)");
+    let by_hand = format!("model net(x: [d]) -> [classes] {{ {body} param p: [d] = 0; tanh(x + p) @ W + b }}");
+    assert_same(&prompted, &features(&by_hand, ""), &[("prompt.x.vector", "p"), ("W", "W")]);
+}
+
+#[test]
+fn a_head_stands_behind_the_prediction() {
+    let body = "param W: [d, h] ~ normal;";
+    let headed = features(
+        &format!("model net(x: [d]) -> [h] {{ {body} tanh(x @ W) }}"),
+        "with = head(outputs: classes, std: 0)",
+    );
+    let own = "param H: [h, classes] = 0; param c: [classes] = 0;";
+    let by_hand = format!("model net(x: [d]) -> [classes] {{ {body} {own} tanh(x @ W) @ H + c }}");
+    let names = [("head.prediction.weight", "H"), ("head.prediction.bias", "c"), ("W", "W")];
+    assert_same(&headed, &features(&by_hand, ""), &names);
+}
+
+#[test]
+fn a_head_and_a_prompt_together_and_losses_that_call_the_model() {
+    let body = "param W: [d, h] ~ normal;";
+    let with = "with = [prompt(on: x), head(outputs: classes, std: 0)]";
+    let added = features(&format!("model net(x: [d]) -> [h] {{ {body} tanh(x @ W) }}"), with);
+    let own = "param p: [d] = 0; param H: [h, classes] = 0; param c: [classes] = 0;";
+    let by_hand = format!("model net(x: [d]) -> [classes] {{ {body} {own} tanh((x + p) @ W) @ H + c }}");
+    assert_same(&added, &features(&by_hand, ""), &[("prompt.x.vector", "p"), ("head.prediction.weight", "H")]);
+    let formula = |text: String| cell(&text.replace("loss = cross_entropy", "loss = sum(net(x) ^ 2) + (1 - y)"), &[]);
+    let left =
+        FEATURES.replace("MODEL", &format!("model net(x: [d]) -> [h] {{ {body} tanh(x @ W) }}")).replace("ADDED", with);
+    let right = FEATURES.replace("MODEL", &by_hand).replace("ADDED", "");
+    let (left, right) = (formula(left), formula(right));
+    assert_close(&weight(&left, "prompt.x.vector"), &weight(&right, "p"), 1e-12, "a loss that calls the model");
+}
+
+#[test]
+fn rows_stand_before_those_of_an_input() {
+    let text = "
+edition 2026
+experiment tokens
+dim s = 3
+dim d = 2
+tasks lines { example { x: [s, d] ~ normal; y: [] = 2 } }
+model net(x: [s, d]) -> [] { param v: [d] = 0.5; mean(x @ v) }
+train {
+  with = prompt(on: x, length: 5)
+  tasks = fresh(lines, 1); split = { support: 1, query: 1 }; loss = half_squared
+  freeze = v; adapt = none; outer = mean; update = sgd(rate: 1); steps = 1
+}
+measure size = sum(v)
+";
+    let prompted = weight(&cell(text, &[]), "prompt.x.vector");
+    assert_eq!(prompted.dims(), &[5, 2]);
+    // The prediction is sum(x v) / 8, and each row moves by (2 - prediction) v / 8.
+    let row = prompted.data()[0];
+    assert!(prompted.data().iter().all(|x| (x - row).abs() < 1e-15), "{prompted:?}");
+    let prediction = 2.0 - row * 8.0 / 0.5;
+    let bare = text.replace("with = prompt(on: x, length: 5)", "").replace("freeze = v;", "");
+    let without = weight(&cell(&bare, &[]), "v");
+    // Without the prompt, v moves by (2 - q) mean(x), where q = mean(x) v: so the same sum, over three rows.
+    let moved: f64 = without.data().iter().map(|v| v - 0.5).sum();
+    let (error, q) = (2.0 - prediction * 8.0 / 3.0, prediction * 8.0 / 3.0);
+    assert!((moved - error * q / 0.5).abs() < 1e-12, "{moved} is not {}", error * q / 0.5);
+}

@@ -15,6 +15,8 @@ mod federated;
 mod harness;
 mod meta;
 mod methods;
+mod points;
 mod solvers;
+mod support;
 mod updates;
 mod worst;

@@ -121,7 +121,6 @@ fn methods_of_meta_learning() {
         ("fomaml(all, rate: 0.1)", descent(|c| slope(adapted(START, c, BOTH), c))),
         ("anil(head, rate: 0.1)", descent(|c| through(START, c, HEAD))),
         ("boil(body, rate: 0.1)", descent(|c| through(START, c, BODY))),
-        ("per_fedavg(rate: 0.1)", descent(|c| through(START, c, BOTH))),
         ("reptile(rate: 0.1, steps: 2)", descent(|c| plus(START, -1.0, adapted(adapted(START, c, BOTH), c, BOTH)))),
         ("cvar_maml(all, rate: 0.1, q: 0.5)", plus(START, -OUTER, through(START, CLIENTS[1], BOTH))),
     ] {
@@ -232,6 +231,72 @@ fn federated_methods() {
     assert_point(&trained("fedsgd(rate: 0.1)", &[AVERAGED]), mean(|c| step(START, c)), "fedsgd");
     let three = mean(|c| step(step(step(START, c), c), c));
     assert_point(&trained("local_sgd(rate: 0.1, steps: 3)", &[AVERAGED]), three, "local_sgd");
+}
+
+#[test]
+fn per_fedavg() {
+    // Two local steps of size 0.2, along the gradient of the loss after a step of size 0.1.
+    let walk = |meta: fn(Point, f64) -> Point| {
+        mean(|c| {
+            let first = plus(START, -0.2, meta(START, c));
+            plus(first, -0.2, meta(first, c))
+        })
+    };
+    let exact = walk(|p, c| through(p, c, BOTH));
+    assert_point(&trained("per_fedavg(rate: 0.1, local_rate: 0.2, steps: 2)", &[AVERAGED]), exact, "per_fedavg");
+    let first_order = walk(|p, c| slope(adapted(p, c, BOTH), c));
+    assert_point(&trained("per_fedavg_fo(rate: 0.1, local_rate: 0.2, steps: 2)", &[AVERAGED]), first_order, "FO");
+}
+
+/// Rounds of SCAFFOLD with two local steps and option II; the clients at `chosen` take part in each.
+fn scaffold(rounds: &[&[usize]], global: f64) -> Point {
+    let (mut x, mut own) = (START, [[0.0; 2]; 2]);
+    for chosen in rounds {
+        let all = plus([0.0; 2], 0.5, plus(own[0], 1.0, own[1]));
+        let (mut moved, before) = ([0.0; 2], own);
+        for &i in *chosen {
+            let mut y = x;
+            for _ in 0..2 {
+                let corrected = plus(plus(slope(y, CLIENTS[i]), -1.0, before[i]), 1.0, all);
+                y = plus(y, -INNER, corrected);
+            }
+            own[i] = plus(plus(before[i], -1.0, all), 1.0 / (2.0 * INNER), plus(x, -1.0, y));
+            moved = plus(moved, 1.0 / chosen.len() as f64, plus(y, -1.0, x));
+        }
+        x = plus(x, global, moved);
+    }
+    x
+}
+
+#[test]
+fn scaffold_corrects_the_drift_of_clients() {
+    let method = "scaffold(rate: 0.1, steps: 2)";
+    for rounds in 1..4 {
+        let steps = format!("train.steps = {rounds}");
+        let both: Vec<&[usize]> = vec![&[0, 1]; rounds];
+        assert_point(&trained(method, &[AVERAGED, &steps]), scaffold(&both, 1.0), method);
+        let global = trained(method, &[&steps]);
+        assert_point(&global, scaffold(&both, OUTER), "with a global step size");
+    }
+    // Where it ends, the mean gradient is zero, which local steps without correction miss.
+    let far = trained(method, &[AVERAGED, "train.steps = 400"]);
+    assert_point(&far, [-1.0, 6.0], "the minimiser of the mean risk");
+    let plain = trained("local_sgd(rate: 0.1, steps: 2)", &[AVERAGED, "train.steps = 400"]);
+    assert!((number(&plain, "w") + 1.0).abs() < 1e-9, "equal curvatures leave no drift: {}", number(&plain, "w"));
+}
+
+#[test]
+fn scaffold_with_partial_participation() {
+    // Which client takes part is drawn; the two orders differ, and one of them is what happened.
+    let method = "scaffold(rate: 0.1, steps: 2)";
+    let cell = trained(method, &[AVERAGED, "train.steps = 3", "train.tasks = pool(clients, batch: 1)"]);
+    let orders = (0..8).map(|bits| [bits & 1, bits >> 1 & 1, bits >> 2]);
+    let fits = |order: [usize; 3]| {
+        let rounds: Vec<&[usize]> = order.iter().map(|&i| if i == 0 { &[0][..] } else { &[1][..] }).collect();
+        let wanted = scaffold(&rounds, 1.0);
+        (number(&cell, "w") - wanted[0]).abs() < 1e-12 && (number(&cell, "v") - wanted[1]).abs() < 1e-12
+    };
+    assert_eq!(orders.filter(|order| fits(*order)).count(), 1);
 }
 
 /// A copy after `steps` steps near `anchor` in the head, with the body as it is.

@@ -8,6 +8,7 @@ mod closed_form;
 mod implicit;
 mod outer;
 mod sample;
+mod summary;
 mod task;
 
 use thiserror::Error;
@@ -27,6 +28,8 @@ pub enum Input {
     Start(usize),
     /// A parameter after local adaptation, `[T, ..]`.
     Adapted(usize),
+    /// What is added to the gradient of a parameter, `[T, ..]`.
+    Correction(usize),
     /// What a solver remembers for a parameter.
     Memory {
         /// The parameter.
@@ -143,6 +146,8 @@ pub struct EvaluationPrograms {
     pub tasks: TaskPrograms,
     /// Adapts them.
     pub adapt: AdaptPrograms,
+    /// From where the parameters that move began and ended to a point between; absent where none is measured.
+    pub between: Option<Program>,
 }
 
 /// The largest number of examples that a client holds, per family made from data.
@@ -175,13 +180,16 @@ pub fn lower(arm: &Arm, sizes: &ClientSizes) -> Result<Programs, LowerError> {
     let train = if arm.train.is_local() {
         TrainPrograms::Local {
             adapt: outer::adapt(
-                arm,
-                &arm.model,
-                family,
-                &arm.train.objective,
+                &outer::Local {
+                    arm,
+                    model: &arm.model,
+                    family,
+                    objective: &arm.train.objective,
+                    tasks: arm.train.tasks.per_step(),
+                    support: tasks.support,
+                    corrected: if arm.train.controls() { arm.moved() } else { vec![] },
+                },
                 &arm.train.adapt,
-                arm.train.tasks.per_step(),
-                tasks.support,
             )?,
             reduce: outer::reduce(arm),
         }
@@ -213,7 +221,8 @@ fn training_parts(arm: &Arm, family: &Family, sizes: &ClientSizes) -> (Part, Par
         Objective::Sample { support, query, .. } if support > 0 => {
             let fixed = |size: u64| Part { size: size as usize, masked: false };
             let used = |part: Part, yes: bool| if yes { part } else { Part::default() };
-            (used(fixed(support), !arm.train.adapt.is_empty()), used(fixed(query), !arm.train.is_local()))
+            let seen = !arm.train.adapt.is_empty() || family.in_context(&arm.model, &arm.train.objective);
+            (used(fixed(support), seen), used(fixed(query), !arm.train.is_local()))
         }
         Objective::Sample { .. } if arm.train.is_local() => (held, Part::default()),
         Objective::Sample { .. } => (Part::default(), held),
@@ -221,7 +230,7 @@ fn training_parts(arm: &Arm, family: &Family, sizes: &ClientSizes) -> (Part, Par
 }
 
 /// The examples of a task in an evaluation: clients are measured on what was held out.
-fn evaluation_parts(evaluation: &Evaluation, family: &Family, sizes: &ClientSizes) -> (Part, Part) {
+fn evaluation_parts(arm: &Arm, evaluation: &Evaluation, family: &Family, sizes: &ClientSizes) -> (Part, Part) {
     let all = |from: &std::collections::BTreeMap<String, usize>| Part {
         size: from.get(&family.name).copied().unwrap_or(1),
         masked: true,
@@ -235,26 +244,30 @@ fn evaluation_parts(evaluation: &Evaluation, family: &Family, sizes: &ClientSize
                 (Some(_), 0) => (all(&sizes.train), all(&sizes.held_out)),
                 (Some(_), _) => (fixed(support), all(&sizes.held_out)),
             };
-            (if evaluation.adapt.is_empty() { Part::default() } else { seen }, measured)
+            let in_context = family.in_context(arm.model_of(evaluation), &evaluation.objective);
+            (if evaluation.adapt.is_empty() && !in_context { Part::default() } else { seen }, measured)
         }
     }
 }
 
 fn evaluation(arm: &Arm, evaluation: &Evaluation, sizes: &ClientSizes) -> Result<EvaluationPrograms, LowerError> {
     let family = family(arm, &evaluation.tasks)?;
-    let tasks = sample::tasks(arm, family, &evaluation.tasks, evaluation_parts(evaluation, family, sizes))?;
+    let tasks = sample::tasks(arm, family, &evaluation.tasks, evaluation_parts(arm, evaluation, family, sizes))?;
     let model = arm.model_of(evaluation);
-    let adapt = outer::adapt(
+    let local = outer::Local {
         arm,
         model,
         family,
-        &evaluation.objective,
-        &evaluation.adapt,
-        evaluation.tasks.per_step(),
-        tasks.support,
-    )?;
+        objective: &evaluation.objective,
+        tasks: evaluation.tasks.per_step(),
+        support: tasks.support,
+        corrected: vec![],
+    };
+    let adapt = outer::adapt(&local, &evaluation.adapt)?;
     let init = evaluation.model.as_ref().map(|model| sample::once(arm, &model.init, "init"));
-    Ok(EvaluationPrograms { init, tasks, adapt })
+    let on = |what: &What| matches!(what, What::Evaluation { name, share: Some(_), .. } if *name == evaluation.name);
+    let between = arm.measures.iter().any(|m| on(&m.what)).then(|| outer::between(model, evaluation));
+    Ok(EvaluationPrograms { init, tasks, adapt, between })
 }
 
 fn measure(arm: &Arm, what: &What, evaluations: &[EvaluationPrograms]) -> Result<Option<Program>, LowerError> {
@@ -265,7 +278,7 @@ fn measure(arm: &Arm, what: &What, evaluations: &[EvaluationPrograms]) -> Result
             let outputs = metric.operands().iter().zip(outputs).map(|(n, o)| ((*n).to_owned(), o)).collect();
             Ok(Some(ports.finish("measure", outputs)))
         }
-        What::Evaluation { name, metric, .. } => {
+        What::Evaluation { name, metric, query: whose, .. } => {
             let position = arm
                 .evaluations
                 .iter()
@@ -274,7 +287,7 @@ fn measure(arm: &Arm, what: &What, evaluations: &[EvaluationPrograms]) -> Result
             let evaluation = &arm.evaluations[position];
             let family = family(arm, &evaluation.tasks)?;
             let (tasks, query) = (evaluation.tasks.per_step(), evaluations[position].tasks.query);
-            outer::metric(arm, arm.model_of(evaluation), family, metric, tasks, query).map(Some)
+            outer::metric(arm, arm.model_of(evaluation), family, metric, (tasks, query, *whose)).map(Some)
         }
         What::Mass { .. } => Ok(None),
     }

@@ -2,9 +2,9 @@
 
 use super::task::{Task, Which, rated};
 use super::{AdaptPrograms, Input, LowerError, Part, Ports, Program, TaskPrograms, implicit};
-use crate::catalog::{Metric, Outer, Solver, Through};
-use crate::ir::{Binary, Builder, Compare, NodeId, grad};
-use crate::plan::types::{Anchor, Arm, Block, Family, Model, Objective};
+use crate::catalog::{Metric, Outer, Solver, Through, Whose};
+use crate::ir::{Binary, Builder, Compare, NodeId, batch, grad};
+use crate::plan::types::{Anchor, Arm, Block, Evaluation, Family, Model, Objective, Slot};
 
 /// One outer step through the adaptation of all tasks.
 pub(super) fn step(arm: &Arm, family: &Family, tasks: &TaskPrograms) -> Result<Program, LowerError> {
@@ -123,16 +123,21 @@ fn schedule(ports: &mut Ports, solver: &Solver) -> Vec<NodeId> {
     solver.schedule_names().iter().enumerate().map(|(i, name)| ports.get(Input::Schedule(i), name, &[])).collect()
 }
 
+/// What a local adaptation works on.
+pub(super) struct Local<'a> {
+    pub arm: &'a Arm,
+    pub model: &'a Model,
+    pub family: &'a Family,
+    pub objective: &'a Objective,
+    pub tasks: usize,
+    pub support: Part,
+    /// The parameters whose gradients are corrected.
+    pub corrected: Vec<usize>,
+}
+
 /// Adaptation in a loop: the shared parameters repeated for every task, and one step of each block.
-pub(super) fn adapt(
-    arm: &Arm,
-    model: &Model,
-    family: &Family,
-    objective: &Objective,
-    blocks: &[Block],
-    tasks: usize,
-    support: Part,
-) -> Result<AdaptPrograms, LowerError> {
+pub(super) fn adapt(local: &Local, blocks: &[Block]) -> Result<AdaptPrograms, LowerError> {
+    let Local { arm, model, tasks, .. } = *local;
     let mut ports = Ports::new();
     let mut spread = Vec::new();
     for i in model.others(&[&arm.train.keep]) {
@@ -141,33 +146,23 @@ pub(super) fn adapt(
         spread.push((slot.name.clone(), ports.b.broadcast(theta, 0, tasks)));
     }
     let spread = ports.finish("spread", spread);
-    let blocks = blocks
-        .iter()
-        .map(|block| local_step(arm, model, family, objective, block, tasks, support))
-        .collect::<Result<_, _>>()?;
+    let blocks = blocks.iter().map(|block| local_step(local, block)).collect::<Result<_, _>>()?;
     Ok(AdaptPrograms { spread, blocks })
 }
 
 /// One step of one block for all tasks, each with parameters of its own.
-fn local_step(
-    arm: &Arm,
-    model: &Model,
-    family: &Family,
-    objective: &Objective,
-    block: &Block,
-    tasks: usize,
-    support: Part,
-) -> Result<Program, LowerError> {
+fn local_step(local: &Local, block: &Block) -> Result<Program, LowerError> {
+    let Local { arm, model, family, objective, tasks, .. } = *local;
     let support = match block.batch {
         Some(batch) => Part { size: batch as usize, masked: true },
-        None => support,
+        None => local.support,
     };
     let on = model.positions(&block.on);
     let slots = &model.params;
     let mut task = Task::new(arm, model, family, support, Part::default());
     let params = task.params();
     let mut outputs: Vec<(String, NodeId)> = Vec::new();
-    if let Solver::ClosedForm { .. } = block.solver {
+    if !block.solver.steps() {
         let solved = task.adapt(objective, std::slice::from_ref(block), Through::Stop, &params)?;
         outputs.extend(on.iter().map(|&i| (slots[i].name.clone(), solved[i])));
     } else {
@@ -180,6 +175,11 @@ fn local_step(
         let mut gradients = task.local_gradients(objective, block, &params, &start)?;
         for (gradient, rate) in gradients.iter_mut().zip(model.positions(&block.rates)) {
             *gradient = rated(&mut task.ports.b, *gradient, Some(params[rate]));
+        }
+        for (gradient, &i) in gradients.iter_mut().zip(&on).filter(|(_, i)| local.corrected.contains(i)) {
+            let name = format!("{}.correction", slots[i].name);
+            let correction = task.ports.get(Input::Correction(i), &name, &slots[i].dims);
+            *gradient = task.ports.b.add(*gradient, correction);
         }
         let (moved, memory) = apply(&mut task.ports, model, &block.solver, &on, &gradients);
         outputs.extend(on.iter().zip(moved).map(|(&i, n)| (slots[i].name.clone(), n)));
@@ -257,20 +257,91 @@ pub(super) fn reduce(arm: &Arm) -> Program {
     ports.finish("reduce", outputs)
 }
 
-/// A metric of every task at its own parameters, `[T]`.
+/// From where the parameters that an evaluation's adaptation moves began and ended, `[T, ..]`, to a point between; the
+/// share of the end is the one scalar of the schedule.
+pub(super) fn between(model: &Model, evaluation: &Evaluation) -> Program {
+    let (mut ports, tasks) = (Ports::new(), evaluation.tasks.per_step());
+    let mut outputs = Vec::new();
+    for i in evaluation.moved(model) {
+        let Slot { name, dims } = &model.params[i];
+        let dims = [&[tasks], dims.as_slice()].concat();
+        let start = ports.get(Input::Start(i), &format!("{name}.start"), &dims);
+        let end = ports.get(Input::Adapted(i), &format!("{name}.adapted"), &dims);
+        let share = ports.get(Input::Schedule(0), "share", &[]);
+        let b = &mut ports.b;
+        // Both ends are hit exactly.
+        let left = b.neg(share);
+        let left = b.offset(left, 1.0);
+        let (left, share) = (b.expand(left, &dims), b.expand(share, &dims));
+        let (start, end) = (b.mul(start, left), b.mul(end, share));
+        outputs.push((name.clone(), b.add(start, end)));
+    }
+    ports.finish("between", outputs)
+}
+
+/// A metric of every task at its own parameters, `[T]`, on the query examples of whom.
 pub(super) fn metric(
     arm: &Arm,
     model: &Model,
     family: &Family,
     metric: &Metric,
-    tasks: usize,
-    query: Part,
+    (tasks, query, whose): (usize, Part, Whose),
 ) -> Result<Program, LowerError> {
-    let mut one = Task::new(arm, model, family, Part::default(), query);
+    let seen = match whose {
+        Whose::Own => query,
+        Whose::Others => Part { size: tasks * query.size, masked: true },
+        Whose::All => Part { size: tasks * query.size, ..query },
+    };
+    let mut one = Task::new(arm, model, family, Part::default(), seen);
     let params = one.params();
     let value = one.metric(metric, &params)?;
     let one = one.ports.finish("metric", vec![("value".into(), value)]);
     let mut ports = Ports::new();
-    let values = ports.batch(&one, tasks, |i| !matches!(i, Input::World(_)));
+    let values = match whose {
+        Whose::Own => ports.batch(&one, tasks, |i| !matches!(i, Input::World(_))),
+        Whose::Others | Whose::All => on_everyone(&mut ports, &one, (tasks, query), whose),
+    };
     Ok(ports.finish("metric", vec![("values".into(), values[0])]))
+}
+
+/// Runs the metric of one task for all tasks, on the query examples of all, or of all others.
+fn on_everyone(ports: &mut Ports, one: &Program, (tasks, query): (usize, Part), whose: Whose) -> Vec<NodeId> {
+    let f = &one.function;
+    let (mut args, mut mapped) = (Vec::new(), Vec::new());
+    for (port, &input) in f.inputs.iter().zip(&one.inputs) {
+        let dims = f.dims(port.node);
+        let (arg, is_mapped) = match input {
+            Input::QueryMask => {
+                let mask = match query.masked {
+                    true => ports.get(input, &port.name, &[tasks, query.size]),
+                    false => ports.b.full(1.0, &[tasks, query.size]),
+                };
+                let mask = ports.b.reshape(mask, dims);
+                match whose {
+                    Whose::Others => (without_own(&mut ports.b, mask, tasks, query.size), true),
+                    Whose::Own | Whose::All => (mask, false),
+                }
+            }
+            Input::Query(_) => {
+                let each = ports.get(input, &port.name, &[&[tasks, query.size], &dims[1..]].concat());
+                (ports.b.reshape(each, dims), false)
+            }
+            Input::World(_) => (ports.get(input, &port.name, dims), false),
+            _ => (ports.get(input, &port.name, &[&[tasks], dims].concat()), true),
+        };
+        args.push(arg);
+        mapped.push(is_mapped);
+    }
+    batch(&mut ports.b, f, &args, &mapped, tasks)
+}
+
+/// A mask `[T Q]` of the examples of all tasks, without its own ones for every task: `[T, T Q]`.
+fn without_own(b: &mut Builder, mask: NodeId, tasks: usize, size: usize) -> NodeId {
+    let dims = [tasks, tasks, size];
+    let (task, owner) = (b.iota(&dims, 0), b.iota(&dims, 1));
+    let (before, behind) = (b.compare(Compare::Lt, owner, task), b.compare(Compare::Lt, task, owner));
+    let other = b.add(before, behind);
+    let other = b.reshape(other, &[tasks, tasks * size]);
+    let mask = b.broadcast(mask, 0, tasks);
+    b.mul(other, mask)
 }

@@ -1,7 +1,7 @@
 //! One task: its loss on some examples, and its adaptation.
 
 use super::sample::{example_slots, latent_slots};
-use super::{Input, LowerError, Part, Ports, closed_form};
+use super::{Input, LowerError, Part, Ports, closed_form, summary};
 use crate::catalog::{Budget, Loss, Metric, Solver, Through};
 use crate::ir::{Binary, Builder, Function, NodeId, batch, grad};
 use crate::plan::types::{Anchor, Arm, Block, Family, Model, Objective};
@@ -26,7 +26,7 @@ pub(super) struct Task<'a> {
     pub ports: Ports,
     arm: &'a Arm,
     pub model: &'a Model,
-    family: &'a Family,
+    pub family: &'a Family,
     pub support: Part,
     pub query: Part,
 }
@@ -147,7 +147,12 @@ impl<'a> Task<'a> {
     }
 
     /// A program of one example, run on all of them: every output gets a leading axis.
-    fn over_examples(&mut self, one: &Function, params: &[NodeId], which: Which) -> Result<Vec<NodeId>, LowerError> {
+    pub fn over_examples(
+        &mut self,
+        one: &Function,
+        params: &[NodeId],
+        which: Which,
+    ) -> Result<Vec<NodeId>, LowerError> {
         let slots = example_slots(self.family);
         let part = self.part(which);
         let prefix = if which == Which::Support { "support" } else { "query" };
@@ -155,6 +160,11 @@ impl<'a> Task<'a> {
         for port in &one.inputs {
             let variable = slots.iter().position(|(n, _)| *n == port.name);
             mapped.push(variable.is_some());
+            let of_support = self.family.support_variable(&port.name);
+            if let Some(i) = of_support.and_then(|name| slots.iter().position(|(n, _)| n == name)) {
+                args.push(self.ports.get(Input::Support(i), &format!("support.{}", slots[i].0), one.dims(port.node)));
+                continue;
+            }
             args.push(match variable {
                 Some(i) => {
                     let input = if which == Which::Support { Input::Support(i) } else { Input::Query(i) };
@@ -227,6 +237,14 @@ impl<'a> Task<'a> {
                 }
                 continue;
             }
+            if let Solver::Mean { of, by_class } = &block.solver {
+                let composed = self.composed(&params, &block.without)?;
+                for &i in &on {
+                    let mean = summary::mean(self, of, *by_class, &composed, params[i])?;
+                    params[i] = if through == Through::Exact { mean } else { self.ports.b.detach(mean) };
+                }
+                continue;
+            }
             let Budget::Steps { count } = block.budget else {
                 return Err(LowerError::Dangling("epochs inside a differentiated adaptation".into()));
             };
@@ -265,7 +283,11 @@ impl<'a> Task<'a> {
         start: &[NodeId],
     ) -> Result<Vec<NodeId>, LowerError> {
         let on = self.model.positions(&block.on);
-        let loss = self.loss(objective, params, Which::Support, &block.without)?;
+        let after = match &block.ahead {
+            Some(ahead) => self.adapt(objective, &ahead.adapt, ahead.through, params)?,
+            None => params.to_vec(),
+        };
+        let loss = self.loss(objective, &after, Which::Support, &block.without)?;
         let at: Vec<NodeId> = on.iter().map(|&i| params[i]).collect();
         let mut gradients = grad(&mut self.ports.b, loss, &at);
         let Some(toward) = &block.toward else { return Ok(gradients) };
