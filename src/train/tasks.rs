@@ -222,7 +222,7 @@ impl<'a, E: Executor> TaskMaker<'a, E> {
         };
         let (support, query) = match &self.clients {
             Some(clients) => {
-                let (support, query) = clients.examples(self.objective, &ids, &repeats(&ids), visit);
+                let (support, query) = clients.examples(self.objective, &ids, &self.repeats(&ids), visit);
                 (self.gather(&support, self.support, clients)?, self.gather(&query, self.query, clients)?)
             }
             None => self.drawn(visit, &ids, &mut values)?,
@@ -238,6 +238,9 @@ impl<'a, E: Executor> TaskMaker<'a, E> {
         let stream = &self.streams.stratum;
         let ids: Vec<TaskId> = numbers
             .map(|index| {
+                if let [_] = weights[..] {
+                    return TaskId { stratum: 0, index };
+                }
                 let mut left = stream.below(index, total as usize) as u64;
                 let stratum = weights.iter().position(|&w| {
                     let hit = left < w;
@@ -274,7 +277,7 @@ impl<'a, E: Executor> TaskMaker<'a, E> {
         ids: &[TaskId],
         latents: &mut Vec<E::Value>,
     ) -> Result<(Examples<E>, Examples<E>), TrainError> {
-        let repeats = repeats(ids);
+        let repeats = self.repeats(ids);
         let mut outputs = Vec::new();
         if let Some(kernel) = &self.visit {
             let filled = |leaf: Leaf, i: usize, draw: &Draw, dims: &[usize]| {
@@ -316,6 +319,20 @@ impl<'a, E: Executor> TaskMaker<'a, E> {
         let [x, y, mask] = clients.gather(held, part.size);
         let mask = if part.masked { Some(self.exec.upload(&mask)?) } else { None };
         Ok(Examples { values: vec![self.exec.upload(&x)?, self.exec.upload(&y)?], mask, counts })
+    }
+
+    /// How many times each task came before in this step: a task that a step holds twice is visited twice, with draws of its own.
+    fn repeats(&self, ids: &[TaskId]) -> Vec<u64> {
+        if !matches!(self.source, TaskSource::Pool { replace: true, .. }) {
+            return vec![0; ids.len()];
+        }
+        let mut visits: HashMap<TaskId, u64> = HashMap::new();
+        let mut count = |id: &TaskId| {
+            let count = visits.entry(*id).or_insert(0);
+            *count += 1;
+            *count - 1
+        };
+        ids.iter().map(&mut count).collect()
     }
 
     /// The stream that shuffles a task's examples into batches.
@@ -390,17 +407,6 @@ fn stratum_name<'n>(family: &'n Family, source: &'n TaskSource, s: usize) -> &'n
 
 /// The scope of training's streams.
 pub(super) const TRAIN: &str = "train";
-
-/// How many times each task came before in this step: a task that a step holds twice is visited twice, with draws of its own.
-fn repeats(ids: &[TaskId]) -> Vec<u64> {
-    let mut visits: HashMap<TaskId, u64> = HashMap::new();
-    let mut count = |id: &TaskId| {
-        let count = visits.entry(*id).or_insert(0);
-        *count += 1;
-        *count - 1
-    };
-    ids.iter().map(&mut count).collect()
-}
 
 /// A draw for every task, `dims` = `[tasks, ..]`.
 fn rows(draw: &Draw, dims: &[usize], streams: impl Iterator<Item = Stream>) -> Tensor {

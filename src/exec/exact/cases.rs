@@ -161,7 +161,10 @@ pub(super) fn groups(schedule: &Schedule, tuning: Tuning, bytes: usize) -> Vec<G
 /// Groups of instructions that cannot be cut and of those that can, in turns.
 fn alternating(schedule: &Schedule, cases: usize) -> Vec<Group> {
     let Schedule { buffers, instructions, .. } = schedule;
-    let readings: Vec<Option<Vec<Reading>>> = instructions.iter().map(|i| readings(i, cases, buffers)).collect();
+    let whole = |i: &Instruction| readings(i, 1, buffers).expect("every instruction runs as a whole");
+    let way = |i| readings(i, cases, buffers).map_or_else(|| (false, whole(i)), |cut| (true, cut));
+    // Whether each can be cut, and what it reads then.
+    let ways: Vec<(bool, Vec<Reading>)> = instructions.iter().map(way).collect();
     let mut group_of: Vec<Option<usize>> = vec![None; buffers.len()];
     let mut left: Vec<usize> = (0..instructions.len()).collect();
     let mut groups: Vec<Group> = vec![];
@@ -173,10 +176,8 @@ fn alternating(schedule: &Schedule, cases: usize) -> Vec<Group> {
             let ready = |buffer: usize, own: bool| {
                 buffers[buffer].origin != Origin::Computed || group_of[buffer].is_some_and(|g| g < number || own)
             };
-            let fits = match &readings[i] {
-                Some(readings) => cut && readings.iter().all(|r| ready(r.buffer, r.own)),
-                None => !cut && instructions[i].reads().into_iter().all(|b| ready(b, true)),
-            };
+            let (can, readings) = &ways[i];
+            let fits = *can == cut && readings.iter().all(|r| ready(r.buffer, r.own));
             if fits {
                 instructions[i].writes().iter().for_each(|&b| group_of[b] = Some(number));
                 members.push(i);

@@ -11,7 +11,7 @@ use super::schedule::{Instruction, Origin, Output, Schedule};
 use super::simd::{Dispatch, Path, Vectors};
 use super::solve::Systems;
 use super::spread::{Spread, spread};
-use super::stage::{Place, Source, Stage, Stages, Tuning};
+use super::stage::{Place, Source, Stage, Stages, Tuning, desk};
 use crate::ir::Function;
 
 /// A compiled program.
@@ -135,20 +135,7 @@ impl<T: Vectors> Kernel<T> {
 impl<T: Vectors> Desk<T> {
     /// What a thread needs for some stages.
     fn new<'s>(stages: impl Iterator<Item = &'s Stage>) -> Desk<T> {
-        let (mut locals, mut registers): (Vec<usize>, Vec<usize>) = (vec![], vec![]);
-        let grow = |rooms: &mut Vec<usize>, number: usize, len: usize| {
-            rooms.resize(rooms.len().max(number + 1), 0);
-            rooms[number] = rooms[number].max(len);
-        };
-        for stage in stages {
-            stage.locals.iter().enumerate().for_each(|(i, each)| grow(&mut locals, i, each * stage.chunk));
-            for instruction in &stage.instructions {
-                if let Instruction::Fused(chain) = instruction {
-                    let block = chain.block.min(chain.len * stage.chunk);
-                    (0..chain.registers).for_each(|i| grow(&mut registers, i, block));
-                }
-            }
-        }
+        let (locals, registers) = desk(stages);
         let rooms = |sizes: Vec<usize>| sizes.into_iter().map(|len| vec![T::ZERO; len]).collect();
         Desk { locals: rooms(locals), registers: rooms(registers), factor: vec![], parts: vec![], rooms: vec![] }
     }

@@ -69,6 +69,17 @@ impl Product {
         Product { count: count * cases, ..self.clone() }
     }
 
+    /// About how many entries of packed operands one thread holds meanwhile.
+    pub fn packed(&self) -> usize {
+        let Product { m, k, n, b, .. } = *self;
+        match k * n {
+            _ if n == 1 => k * ROWS.min(m),
+            small if small <= SMALL => small * usize::from(b.column != 1),
+            _ if m <= FEW => DEPTH * STRIP,
+            _ => DEPTH.min(k) * (n + ROWS),
+        }
+    }
+
     /// Computes the products; large ones on all threads of the pool.
     pub fn run<T: Vectors>(&self, path: Path, a: &[T], b: &[T], c: &mut [T]) {
         assert!(self.fits(a.len(), b.len(), c.len()), "the matrices lie within their buffers");

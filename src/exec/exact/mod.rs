@@ -71,7 +71,7 @@ impl<T> Exact<T> {
 }
 
 /// The most bytes that a run of a program has in use on one thread, by the very plan that it is run by: its arguments, its results and
-/// what lies between. A second thread adds what the cases that run together need; packed operands and programs themselves are small.
+/// what lies between. Every further thread adds what the cases that run together need; the list of instructions itself is small.
 pub fn memory(function: &Function, precision: Precision) -> Result<u64, ExecError> {
     Signature::of(function)?;
     let bytes = match precision {

@@ -96,10 +96,35 @@ impl Stages {
 
     /// The entries that lie between arguments and results at once, on one thread.
     pub fn entries(&self) -> usize {
-        let rooms = self.stages.iter().map(|s| s.locals.len()).max().unwrap_or(0);
-        let room = |r: usize| self.stages.iter().filter_map(|s| Some(s.locals.get(r)? * s.chunk)).max().unwrap_or(0);
-        self.sizes.iter().sum::<usize>() + (0..rooms).map(room).sum::<usize>()
+        let (locals, registers) = desk(self.stages.iter());
+        let packed = self.stages.iter().flat_map(|stage| {
+            let products = stage.instructions.iter().filter_map(|i| match i {
+                Instruction::Product { product, .. } => Some(product),
+                _ => None,
+            });
+            products.map(|product| product.cases(stage.chunk).packed())
+        });
+        [&self.sizes, &locals, &registers].into_iter().flatten().sum::<usize>() + packed.max().unwrap_or(0)
     }
+}
+
+/// The entries of the local rooms and of the registers that a thread needs for some stages.
+pub(super) fn desk<'s>(stages: impl Iterator<Item = &'s Stage>) -> (Vec<usize>, Vec<usize>) {
+    let (mut locals, mut registers): (Vec<usize>, Vec<usize>) = (vec![], vec![]);
+    let grow = |rooms: &mut Vec<usize>, number: usize, len: usize| {
+        rooms.resize(rooms.len().max(number + 1), 0);
+        rooms[number] = rooms[number].max(len);
+    };
+    for stage in stages {
+        stage.locals.iter().enumerate().for_each(|(i, each)| grow(&mut locals, i, each * stage.chunk));
+        for instruction in &stage.instructions {
+            if let Instruction::Fused(chain) = instruction {
+                let block = chain.block.min(chain.len * stage.chunk);
+                (0..chain.registers).for_each(|i| grow(&mut registers, i, block));
+            }
+        }
+    }
+    (locals, registers)
 }
 
 /// The memory of buffers that live on after the stage that computes them.
