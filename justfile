@@ -64,3 +64,7 @@ fuzz seconds="60":
 # how long parsing, formatting and checking take; fails where a promise is broken
 bench-language:
     cargo run --release --manifest-path bench/language/Cargo.toml
+
+# twenty thousand damaged experiments through parser, checker and lowering (some two minutes)
+mutants:
+    METADSL_ALL_MUTANTS=1 cargo test --release --test mutants

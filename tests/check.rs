@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use metadsl::diag::{Diagnostic, Severity, Sink, render};
+use metadsl::diag::{Diagnostic, Severity, Sink, mend, render};
 use metadsl::lang::{Compiled, Source, Texts, compile, import};
 use metadsl::syntax::parse;
 
@@ -98,6 +98,17 @@ fn every_fix_mends_its_mistake() {
             assert!(!still, "{name}: after the fix `{}` the mistake is still reported: {}", fix.replacement, d.message);
         }
     }
+}
+
+#[test]
+fn spellings_of_before_mean_the_same_and_are_mended() {
+    let before = fixtures().into_iter().find(|(name, _)| name == "spelling_of_before.meta").expect("the fixture").1;
+    let (compiled, found) = check(&before);
+    let mended = mend(&before, &found).expect("the fix needs no guess");
+    assert_eq!(mended, before.replace("steps = [0, 5]", "after = [0, 5]"));
+    let (renewed, left) = check(&mended);
+    assert!(left.is_empty(), "{left:#?}");
+    assert_eq!(compiled.expect("a plan").plan, renewed.expect("a plan").plan);
 }
 
 #[test]

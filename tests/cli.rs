@@ -74,6 +74,56 @@ fn replay_in_a_new_process_is_identical_without_the_file() {
 }
 
 #[test]
+fn a_replay_that_differs_or_cannot_be_made_is_recorded_and_overwrites_nothing() {
+    use metadsl::hash::{Bytes, Id, Kind};
+    use metadsl::ledger::{Input, Manifest, ManifestFile, Outcome, Run, Series, Store, Verdict};
+
+    let desk = Desk::new();
+    let file = desk.write("small.meta", SMALL);
+    let first = desk.json(&["run", file.to_str().unwrap(), "--json"])["run"].as_str().unwrap().to_owned();
+    let store = Store::open(desk.path("ledger")).unwrap();
+    let run: Run = store.get(Kind::Run, first.parse().unwrap()).unwrap();
+    let outcome: Outcome = store.get(Kind::Result, run.result).unwrap();
+    // A record that says one unit in the last place more at its last step.
+    let mut changed = outcome.clone();
+    let mut series: Series = store.get(Kind::Series, changed.cells[0].series[0].id).unwrap();
+    let at = series.bits.0.len() - 8;
+    series.bits = Bytes([&series.bits.0[..at], &[series.bits.0[at] ^ 1], &series.bits.0[at + 1..]].concat());
+    changed.cells[0].series[0].id = store.put(Kind::Series, &series).unwrap();
+    let result = store.put(Kind::Result, &changed).unwrap();
+    let forged = store.seal(&Run { result, ..run.clone() }).unwrap().run.to_string();
+    // One on data that is nowhere.
+    let input: Input = store.get(Kind::Input, run.input).unwrap();
+    let lost = ManifestFile { name: "lost".into(), blob: Id::from_bytes([7; 32]), bytes: 1 };
+    let manifest = store.put(Kind::Manifest, &Manifest { files: vec![lost] }).unwrap();
+    let input = store.put(Kind::Input, &Input { manifest, ..input }).unwrap();
+    let result = store.put(Kind::Result, &Outcome { input, ..outcome.clone() }).unwrap();
+    let homeless = store.seal(&Run { input, result, ..run.clone() }).unwrap().run.to_string();
+
+    let output = desk.run(&["replay", &forged]);
+    let said = stdout(&output);
+    assert_eq!(
+        (code(&output), said.starts_with("diverged: series `gap` of arm `main`, seed 0, at step 20")),
+        (20, true),
+        "{said}"
+    );
+    let bits = u64::from_le_bytes(series.bits.0[at..].try_into().unwrap());
+    assert!(said.contains(&format!("recorded {bits:016x}, replayed {:016x}", bits ^ 1)), "{said}");
+    let output = desk.run(&["replay", &homeless]);
+    assert_eq!((code(&output), stdout(&output).contains("inconclusive")), (30, true), "{}", stdout(&output));
+    assert_eq!(code(&desk.run(&["replay", &first])), 0);
+    // Both realisations and both comparisons are there; what was recorded is what it was.
+    let store = Store::open(desk.path("ledger")).unwrap();
+    let verdicts: Vec<u8> = store.verdicts().unwrap().iter().map(|(_, found)| found.verdict.exit_code()).collect();
+    assert_eq!(verdicts, [20, 0]);
+    let found = store.verdicts().unwrap().remove(0).1;
+    assert!(matches!(found.verdict, Verdict::Diverged { .. }) && found.new == run.result);
+    assert_eq!(store.get::<Outcome>(Kind::Result, run.result).unwrap(), outcome);
+    assert_eq!(store.get::<Outcome>(Kind::Result, found.old).unwrap(), changed);
+    assert_eq!((desk.runs().len(), desk.verify()), (3, 0));
+}
+
+#[test]
 fn replay_on_another_executor_is_within_tolerance() {
     let desk = Desk::new();
     let file = desk.write("small.meta", SMALL);

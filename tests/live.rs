@@ -195,7 +195,7 @@ sweep seed in 0..2
     ] {
         assert_eq!(ids(&desk, &env, args), wanted, "{env:?} {args:?}");
     }
-    // Another folder, with comments and blank lines, and the data compressed.
+    // Another folder, with comments and blank lines.
     let other = Desk::new();
     other.write("data.meta", TEXT.replace("train {", "// a remark\n\ntrain {   // another"));
     other.write("points.csv", &rows);

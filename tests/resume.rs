@@ -85,13 +85,18 @@ fn of_average_risk_maml_and_first_order() {
 }
 
 #[test]
-fn of_federated_averaging_and_kept_heads() {
+fn of_federated_averaging_kept_heads_and_control_variates() {
     let plan = compile(&shipped::unclaimed("fedrep_digits"), &["train.steps = 3", "train.tasks.batch = 3"]);
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments/data/digits.csv.gz");
     let bytes = std::fs::read(path).expect("the data is in the repository");
     let source = &plan.arms[0].data[0];
     let set = data::read(&source.reader, &[&bytes]).expect("the data can be read");
     let sets = DataSets::from([(source.name.clone(), set)]);
+    for arm in ["fedavg", "fedrep"] {
+        resumes_after_every_step(&plan, arm, &sets);
+    }
+    let control = ["train.steps = 3", "train.tasks.batch = 3", "train.outer = average(control: true)"];
+    let plan = compile(&shipped::unclaimed("fedrep_digits"), &control);
     for arm in ["fedavg", "fedrep"] {
         resumes_after_every_step(&plan, arm, &sets);
     }

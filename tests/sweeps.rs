@@ -139,3 +139,45 @@ fn windows_of_steps() {
     let Quantity::Along { reduction: Along::Rise, of, .. } = left else { panic!("a rise") };
     assert_eq!(of[5].to_string(), "main.size[45] - main.size[0]");
 }
+
+#[test]
+fn stages_have_first_and_last_steps_in_claims() {
+    let plan = compile(
+        &format!(
+            "{BASE}
+stage polish {{ steps = 20 }}
+stage rest {{ steps = 35 }}
+measure often = sum(w ^ 2) every 5
+measure ends  = sum(w ^ 2)
+expect often[polish.first] >= 0
+expect often[polish.last]  >= 0
+expect often[rest.first]   >= 0
+expect often[train.first]  >= 0
+expect mean(often[rest.last] / often[train.last]) >= 0
+"
+        ),
+        &[],
+    );
+    let steps = |quantity: &Quantity| match quantity {
+        Quantity::At { step, .. } => *step,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(plan.claims[..4].iter().map(|claim| steps(&claim.left)).collect::<Vec<_>>(), [45, 65, 65, 0]);
+    let Quantity::OverSeeds { of, .. } = &plan.claims[4].left else { panic!("{:?}", plan.claims[4]) };
+    let Quantity::Arithmetic { left, right, .. } = &**of else { panic!("{of:?}") };
+    assert_eq!((steps(left), steps(right)), (100, 45));
+    // Without `every`, a measure is taken at the first and at the last step of all.
+    assert_eq!(plan.arms[0].measures.iter().find(|m| m.name == "ends").map(|m| m.every), Some(100));
+}
+
+#[test]
+fn a_count_may_have_its_unit() {
+    let counted = BASE.replace("gradient(w, rate: 0.1, steps: 1)", "gradient(w, rate: 0.1, 1 step)");
+    assert_eq!(compile(&counted, &[]), compile(BASE, &[]));
+    let local = |adapt: &str| {
+        BASE.replace("gradient(w, rate: 0.1, steps: 1)", adapt).replace("outer = mean", "outer = average")
+    };
+    let epochs = compile(&local("sgd(w, rate: 0.1, 3 epochs, batch: 2)"), &[]);
+    assert_eq!(epochs, compile(&local("sgd(w, rate: 0.1, epochs: 3, batch: 2)"), &[]));
+    assert_eq!(epochs, compile(&local("sgd(w, rate: 0.1, epochs: 3 epochs, batch: 2)"), &[]));
+}

@@ -1,6 +1,6 @@
 """Measures the ledger and other trackers on the same work: runs of 10 parameters and 100 points, and a question to many runs.
 
-    cargo build --release --example ledger_bench
+    cargo build --release --example ledger_bench --bin metadsl
     pip install mlflow                # and, where they are wanted, aim, sacred, wandb, dvclive
     python bench/ledger/run.py [--runs 100] [--many 10000] [--other-runs 5] [--seconds 10]
 
@@ -22,6 +22,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 METADSL = ROOT / "target/release/examples/ledger_bench"
+COMMAND = ROOT / "target/release/metadsl"
 SYNCS = "fsync,fdatasync,sync_file_range,msync,sync,syncfs"
 
 
@@ -52,13 +53,25 @@ def metadsl(folder, runs):
     return {"fsync per run": None if few is None else (more - few) / 20, "ms per run": ms, "bytes per run": size(first) / runs}
 
 
-def metadsl_ask(many):
-    """Milliseconds of the first question and of later ones to many runs."""
-    # They are written where syncing costs nothing: only the question is measured.
+def metadsl_many(many):
+    """Milliseconds of the first question to many runs, of later ones, and of a run that is among them."""
+    # They are written where syncing costs nothing: only what follows is measured.
     with tempfile.TemporaryDirectory(dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as quick:
-        program("write", Path(quick) / "ledger", many)
-        first, later, _ = program("ask", Path(quick) / "ledger", many)
-    return first, later
+        ledger = Path(quick) / "ledger"
+        program("write", ledger, many)
+        first, later, _ = program("ask", ledger, many)
+        return first, later, hit(ledger)
+
+
+def hit(ledger):
+    """Milliseconds of the whole process of a run that the ledger holds, the median of 21."""
+    command = [COMMAND, "run", ROOT / "bench/ledger/small.meta", "--ledger", ledger, "--json"]
+    times = []
+    for _ in range(22):
+        start = time.perf_counter()
+        subprocess.run(command, check=True, capture_output=True)
+        times.append((time.perf_counter() - start) * 1e3)
+    return sorted(times[1:])[10]
 
 
 class MLflow:
@@ -113,11 +126,10 @@ class DvcLive:
     def __init__(self, at, _):
         import dvclive
 
-        self.library, self.at, self.number = dvclive, at, 0
+        self.library, self.at = dvclive, at
 
     def write(self, parameters, points):
-        self.number += 1
-        with self.library.Live(f"{self.at}/{self.number}", save_dvc_exp=False, dvcyaml=None, report=None) as live:
+        with self.library.Live(tempfile.mkdtemp(dir=self.at), save_dvc_exp=False, dvcyaml=None, report=None) as live:
             live.log_params(parameters)
             for value in points:
                 live.log_metric("gap", value)
@@ -209,6 +221,7 @@ def main():
                 continue
             rows[f"{at_work[0]} ({package})"] = other(folder, at_work, args.other_runs)
         without, with_, calls, steps = program("train", folder / "trained", args.seconds)
+        alone = hit(folder / "hit")
     names = ["fsync per run", "ms per run", "bytes per run"]
     show = lambda x: "-" if x is None else f"{x:,.1f}" if x < 100 else f"{x:,.0f}"
     print("| store | " + " | ".join(names) + " |\n|---|" + "---:|" * len(names))
@@ -218,8 +231,9 @@ def main():
     for name, row in list(rows.items())[1:]:
         ratios = [f"{n} x {row[n] / ours[n]:,.1f}" for n in names if row[n] and ours[n]]
         print(f"{name} against metadsl: {', '.join(ratios)}")
-    first, later = metadsl_ask(args.many)
+    first, later, among = metadsl_many(args.many)
     print(f"a question to {args.many:,} runs: {later:.1f} ms; the first, which builds the index: {first:,.0f} ms")
+    print(f"a run that the ledger holds, the whole process: {alone:.1f} ms alone, {among:.1f} ms among {args.many:,} runs")
     print(
         f"{steps:,.0f} steps of MAML, 100 steps a point: {without:,.0f} ms without a ledger, {with_:,.0f} ms with it, "
         f"of which {calls:.1f} ms in calls to it: {100 * calls / with_:.3f} %"

@@ -254,7 +254,11 @@ pub(super) const ENTRIES: &[Entry] = &[
         name: "prompt",
         kind: Kind::Added,
         params: &[
-            Param::required("on", Ty::Input, "the input of the model that it changes"),
+            Param::required(
+                "on",
+                Ty::Input,
+                "what it changes: an input of the model, or a value that the model names by `let`",
+            ),
             Param::optional(
                 "length",
                 Ty::Count(1),
@@ -263,8 +267,8 @@ pub(super) const ENTRIES: &[Entry] = &[
             ),
             Param::optional("std", Ty::NON_NEGATIVE, Initial::Real(0.0), "the standard deviation at the start"),
         ],
-        doc: "A learned prompt: `x` is used as `x + p`, with a `p` of the dims of the input (Bahng et al. 2022); with `length: n`, \
-              `n` learned rows stand before those of the input, as in a sequence of tokens (prompt tuning, Lester et al. 2021). \
+        doc: "A learned prompt: `x` is used as `x + p`, with a `p` of the same dims (Bahng et al. 2022); with `length: n`, `n` learned rows \
+              stand before those of `x`, as in the embedding of a sequence of tokens (prompt tuning, Lester et al. 2021). \
               The new parameter forms the group `prompt`.",
         example: "with = prompt(on: x)",
     },

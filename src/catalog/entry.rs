@@ -150,7 +150,7 @@ impl Ty {
             Ty::Word(words) => format!("one of {}", words.join(", ")),
             Ty::Groups => "parameters or groups of the model, such as `w`, `[B, w]` or `all`".into(),
             Ty::AddedGroups => "groups that `with` adds, such as `lora`".into(),
-            Ty::Input => "an input of the model".into(),
+            Ty::Input => "an input of the model, or a value that it names by `let`".into(),
             Ty::Dim => "the name of a `dim`".into(),
             Ty::Adaptation => "an adaptation, such as `gradient(w, rate: 0.1, steps: 1)`".into(),
             Ty::Anchor => "`start`, or parameters or groups of the model".into(),

@@ -98,10 +98,15 @@ pub fn execute(store: &Store, job: &Job, how: &How, live: Option<Live>) -> Resul
     if live.is_resumed() {
         note("going on with a run that was interrupted");
     }
+    let cells = device::cells(job.plan);
     let mut known = Vec::new();
-    for (arm, seed) in device::cells(job.plan) {
-        let found = if how.cache.reads() { store.cell(keys.key(arm, seed))? } else { None };
-        known.push(found.map(|(_, cell)| record::recall(store, arm, &cell)).transpose()?);
+    if how.cache.reads() {
+        let wanted: Vec<Id> = cells.iter().map(|(arm, seed)| keys.key(arm, *seed)).collect();
+        for (found, (arm, _)) in store.cells(&wanted)?.into_iter().zip(&cells) {
+            known.push(found.map(|(_, cell)| record::recall(store, arm, &cell)).transpose()?);
+        }
+    } else {
+        known.resize_with(cells.len(), || None);
     }
     let held = known.iter().flatten().count();
     let cells = run_cells(job, how, &live, known);

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::LazyLock;
 
 use thiserror::Error;
 
@@ -124,10 +125,14 @@ impl Id {
 
     /// Hashes bytes of that kind piece by piece; finalised, it is what [`Id::of_bytes`] gives for all of them.
     pub fn hasher(kind: Kind) -> blake3::Hasher {
-        match kind {
-            Kind::Blob => blake3::Hasher::new(),
-            _ => blake3::Hasher::new_derive_key(&format!("metadsl 2026 {}", kind.name())),
-        }
+        // The keys are derived once: most objects are shorter than what that takes.
+        static HASHERS: LazyLock<[blake3::Hasher; Kind::ALL.len()]> = LazyLock::new(|| {
+            Kind::ALL.map(|kind| match kind {
+                Kind::Blob => blake3::Hasher::new(),
+                _ => blake3::Hasher::new_derive_key(&format!("metadsl 2026 {}", kind.name())),
+            })
+        });
+        HASHERS[usize::from(kind.code())].clone()
     }
 
     /// The id of a canonical object.

@@ -3,15 +3,16 @@
 use super::arm::Checked;
 use super::calls::{Call, Names};
 use super::constant::Constants;
-use super::dims::{Dim, Types, describe, sizes};
+use super::dims::{Dim, Types, sizes};
 use super::fields::Fields;
 use super::function::Callable;
-use super::model::{CheckedModel, model, param_types};
+use super::model::CheckedModel;
+use super::prompt::{Place, place};
 use crate::catalog::{Added, Arg, BaseLaw, Kind, Site, Start};
 use crate::diag::{Diagnostic, Sink, Span};
-use crate::ir::{Builder, Function, NodeId};
+use crate::ir::{Builder, Function, NodeId, Port};
 use crate::plan::{Addition, Draw, Model, Sampler, Slot};
-use crate::syntax::ast::{Expr, ExprKind, ItemKind, Name, Section};
+use crate::syntax::ast::{Expr, ExprKind, Name, Section};
 
 /// The model that a section works on: as it is declared, or with groups added.
 pub(super) struct Whole {
@@ -56,8 +57,8 @@ struct Group {
     how: Added,
     /// The last dim of the prediction, where the group changes it.
     output: Option<Dim>,
-    /// The model with a longer input, where the group lengthens it.
-    longer: Option<Function>,
+    /// Where a prompt stands.
+    place: Option<Place>,
 }
 
 /// The model with what `with` adds to it; `None` where the section sets no `with`. The groups of an evaluation are other
@@ -129,7 +130,7 @@ fn group(
         on: vec![],
         how: Added::from_args(name, &call.args),
         output: None,
-        longer: None,
+        place: None,
     };
     if names.params.iter().any(|(param, group)| param == name || group.as_deref() == Some(name)) {
         sink.push(
@@ -140,7 +141,12 @@ fn group(
     }
     match group.how.site() {
         Site::Params => group.on = params(item.span, &call, checked, sink)?,
-        Site::Input => group.on = vec![input(item, &call, checked, sink)?],
+        Site::Input => {
+            let first = before.iter().all(|group| group.how.site() == Site::Params);
+            let place = place(item, &call, first, checked, sink)?;
+            group.on = vec![place.slot.clone()];
+            group.place = Some(place);
+        }
         Site::Output => {
             let callable = whole.callable.as_ref()?;
             group.on = vec![Slot { name: "prediction".into(), dims: sizes(&callable.output) }];
@@ -164,9 +170,6 @@ fn group(
             return None;
         }
     }
-    if let Added::Prompt { length: Some(length), .. } = group.how {
-        group.longer = Some(longer(item.span, &group.on[0], length, before, checked, sink)?);
-    }
     Some(Some(group))
 }
 
@@ -189,24 +192,6 @@ fn params(span: Span, call: &Call, checked: &Checked, sink: &mut Sink) -> Option
     Some(params.filter(|slot| on.contains(&slot.name)).cloned().collect())
 }
 
-/// The input that a group changes.
-fn input(item: &Expr, call: &Call, checked: &Checked, sink: &mut Sink) -> Option<Slot> {
-    let (name, inputs) = (call.args.word("on"), &checked.model.inputs);
-    let Some(dims) = inputs.get(name) else {
-        let error = Diagnostic::error("E0232", item.span, format!("the model has no input `{name}`"));
-        let known: Vec<&str> = inputs.keys().map(String::as_str).collect();
-        sink.push(error.help(format!("its inputs are {}", known.join(", "))));
-        return None;
-    };
-    let read = checked.model.plan.as_ref()?.forward.inputs.iter().any(|port| port.name == name);
-    if !read {
-        let error = Diagnostic::error("E0544", item.span, format!("`{}` cannot be added to `{name}`", call.entry.name));
-        sink.push(error.help(format!("the prediction does not read `{name}`")));
-        return None;
-    }
-    Some(Slot { name: name.to_owned(), dims: sizes(dims.as_ref()?) })
-}
-
 /// The last dim of the prediction behind a head.
 fn outputs(item: &Expr, call: &Call, model: &Callable, constants: &Constants, sink: &mut Sink) -> Option<Option<Dim>> {
     let Some(Arg::Word(name)) = call.args.get("outputs") else { return Some(model.output.last().cloned()) };
@@ -217,68 +202,6 @@ fn outputs(item: &Expr, call: &Call, model: &Callable, constants: &Constants, si
         return None;
     };
     Some(Some(Dim { name: Some(name.clone()), size: (*size)? }))
-}
-
-/// The model where an input has so many rows more.
-fn longer(
-    span: Span,
-    slot: &Slot,
-    length: usize,
-    before: &[Group],
-    checked: &Checked,
-    sink: &mut Sink,
-) -> Option<Function> {
-    let refuse = |label: String, help: &str| {
-        let message = format!("no rows can stand before those of `{}`", slot.name);
-        Diagnostic::error("E0558", span, message).label(label).help(help)
-    };
-    if before.iter().any(|group| group.how.site() != Site::Params) {
-        sink.push(refuse("another group changes the model first".into(), "list this one before all others"));
-        return None;
-    }
-    let rows = checked.model.inputs.get(&slot.name)?.as_ref()?.first()?.clone();
-    let Some(name) = rows.name else {
-        let help = "give the rows a dim of their own: `dim s = 20` and `x: [s, d]`";
-        sink.push(refuse(format!("`{}` has rows without a name", slot.name), help));
-        return None;
-    };
-    let found = lengthened(checked, &name, rows.size + length);
-    let same = |longer: &CheckedModel| {
-        let dims = |model: &CheckedModel| {
-            model.params.iter().map(|(n, d)| (n.clone(), d.as_deref().map(sizes))).collect::<Vec<_>>()
-        };
-        let output = |model: &CheckedModel| model.output.as_deref().map(sizes);
-        dims(longer) == dims(&checked.model) && output(longer) == output(&checked.model)
-    };
-    match found.filter(same).and_then(|longer| longer.plan) {
-        Some(longer) => Some(longer.forward),
-        None => {
-            let output = checked.model.output.as_deref().map_or_else(String::new, describe);
-            let label =
-                format!("with another `{name}` the model does not have the same parameters and prediction {output}");
-            sink.push(refuse(label, "only the input and what is computed of it may have that dim"));
-            None
-        }
-    }
-}
-
-/// The model where a dim has another size; `None` where it has a mistake then.
-fn lengthened(checked: &Checked, dim: &str, size: usize) -> Option<CheckedModel> {
-    let mut items = checked.items.clone();
-    for item in &mut items {
-        if let ItemKind::Dim { name, value } = &mut item.kind
-            && name.text == dim
-        {
-            value.kind = ExprKind::Number(size as f64);
-        }
-    }
-    let mut sink = Sink::new();
-    let constants = Constants::collect(&items, &mut sink);
-    let found =
-        items.iter().find_map(|item| if let ItemKind::Model(model) = &item.kind { Some(model) } else { None })?;
-    let types = param_types(found, &constants, &mut sink);
-    let longer = model(found, &checked.world, types, &constants, &mut sink);
-    (!sink.has_errors()).then_some(longer)
 }
 
 /// The model with one group added to it.
@@ -334,16 +257,39 @@ fn with(model: Model, group: &Group) -> Model {
 
 /// The prediction with a group between an input and the model, or behind the model; `b` holds the group's own `parts`.
 fn changed_forward(mut b: Builder, before: &Function, group: &Group, parts: &[NodeId]) -> Function {
-    let at_input = group.how.site() == Site::Input;
-    let mut args = Vec::new();
-    for port in &before.inputs {
-        let node = b.input(port.name.clone(), before.dims(port.node));
-        let changed = at_input && group.on.iter().any(|slot| slot.name == port.name);
-        args.push(if changed { group.how.compose(&mut b, node, parts) } else { node });
-    }
-    let mut value = b.inline(group.longer.as_ref().unwrap_or(before), &args)[0];
-    if !at_input {
-        value = group.how.compose(&mut b, value, parts);
-    }
+    let mut inputs: Vec<(String, NodeId)> = vec![];
+    let mut input = |b: &mut Builder, f: &Function, port: &Port| {
+        if let Some((_, known)) = inputs.iter().find(|(name, _)| *name == port.name) {
+            return *known;
+        }
+        let node = b.input(port.name.clone(), f.dims(port.node));
+        inputs.push((port.name.clone(), node));
+        node
+    };
+    let value = match &group.place {
+        Some(Place { slot, before: first, behind, cut }) => {
+            let bare = match first {
+                Some(first) => {
+                    let args: Vec<NodeId> = first.inputs.iter().map(|port| input(&mut b, first, port)).collect();
+                    b.inline(first, &args)[0]
+                }
+                None => b.input(slot.name.clone(), &slot.dims),
+            };
+            let changed = group.how.compose(&mut b, bare, parts);
+            let rest = behind.as_ref().unwrap_or(before);
+            let mut args = Vec::new();
+            for port in &rest.inputs {
+                args.push(if port.name == slot.name { changed } else { input(&mut b, rest, port) });
+            }
+            let value = b.inline(rest, &args)[0];
+            let rows = b.dims(value).first().copied().unwrap_or(0);
+            if *cut > 0 { b.slice(value, 0, *cut, rows - cut) } else { value }
+        }
+        None => {
+            let args: Vec<NodeId> = before.inputs.iter().map(|port| input(&mut b, before, port)).collect();
+            let value = b.inline(before, &args)[0];
+            group.how.compose(&mut b, value, parts)
+        }
+    };
     b.finish(before.name.clone(), vec![(before.outputs[0].name.clone(), value)])
 }

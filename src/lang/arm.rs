@@ -125,8 +125,12 @@ pub(super) fn arm(name: &str, items: &[Item], at: Span, sink: &mut Sink) -> Opti
             _ => None,
         })
         .collect();
+    let stage_steps = stages.iter().map(|(_, checked)| checked.as_ref().map(|checked| checked.plan.steps));
+    let steps = std::iter::once(trained.map(|train| train.steps)).chain(stage_steps);
+    let steps: Option<Vec<u64>> = steps.collect();
     let scope = Measures {
         train: trained,
+        steps: steps.map(|all| all.into_iter().fold(0, u64::saturating_add).max(1)),
         evaluations: &evaluations,
         trained_model: &trained_model,
         checked: &checked,

@@ -2,11 +2,11 @@
 
 use super::evaluate::CheckedEvaluation;
 use super::train::CheckedTrain;
-use crate::catalog::Solver;
+use crate::catalog::{Solver, Whose};
 use crate::diag::{Diagnostic, Sink, Span};
 use crate::ir::{Function, Op};
 use crate::plan::lower::{ClientSizes, LowerError, lower};
-use crate::plan::{Arm, Block, Model, Objective, TaskSource, Train};
+use crate::plan::{Arm, Block, Model, Objective, TaskSource, Train, What};
 
 /// The most entries that the tensors of one step may have: 2 GiB in `f64`, and 8 times less than the programs allow, so
 /// that derivatives have room.
@@ -14,12 +14,22 @@ const MAX_ENTRIES: u64 = 1 << 28;
 
 /// Reports what of an arm cannot be run.
 pub(super) fn check(arm: &Arm, train: &CheckedTrain, evaluations: &[&CheckedEvaluation], sink: &mut Sink) {
-    let part =
-        Part { source: &arm.train.tasks, objective: &arm.train.objective, adapt: &arm.train.adapt, model: &arm.model };
+    let part = Part {
+        source: &arm.train.tasks,
+        objective: &arm.train.objective,
+        adapt: &arm.train.adapt,
+        model: &arm.model,
+        on_others: false,
+    };
     check_size(arm, &part, train.tasks, sink);
     for (plan, checked) in arm.evaluations.iter().zip(evaluations) {
         let model = arm.model_of(plan);
-        let part = Part { source: &plan.tasks, objective: &plan.objective, adapt: &plan.adapt, model };
+        let on_others = |what: &What| match what {
+            What::Evaluation { name, query, .. } => *name == plan.name && *query != Whose::Own,
+            _ => false,
+        };
+        let on_others = arm.measures.iter().any(|m| on_others(&m.what));
+        let part = Part { source: &plan.tasks, objective: &plan.objective, adapt: &plan.adapt, model, on_others };
         check_size(arm, &part, checked.tasks, sink);
     }
     if !sink.has_errors() {
@@ -33,6 +43,8 @@ struct Part<'a> {
     objective: &'a Objective,
     adapt: &'a [Block],
     model: &'a Model,
+    /// Whether each task is measured on the examples of all.
+    on_others: bool,
 }
 
 fn check_size(arm: &Arm, part: &Part, span: Span, sink: &mut Sink) {
@@ -59,6 +71,11 @@ fn check_size(arm: &Arm, part: &Part, span: Span, sink: &mut Sink) {
         pool.saturating_mul(per_task),
         tasks.saturating_mul(per_task),
         tasks.saturating_mul(examples).saturating_mul(per_example),
+        if part.on_others {
+            tasks.saturating_mul(tasks).saturating_mul(examples).saturating_mul(per_example)
+        } else {
+            0
+        },
         tasks.saturating_mul(solved).saturating_mul(solved),
         tasks.saturating_mul(solved).saturating_mul(examples).saturating_mul(per_example),
     ];
@@ -66,6 +83,10 @@ fn check_size(arm: &Arm, part: &Part, span: Span, sink: &mut Sink) {
     if largest > MAX_ENTRIES {
         let mut error = Diagnostic::error("E0533", span, "these tasks are too large to be held in memory")
             .label(format!("{tasks} tasks at a time, {examples} examples each"));
+        if part.on_others {
+            error =
+                error.help("each of them is measured on the examples of all: leave `query` out, or take fewer tasks");
+        }
         if pool > tasks {
             error = error.help(format!("the pool has {pool} tasks"));
         }

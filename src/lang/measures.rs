@@ -21,6 +21,8 @@ const NO_DRAWS: &str = "a measurement that draws would change with every look";
 pub(super) struct Measures<'a> {
     /// `None` where training has a mistake, which has been reported.
     pub train: Option<&'a Train>,
+    /// The number of steps of all stages, at least 1; `None` where one of them has a mistake.
+    pub steps: Option<u64>,
     pub evaluations: &'a [CheckedEvaluation],
     /// The model of training.
     pub trained_model: &'a Whole,
@@ -34,7 +36,7 @@ impl Measures<'_> {
         let ItemKind::Measure { name, value, on, every } = &item.kind else { return None };
         let every = match every {
             Some(expr) => self.names.constants.count(expr, 1, "`every`", sink),
-            None => self.train.map(|t| t.steps.max(1)),
+            None => self.steps,
         };
         let one = |what: What| vec![(name.text.clone(), what)];
         let taken = match on {

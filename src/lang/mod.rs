@@ -28,6 +28,7 @@ mod objective;
 mod overrides;
 mod parameters;
 mod points;
+mod prompt;
 mod renamed;
 mod sampler;
 mod seen;

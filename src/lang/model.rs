@@ -1,14 +1,14 @@
 //! The model: parameters with their initial values, and the prediction for one example.
 
 use super::constant::Constants;
-use super::dims::{Types, describe, read_dims, same, same_sizes, sizes, slots};
+use super::dims::{Dim, Types, describe, read_dims, same, same_sizes, sizes, slots};
 use super::function::Callable;
 use super::sampler::sampler;
 use super::writer::{Typed, Writer};
 use crate::diag::{Diagnostic, Sink};
 use crate::ir::Function;
 use crate::plan::Model as PlanModel;
-use crate::syntax::ast::{Decl, ExprKind, Model};
+use crate::syntax::ast::{Decl, Expr, ExprKind, Model, Name};
 
 /// A model with the types of what it reads and gives.
 pub(super) struct CheckedModel {
@@ -16,7 +16,7 @@ pub(super) struct CheckedModel {
     pub plan: Option<PlanModel>,
     pub params: Types,
     pub inputs: Types,
-    pub output: Option<Vec<super::dims::Dim>>,
+    pub output: Option<Vec<Dim>>,
 }
 
 impl CheckedModel {
@@ -61,11 +61,7 @@ pub(super) fn model(
     let output = read_dims(&model.output, constants, sink);
     let mut known = params.clone();
     known.extend(inputs.iter().map(|(n, d)| (n.clone(), d.clone())));
-    let what = Body {
-        value: "prediction",
-        no_draws: "a model is a function of its inputs and parameters; what is random belongs into `tasks`",
-    };
-    let forward = body(model, &what, &known, output.as_deref(), constants, sink);
+    let forward = body(model, &PREDICTION, &known, output.as_deref(), constants, sink);
     if model.params.is_empty() {
         sink.push(
             Diagnostic::error(
@@ -86,6 +82,31 @@ pub(super) fn model(
     CheckedModel { plan, params, inputs, output }
 }
 
+/// A value that the model names by `let`, from parameters and inputs: its type and its program.
+pub(super) fn named_value(
+    model: &Model,
+    name: &Name,
+    known: &Types,
+    constants: &Constants,
+    sink: &mut Sink,
+) -> Option<(Vec<Dim>, Function)> {
+    let mut writer = Writer::new(constants, known, Some(PREDICTION.no_draws));
+    for decl in &model.lets {
+        writer.declare(decl, sink);
+        if decl.name.text == name.text {
+            break;
+        }
+    }
+    let value = writer.expr(&Expr { kind: ExprKind::Path(vec![name.clone()]), span: name.span }, sink)?;
+    Some((value.dims, writer.into_function(&name.text, vec![(name.text.clone(), value.node)])))
+}
+
+/// What the prediction of a model is.
+pub(super) const PREDICTION: Body = Body {
+    value: "prediction",
+    no_draws: "a model is a function of its inputs and parameters; what is random belongs into `tasks`",
+};
+
 /// How messages call the value of a block, and why nothing can be drawn in it.
 pub(super) struct Body {
     pub value: &'static str,
@@ -97,7 +118,7 @@ pub(super) fn body(
     model: &Model,
     what: &Body,
     known: &Types,
-    output: Option<&[super::dims::Dim]>,
+    output: Option<&[Dim]>,
     constants: &Constants,
     sink: &mut Sink,
 ) -> Option<Function> {

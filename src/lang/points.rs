@@ -62,32 +62,30 @@ pub(super) fn points(
     let query = axis(fields, "query", Whose::Own, whose, sink);
     let shares = axis(fields, "interpolate", None, share, sink);
     let (after, query, shares) = (after?, query?, shares?);
-    check_adaptation(fields, adapt, &after.values, sink)?;
-    check_query(fields, tasks, objective, &query.values, sink)?;
-    let mut found = vec![];
-    for after_value in &after.values {
-        for query_value in &query.values {
-            for share_value in &shares.values {
-                let listed = [after_value.0.as_ref(), query_value.0.as_ref(), share_value.0.as_ref()];
-                let listed = AXES.into_iter().zip(listed).filter_map(|(axis, text)| Some((axis, text?.clone())));
-                let (after, query, share) = (after_value.1, query_value.1, share_value.1);
-                found.push(Point { listed: listed.collect(), after, query, share });
-            }
-        }
-    }
-    if found.len() > MAX_POINTS {
+    check_adaptation(fields, adapt, &after, sink)?;
+    check_query(fields, tasks, objective, &query, sink)?;
+    let count = [after.len(), query.len(), shares.len()].into_iter().fold(1, usize::saturating_mul);
+    if count > MAX_POINTS {
         let field = AXES.into_iter().find(|axis| fields.get(axis).is_some()).unwrap_or("after");
-        let message = format!("{} points are too many to measure; the limit is {MAX_POINTS}", found.len());
+        let message = format!("{count} points are too many to measure; the limit is {MAX_POINTS}");
         sink.push(Diagnostic::error("E0555", fields.span(field), message).help("list fewer values"));
         return None;
+    }
+    let mut found = vec![];
+    for (after_text, after) in &after {
+        for (query_text, query) in &query {
+            for (share_text, share) in &shares {
+                let texts = [after_text.as_ref(), query_text.as_ref(), share_text.as_ref()];
+                let listed = AXES.into_iter().zip(texts).filter_map(|(axis, text)| Some((axis, text?.clone())));
+                found.push(Point { listed: listed.collect(), after: *after, query: *query, share: *share });
+            }
+        }
     }
     Some(found)
 }
 
 /// The values of an axis, each with its text where it is one of a list.
-struct Axis<T> {
-    values: Vec<(Option<String>, T)>,
-}
+type Values<T> = Vec<(Option<String>, T)>;
 
 fn axis<T: Copy + PartialEq>(
     fields: &Fields,
@@ -95,12 +93,12 @@ fn axis<T: Copy + PartialEq>(
     initial: T,
     read: impl Fn(&Expr, &mut Sink) -> Option<(T, String)>,
     sink: &mut Sink,
-) -> Option<Axis<T>> {
-    let Some(Field { value, .. }) = fields.get(name) else { return Some(Axis { values: vec![(None, initial)] }) };
+) -> Option<Values<T>> {
+    let Some(Field { value, .. }) = fields.get(name) else { return Some(vec![(None, initial)]) };
     let ExprKind::List(items) = &value.kind else {
-        return read(value, sink).map(|(value, _)| Axis { values: vec![(None, value)] });
+        return read(value, sink).map(|(value, _)| vec![(None, value)]);
     };
-    let mut values: Vec<(Option<String>, T)> = vec![];
+    let mut values: Values<T> = vec![];
     for item in items {
         let (value, text) = read(item, sink)?;
         if values.iter().any(|(_, known)| *known == value) {
@@ -115,7 +113,7 @@ fn axis<T: Copy + PartialEq>(
         sink.push(error.help("leave it out, or list what is to be measured"));
         return None;
     }
-    Some(Axis { values })
+    Some(values)
 }
 
 /// What lies on the way of an adaptation needs one.

@@ -137,10 +137,11 @@ impl Store {
                     continue;
                 }
             }
-            let payload = self.read(kind, id)?;
+            let taken = takes(id);
+            let payload = if taken { self.read(kind, id)? } else { self.read_again(kind, id)? };
             let path = object::file(id);
             open.extend(refs::references(kind, &payload).map_err(|error| LedgerError::Malformed { path, error })?);
-            if !closure.files.contains(&id) && takes(id) {
+            if !closure.files.contains(&id) && taken {
                 closure.small.insert(id, (kind, Arc::clone(&payload)));
             }
         }

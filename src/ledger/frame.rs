@@ -7,6 +7,8 @@
 //! the middle, reordering and a stream under another's name break a chain. The complement tells a length that was
 //! damaged from a frame that was never finished, so only the latter is ever cut.
 
+use std::sync::LazyLock;
+
 use super::refs;
 use crate::hash::{Bytes, Canonical, DecodeError, Id, Kind, cbor, variants};
 
@@ -76,12 +78,13 @@ impl Entry {
         }
     }
 
-    /// Whether the entry lists a run with a cell of that key, as far as its first 8 bytes tell.
-    pub fn may_have_cell(&self, key: Id) -> bool {
-        match self {
-            Entry::Run { cells, .. } => cells.0.chunks_exact(8).any(|prefix| prefix == &key.as_bytes()[..8]),
-            _ => false,
-        }
+    /// The first 8 bytes of the key of every cell of the run that the entry lists.
+    pub fn cell_prefixes(&self) -> impl Iterator<Item = &[u8]> {
+        let cells = match self {
+            Entry::Run { cells, .. } => &cells.0[..],
+            _ => &[],
+        };
+        cells.chunks_exact(8)
     }
 }
 
@@ -134,7 +137,9 @@ pub(super) fn origin(stream: &str) -> Chain {
 }
 
 fn link(before: &Chain, framed: &[u8]) -> Chain {
-    *blake3::Hasher::new_derive_key("metadsl 2026 log").update(before).update(framed).finalize().as_bytes()
+    // The key is derived once for all frames.
+    static LINK: LazyLock<blake3::Hasher> = LazyLock::new(|| blake3::Hasher::new_derive_key("metadsl 2026 log"));
+    *LINK.clone().update(before).update(framed).finalize().as_bytes()
 }
 
 /// The chain that stands before byte `at` of a segment.

@@ -1,6 +1,6 @@
 //! What the logs list, and how a hash is looked up.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::error::LedgerError;
@@ -154,22 +154,36 @@ impl Store {
 
     /// What the ledger holds of a cell of that key, newest first: the cell and the run it belongs to.
     pub fn cell(&self, key: Id) -> Result<Option<(Id, Cell)>, LedgerError> {
+        Ok(self.cells(&[key])?.pop().flatten())
+    }
+
+    /// The same of many cells, with one look at the logs.
+    pub fn cells(&self, keys: &[Id]) -> Result<Vec<Option<(Id, Cell)>>, LedgerError> {
         let frames = self.frames()?;
-        if !frames.iter().any(|listed| listed.entry.may_have_cell(key)) {
-            return Ok(None);
+        let mut found = vec![None; keys.len()];
+        // The keys that are looked for, by what a frame tells of them.
+        let mut open: BTreeMap<&[u8], Vec<usize>> = BTreeMap::new();
+        for (place, key) in keys.iter().enumerate() {
+            open.entry(&key.as_bytes()[..8]).or_default().push(place);
+        }
+        if !frames.iter().any(|listed| listed.entry.cell_prefixes().any(|prefix| open.contains_key(prefix))) {
+            return Ok(found);
         }
         let (buried, counted) = (buried(&frames), self.counted(&frames)?);
-        let may_have = |(listed, counts): &(&Listed, bool)| *counts && listed.entry.may_have_cell(key);
-        for (listed, _) in frames.iter().zip(counted).rev().filter(may_have) {
-            let Some(id) = listed.entry.run().filter(|id| !buried.contains(id)) else { continue };
+        for (listed, _) in frames.iter().zip(counted).rev().filter(|(_, counts)| *counts) {
+            let places = listed.entry.cell_prefixes().filter_map(|prefix| open.get(prefix));
+            let places: BTreeSet<usize> = places.flatten().copied().collect();
+            let Some(id) = listed.entry.run().filter(|id| !places.is_empty() && !buried.contains(id)) else { continue };
             // A run that cannot be read is no hit; `verify` tells what is wrong with it.
             let Ok(run) = self.get::<Run>(Kind::Run, id) else { continue };
             let Ok(outcome) = self.get::<Outcome>(Kind::Result, run.result) else { continue };
-            if let Some(cell) = outcome.cells.into_iter().find(|cell| cell.key == key) {
-                return Ok(Some((id, cell)));
+            for place in places {
+                let Some(cell) = outcome.cells.iter().find(|cell| cell.key == keys[place]) else { continue };
+                found[place] = Some((id, cell.clone()));
+                open.entry(&keys[place].as_bytes()[..8]).or_default().retain(|&other| other != place);
             }
         }
-        Ok(None)
+        Ok(found)
     }
 
     /// The latest run of that input whose cells may be taken.

@@ -3,17 +3,21 @@
 //! A leaf is `BLAKE3["metadsl 2026 leaf"](payload)`, a node `BLAKE3["metadsl 2026 node"](left, right)`; the tree over
 //! n leaves splits at the largest power of two below n.
 
+use std::sync::LazyLock;
+
 use crate::hash::Id;
+
+// The keys are derived once: a log of ten thousand frames has twice as many hashes.
+static LEAF: LazyLock<blake3::Hasher> = LazyLock::new(|| blake3::Hasher::new_derive_key("metadsl 2026 leaf"));
+static NODE: LazyLock<blake3::Hasher> = LazyLock::new(|| blake3::Hasher::new_derive_key("metadsl 2026 node"));
 
 /// The hash of a frame's payload.
 pub fn leaf(payload: &[u8]) -> Id {
-    Id::from_bytes(blake3::derive_key("metadsl 2026 leaf", payload))
+    Id::from_bytes(*LEAF.clone().update(payload).finalize().as_bytes())
 }
 
 fn node(left: Id, right: Id) -> Id {
-    let mut hasher = blake3::Hasher::new_derive_key("metadsl 2026 node");
-    hasher.update(left.as_bytes()).update(right.as_bytes());
-    Id::from_bytes(*hasher.finalize().as_bytes())
+    Id::from_bytes(*NODE.clone().update(left.as_bytes()).update(right.as_bytes()).finalize().as_bytes())
 }
 
 /// The largest power of two below `len`, which is at least 2.
@@ -24,7 +28,7 @@ fn split(len: usize) -> usize {
 /// The root over some leaves.
 pub fn root(leaves: &[Id]) -> Id {
     match leaves {
-        [] => Id::from_bytes(blake3::derive_key("metadsl 2026 node", b"")),
+        [] => Id::from_bytes(*NODE.finalize().as_bytes()),
         [one] => *one,
         _ => {
             let (left, right) = leaves.split_at(split(leaves.len()));

@@ -38,8 +38,8 @@ pub(super) struct Memory {
     unsealed: BTreeSet<Id>,
     /// Object files whose names this store has seen synced.
     pub durable: BTreeSet<Id>,
-    /// Objects of packs that were read.
-    known: Objects,
+    /// Objects of packs that were read, with the pack.
+    known: BTreeMap<Id, (Id, Object)>,
     known_bytes: usize,
     /// The packs that `known` is made of.
     packs: BTreeSet<Id>,
@@ -54,7 +54,7 @@ impl Memory {
         if self.known_bytes + bytes > CACHE {
             self.forget();
         }
-        self.known.extend(objects.iter().map(|(id, object)| (*id, object.clone())));
+        self.known.extend(objects.iter().map(|(id, object)| (*id, (pack, object.clone()))));
         self.packs.insert(pack);
         self.known_bytes += bytes;
     }
@@ -215,11 +215,6 @@ impl Store {
         let mut memory = self.memory();
         if memory.writing.is_none() {
             memory.writing = self.place.lock("writers.lock", Lock::Shared)?;
-            // What was read before may have been collected since.
-            let gone = |pack: &Id| !self.place.is_file(&pack::path(self.root(), *pack)).unwrap_or(false);
-            if memory.packs.iter().any(gone) {
-                memory.forget();
-            }
         }
         Ok(())
     }
@@ -270,7 +265,7 @@ impl Store {
             what: format!("it is a {} object where a {} is wanted", found.name(), kind.name()),
         };
         let memory = self.memory();
-        let near = memory.staged.get(&id).or_else(|| memory.known.get(&id)).cloned();
+        let near = memory.staged.get(&id).or_else(|| memory.known.get(&id).map(|(_, object)| object)).cloned();
         drop(memory);
         let (found, payload) = match near {
             Some(found) => found,
@@ -280,6 +275,17 @@ impl Store {
             },
         };
         if found == kind { Ok(payload) } else { Err(wrong_kind(found)) }
+    }
+
+    /// The payload of an object that is to stay in the pack it is in: what was read before may have been collected since.
+    pub(super) fn read_again(&self, kind: Kind, id: Id) -> Result<Arc<Vec<u8>>, LedgerError> {
+        let pack = self.memory().known.get(&id).map(|(pack, _)| *pack);
+        if let Some(pack) = pack
+            && !self.place.is_file(&pack::path(self.root(), pack))?
+        {
+            self.memory().forget();
+        }
+        self.read(kind, id)
     }
 
     fn read_file(&self, id: Id) -> Result<Option<Object>, LedgerError> {

@@ -114,17 +114,19 @@ impl Stream {
 
     /// Where the log says something else than a head did, or less.
     pub fn contradiction(&self, head: &Head) -> Option<String> {
-        let leaves = self.leaves();
-        let count = usize::try_from(head.frames).unwrap_or(usize::MAX);
-        match leaves.get(..count) {
-            None => {
-                Some(format!("the log has {} frames and had {}: it was rolled back or cut", leaves.len(), head.frames))
-            }
-            Some(known) if merkle::root(known) != head.root => {
-                Some(format!("the first {count} frames of the log are not those that were written"))
-            }
-            Some(_) => None,
+        contradiction(&self.leaves(), head)
+    }
+}
+
+/// The same of the leaves of a log.
+fn contradiction(leaves: &[Id], head: &Head) -> Option<String> {
+    let count = usize::try_from(head.frames).unwrap_or(usize::MAX);
+    match leaves.get(..count) {
+        None => Some(format!("the log has {} frames and had {}: it was rolled back or cut", leaves.len(), head.frames)),
+        Some(known) if merkle::root(known) != head.root => {
+            Some(format!("the first {count} frames of the log are not those that were written"))
         }
+        Some(_) => None,
     }
 }
 
@@ -229,9 +231,10 @@ impl<'a> Appender<'a> {
         let payload = frame::encode(entry)
             .map_err(|error| LedgerError::Malformed { path: Path::new("log").join(self.name), error })?;
         let mut stream = Stream::read(self.place, self.name)?;
+        let mut leaves = stream.leaves();
         if let Some(head) = read_head(self.place, self.name)?
             && stream.is_sound()
-            && let Some(what) = stream.contradiction(&head)
+            && let Some(what) = contradiction(&leaves, &head)
         {
             return Err(LedgerError::RolledBack { stream: self.name.to_owned(), what });
         }
@@ -247,7 +250,6 @@ impl<'a> Appender<'a> {
             self.write(&stream, std::slice::from_ref(&payload))?;
         }
         if stream.is_sound() {
-            let mut leaves = stream.leaves();
             leaves.extend((!known).then(|| merkle::leaf(&payload)));
             self.write_head(&leaves)?;
         }

@@ -152,14 +152,20 @@ fn writing_at_every_call_of_a_collection() {
 }
 
 #[test]
-fn burying_at_every_call_of_a_collection() {
+fn collecting_at_every_call_of_who_writes_no_run() {
+    let mut calls = 0;
     for at in 0.. {
         let disk = begun();
-        let bury = |store: Store| store.bury(store.run_ids().unwrap()[0]).unwrap();
-        let came = take_turns(&disk, at, |store| collect(&store), bury);
-        check(&disk, &[], if came { 0 } else { 1 }, &format!("call {at} of the collection"));
+        let work = |store: Store| {
+            store.bury(store.run_ids().unwrap()[0]).unwrap();
+            store.trust(&public_key(&[1; 32]), true).unwrap();
+        };
+        let came = take_turns(&disk, at, work, |store| collect(&store));
+        check(&disk, &[], 0, &format!("call {at} of the burial"));
+        calls += 1;
         if !came {
             break;
         }
     }
+    println!("calls of a burial at which garbage was collected: {calls}, runs lost: 0");
 }

@@ -64,6 +64,19 @@ fn a_result_leaves_out_time_and_host() {
 }
 
 #[test]
+fn an_id_depends_on_the_numerics_epoch_and_not_on_how_an_object_is_stored() {
+    let fixture = Fixture::empty();
+    let inputs = [1, 2].map(|epoch| fixture::put_input(&fixture.store, "maml_anil", epoch));
+    assert_ne!(inputs[0], inputs[1]);
+    // In a pack, in a file as it is, compressed, in chunks.
+    for content in [vec![b'a'; 100], fixture::noise(70_000), vec![b'a'; 70_000], vec![b'a'; 9 << 20]] {
+        let id = fixture.store.put_blob(&content).unwrap();
+        assert_eq!(id, Id::from_bytes(*blake3::hash(&content).as_bytes()));
+        assert_eq!(fixture.store.get_blob(id).unwrap(), content);
+    }
+}
+
+#[test]
 fn a_run_reads_back_from_ron() {
     use metadsl::hash::Canonical;
     let fixture = Fixture::empty();

@@ -177,7 +177,14 @@ fn a_cell_is_found_by_its_key() {
         let cell = cell_of(run);
         assert_eq!(fixture.fresh().cell(cell.key).unwrap(), Some((run, cell)));
     }
-    assert_eq!(fixture.store.cell(Id::from_bytes([3; 32])).unwrap(), None);
+    let unknown = Id::from_bytes([3; 32]);
+    assert_eq!(fixture.store.cell(unknown).unwrap(), None);
+    // Many with one look, one of them twice; what was sealed last counts.
+    let run: Run = fixture.store.get(Kind::Run, second).unwrap();
+    let later = fixture.store.seal(&Run { finished_ms: 9_000, ..run }).unwrap().run;
+    let keys = [cell_of(first).key, unknown, cell_of(second).key, cell_of(first).key];
+    let found = fixture.fresh().cells(&keys).unwrap().into_iter().map(|found| found.map(|(run, _)| run));
+    assert_eq!(found.collect::<Vec<_>>(), [Some(first), None, Some(later), Some(first)]);
     fixture.store.bury(first).unwrap();
     assert_eq!(fixture.fresh().cell(cell_of(first).key).unwrap(), None);
 }

@@ -362,6 +362,17 @@ fn a_head_stands_behind_the_prediction() {
     let by_hand = format!("model net(x: [d]) -> [classes] {{ {body} {own} tanh(x @ W) @ H + c }}");
     let names = [("head.prediction.weight", "H"), ("head.prediction.bias", "c"), ("W", "W")];
     assert_same(&headed, &features(&by_hand, ""), &names);
+    let evaluated = |settings: &str| {
+        let own = FEATURES.replace("adapt = gradient(all, rate: 0.2, steps: 2) }", &format!("{settings} }}"));
+        compile(
+            &own.replace("MODEL", &format!("model net(x: [d]) -> [h] {{ {body} tanh(x @ W) }}"))
+                .replace("ADDED", "with = head(outputs: classes)"),
+            &[],
+        )
+        .arms
+    };
+    let long = evaluated("with = head(outputs: classes, std: 0); adapt = gradient(head, rate: 0.1, steps: 4)");
+    assert_eq!(evaluated("method = linear_probe(classes, rate: 0.1, steps: 4)"), long, "linear_probe");
 }
 
 #[test]
@@ -396,6 +407,12 @@ train {
 }
 measure size = sum(v)
 ";
+    let method = text.replace(
+        "with = prompt(on: x, length: 5)",
+        "method = prompt_tuning(x, length: 5, rest: v); with = prompt(on: x, length: 5)",
+    );
+    let method = method.replace("freeze = v; adapt = none; outer = mean; ", "");
+    assert_eq!(compile(&method, &[]).arms, compile(text, &[]).arms, "prompt_tuning");
     let prompted = weight(&cell(text, &[]), "prompt.x.vector");
     assert_eq!(prompted.dims(), &[5, 2]);
     // The prediction is sum(x v) / 8, and each row moves by (2 - prediction) v / 8.
@@ -408,4 +425,49 @@ measure size = sum(v)
     let moved: f64 = without.data().iter().map(|v| v - 0.5).sum();
     let (error, q) = (2.0 - prediction * 8.0 / 3.0, prediction * 8.0 / 3.0);
     assert!((moved - error * q / 0.5).abs() < 1e-12, "{moved} is not {}", error * q / 0.5);
+}
+
+#[test]
+fn a_prompt_at_a_value_that_the_model_names() {
+    let body = "param W: [d, h] ~ normal; param H: [h, classes] = 0.5;";
+    let at = |name: &str| {
+        let model =
+            format!("model net(x: [d]) -> [classes] {{ {body} let z = tanh(x @ W); let a = z * z; a @ H + mean(z) }}");
+        features(&model, &format!("with = prompt(on: {name})"))
+    };
+    let by_hand = |p: &str, z: &str, a: &str| {
+        let model = format!(
+            "model net(x: [d]) -> [classes] {{ {body} param p: [h] = {p}; let z = {z}; let a = {a}; a @ H + mean(z) }}"
+        );
+        features(&model, "")
+    };
+    let first = by_hand("0", "tanh(x @ W) + p", "z * z");
+    assert_same(&at("z"), &first, &[("prompt.z.vector", "p"), ("W", "W"), ("H", "H")]);
+    let second = by_hand("0", "tanh(x @ W)", "z * z + p");
+    assert_same(&at("a"), &second, &[("prompt.a.vector", "p"), ("W", "W"), ("H", "H")]);
+}
+
+#[test]
+fn rows_before_an_embedding_and_a_prediction_for_every_row() {
+    // The prediction has a row for every row of the input, and none for those of the prompt.
+    let text = "
+edition 2026
+experiment tokens
+dim s = 3
+dim d = 2
+tasks lines { example { x: [s, d] ~ normal; y: [s] = 2 } }
+model net(x: [s, d]) -> [s] { param v: [d] = 0.5; let z = 2 * x; z @ v + mean(z) }
+train {
+  ADDED
+  tasks = fresh(lines, 1); split = { support: 1, query: 1 }; loss = half_squared
+  adapt = none; outer = mean; update = sgd(rate: 0.1); steps = 1
+}
+measure size = sum(v)
+";
+    let with = |added: &str| cell(&text.replace("ADDED", added), &[]);
+    let prompted = with("with = prompt(on: z, length: 6)");
+    assert_eq!(weight(&prompted, "prompt.z.vector").dims(), &[6, 2]);
+    // A prompt of zeros only dilutes the mean over all rows: 3 of 9.
+    let diluted = cell(&text.replace("ADDED", "").replace("mean(z)", "mean(z) / 3"), &[]);
+    assert_close(&weight(&prompted, "v"), &weight(&diluted, "v"), 1e-12, "v");
 }

@@ -375,9 +375,12 @@ fn methods_that_stand_for_settings_checked_elsewhere() {
             "fedprox(rate: 0.1, weight: 0.5)",
             "adapt = sgd(all, rate: 0.1, epochs: 1, batch: 10, toward: start, weight: 0.5); outer = average(weights: examples)".to_owned(),
         ),
-        ("prompt_tuning(body)", format!("freeze = body; adapt = none; outer = mean; {update}")),
+        (
+            "input_prompt(x, rest: [body, head])",
+            format!("with = prompt(on: x); freeze = [body, head]; adapt = none; outer = mean; {update}"),
+        ),
     ] {
-        let outer = if method.starts_with("prompt") { update } else { "" };
+        let outer = if method.starts_with("input_prompt") { update } else { "" };
         let short = examples(&format!("method = {method}\n{outer}"), "adapt = none");
         assert_eq!(short.arms, examples(&settings, "adapt = none").arms, "{method}");
     }
