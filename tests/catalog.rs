@@ -15,6 +15,8 @@ use metadsl::syntax::parse;
 fn template(entry: &Entry) -> &'static str {
     match (entry.kind, entry.name) {
         (Kind::Law, _) => "law",
+        (Kind::Function, "flatten" | "positions") => "operator",
+        (Kind::Function, _) if entry.params.len() > 1 => "operator",
         (Kind::Function, _) => "function",
         (Kind::Loss, "cross_entropy") => "loss_of_classes",
         (Kind::Loss, "risk") => "loss_of_risk",
@@ -31,6 +33,7 @@ fn template(entry: &Entry) -> &'static str {
         (Kind::Tasks, _) => "tasks",
         (Kind::Partition, "classes") => "episodes",
         (Kind::Partition, _) => "partition",
+        (Kind::Data, "safetensors") => "weights",
         (Kind::Data, _) => "data",
         (Kind::StateMetric, _) => "metric_of_state",
         (Kind::ExampleMetric, "accuracy" | "cross_entropy") => "metric_of_classes",
@@ -50,6 +53,7 @@ fn embed(entry: &Entry) -> String {
     let path = folder().join(template(entry)).with_extension("meta");
     let text = fs::read_to_string(&path).expect("a template").replace("EXAMPLE", entry.example);
     if entry.kind == Kind::Data {
+        // The name of the data set stands where it is used, too.
         return text.replace("NAME", entry.example.split_whitespace().nth(1).expect("`data NAME = ...`"));
     }
     if entry.kind == Kind::Adaptation && entry.example.contains("epochs") {

@@ -25,6 +25,12 @@ fn codes(desk: &TempDir, text: &str) -> BTreeSet<String> {
     found.iter().map(|d| d["code"].as_str().expect("a code").to_owned()).collect()
 }
 
+/// A safetensors file with `encoder.weight`, [2, 8], all zeros.
+fn base() -> Vec<u8> {
+    let header = r#"{"encoder.weight":{"dtype":"F32","shape":[2,8],"data_offsets":[0,64]}}"#;
+    [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &[0; 64]].concat()
+}
+
 #[test]
 fn the_examples_are_wrong_and_right() {
     let desk = TempDir::new().expect("a folder");
@@ -34,6 +40,7 @@ fn the_examples_are_wrong_and_right() {
     fs::write(desk.path().join("points.jsonl"), points).expect("written");
     fs::write(desk.path().join("rates.meta"), "edition 2026\nlet slow = 0.01\n").expect("written");
     fs::write(desk.path().join("old.meta"), "edition 2025\nlet slow = 0.01\n").expect("written");
+    fs::write(desk.path().join("base.safetensors"), base()).expect("written");
     let mut failed = Vec::new();
     for e in explanations() {
         let experiment = example_experiment(e.experiment).expect("an experiment");

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use metadsl::hash::{Canonical, Id, Kind, Value};
 use metadsl::plan::Plan;
 use metadsl::plan::lower::{ClientSizes, lower};
-use metadsl::syntax::ast::{Decl, Expr, ExprKind, Field, File, Item, ItemKind, Name};
+use metadsl::syntax::ast::{Decl, Expr, ExprKind, Field, File, Item, ItemKind, Layer, Name};
 
 #[path = "common/compile.rs"]
 mod compile;
@@ -117,7 +117,7 @@ fn rank(item: &Item) -> u8 {
         ItemKind::Data { .. } => 2,
         ItemKind::World { .. } => 3,
         ItemKind::Tasks(_) => 4,
-        ItemKind::Function(_) => 2,
+        ItemKind::Function(_) | ItemKind::Layer(_) => 2,
         ItemKind::Model(_) => 5,
         ItemKind::Section(_) => 6,
         ItemKind::Arm { .. } => 7,
@@ -199,7 +199,7 @@ fn each_expr(file: &mut File, visit: &mut impl FnMut(&mut Expr)) {
                     decls(&mut stratum.decls, visit);
                 }
             }
-            ItemKind::Model(model) | ItemKind::Function(model) => {
+            ItemKind::Model(model) | ItemKind::Function(model) | ItemKind::Layer(Layer { model, .. }) => {
                 model.params.iter_mut().for_each(|p| within(&mut p.decl.value, visit));
                 decls(&mut model.lets, visit);
                 within(&mut model.body, visit);

@@ -30,12 +30,12 @@ def size(folder):
     return sum(p.stat().st_size for p in Path(folder).rglob("*") if p.is_file())
 
 
-def syncs(command, runs):
+def syncs(command, runs, cwd=None):
     """fsync calls per run, counted from outside."""
     if shutil.which("strace") is None:
         return None
     with tempfile.NamedTemporaryFile("r") as log:
-        subprocess.run(["strace", "-f", "-qq", "-e", f"trace={SYNCS}", "-o", log.name, *command], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        subprocess.run(["strace", "-f", "-qq", "-e", f"trace={SYNCS}", "-o", log.name, *command], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=cwd)
         calls = [line for line in log if re.search(r"\b(fsync|fdatasync|sync_file_range|msync|sync|syncfs)\(", line)]
     return len(calls) / runs
 
@@ -184,13 +184,15 @@ def other(folder, at_work, runs):
     name, kind, _, _ = at_work
     at = folder / name.replace(" ", "-").replace(",", "")
     at.mkdir()
-    script = [sys.executable, __file__, "--write", name, str(at), "--other-runs"]
-    measured = lambda n: float(subprocess.run([*script, str(n)], check=True, capture_output=True, text=True).stdout.split()[-1])
+    script = [sys.executable, str(Path(__file__).resolve()), "--write", name, str(at), "--other-runs"]
+    # Some write where they are started.
+    run = lambda n: subprocess.run([*script, str(n)], check=True, capture_output=True, text=True, cwd=at)
+    measured = lambda n: float(run(n).stdout.split()[-1])
     measured(1)  # creates the store; not measured
     before = size(at)
     ms = measured(runs)
     result = {"ms per run": ms, "bytes per run": (size(at) - before) / runs}
-    few, more = (syncs([*script, str(n)], 1) for n in (1, 3))
+    few, more = (syncs([*script, str(n)], 1, at) for n in (1, 3))
     result["fsync per run"] = None if few is None else (more - few) / 2
     return result
 
@@ -210,7 +212,8 @@ def main():
         store = store(at, kind)
         print(write(store, args.other_runs))
         return
-    with tempfile.TemporaryDirectory(dir=ROOT / "target") as folder:
+    # Outside of any repository, which DVCLive would take for its own.
+    with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         rows = {"metadsl": metadsl(folder, args.runs)}
         for at_work in OTHERS:

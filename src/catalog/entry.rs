@@ -113,6 +113,10 @@ pub enum Ty {
     Paths,
     /// A tensor expression.
     Tensor,
+    /// Dims of a tensor, by name.
+    Dims,
+    /// The dims that a tensor gets.
+    Shape,
     /// A metric of examples.
     Metric,
     /// A measurement, in a claim.
@@ -162,6 +166,8 @@ impl Ty {
             Ty::Path => "a quoted path".into(),
             Ty::Paths => "a quoted path or a list of them".into(),
             Ty::Tensor => "a tensor".into(),
+            Ty::Dims => "dims of the tensor, such as `h` or `[h, w]`".into(),
+            Ty::Shape => "dims, such as `[h, 2 * w]`".into(),
             Ty::Metric => "the name of a metric of examples, such as `squared`".into(),
             Ty::Measurement => "a measurement, such as `maml.angle[500]`".into(),
             Ty::Axis => "`seeds`, `steps` or what a sweep varies".into(),

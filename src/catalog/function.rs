@@ -1,6 +1,9 @@
 //! Functions in tensor expressions, and the same functions of plain numbers.
 
+use std::f64::consts::FRAC_1_SQRT_2;
+
 use super::entry::{Entry, Kind, Param, Ty};
+use super::operator::softmax;
 use crate::ir::{Binary, Builder, Compare, NodeId, Unary};
 
 /// A function that maps every entry by itself.
@@ -18,6 +21,8 @@ pub enum Elementwise {
     Cos,
     /// Hyperbolic tangent.
     Tanh,
+    /// The error function.
+    Erf,
     /// Magnitude.
     Abs,
     /// -1, 0 or 1
@@ -28,17 +33,15 @@ pub enum Elementwise {
     Sigmoid,
     /// `ln(1 + e^x)`
     Softplus,
+    /// `x (1 + erf(x / sqrt 2)) / 2`
+    Gelu,
 }
 
-/// A function of a tensor in a tensor expression.
+/// A function of one tensor, without settings, in a tensor expression.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TensorFunction {
     /// Keeps the dims.
     Elementwise(Elementwise),
-    /// The sum of all entries, a scalar.
-    Sum,
-    /// The mean of all entries, a scalar.
-    Mean,
     /// `e^x` normalised over the last dim; keeps the dims.
     Softmax,
     /// The last two dims swapped.
@@ -59,13 +62,13 @@ impl TensorFunction {
             "sin" => TensorFunction::Elementwise(E::Sin),
             "cos" => TensorFunction::Elementwise(E::Cos),
             "tanh" => TensorFunction::Elementwise(E::Tanh),
+            "erf" => TensorFunction::Elementwise(E::Erf),
+            "gelu" => TensorFunction::Elementwise(E::Gelu),
             "abs" => TensorFunction::Elementwise(E::Abs),
             "sign" => TensorFunction::Elementwise(E::Sign),
             "relu" => TensorFunction::Elementwise(E::Relu),
             "sigmoid" => TensorFunction::Elementwise(E::Sigmoid),
             "softplus" => TensorFunction::Elementwise(E::Softplus),
-            "sum" => TensorFunction::Sum,
-            "mean" => TensorFunction::Mean,
             "softmax" => TensorFunction::Softmax,
             "transpose" => TensorFunction::Transpose,
             _ => return None,
@@ -75,7 +78,7 @@ impl TensorFunction {
     /// How many dims its argument has at least.
     pub fn least_rank(self) -> usize {
         match self {
-            TensorFunction::Elementwise(_) | TensorFunction::Sum | TensorFunction::Mean => 0,
+            TensorFunction::Elementwise(_) => 0,
             TensorFunction::Softmax => 1,
             TensorFunction::Transpose => 2,
         }
@@ -85,24 +88,7 @@ impl TensorFunction {
     pub fn lower(self, b: &mut Builder, x: NodeId) -> NodeId {
         match self {
             TensorFunction::Elementwise(f) => f.lower(b, x),
-            TensorFunction::Sum => b.sum_all(x),
-            TensorFunction::Mean => {
-                let count: usize = b.dims(x).iter().product();
-                let sum = b.sum_all(x);
-                b.scale(sum, 1.0 / count as f64)
-            }
-            TensorFunction::Softmax => {
-                let axis = b.dims(x).len() - 1;
-                let size = b.dims(x)[axis];
-                let top = b.reduce_max(x, axis);
-                let top = b.detach(top);
-                let top = b.broadcast(top, axis, size);
-                let shifted = b.sub(x, top);
-                let exp = b.unary(Unary::Exp, shifted);
-                let total = b.sum(exp, axis);
-                let total = b.broadcast(total, axis, size);
-                b.div(exp, total)
-            }
+            TensorFunction::Softmax => softmax(b, x),
             TensorFunction::Transpose => b.transpose(x),
         }
     }
@@ -118,6 +104,7 @@ impl Elementwise {
             Elementwise::Sin => b.unary(Unary::Sin, x),
             Elementwise::Cos => b.unary(Unary::Cos, x),
             Elementwise::Tanh => b.unary(Unary::Tanh, x),
+            Elementwise::Erf => b.unary(Unary::Erf, x),
             Elementwise::Abs => b.unary(Unary::Abs, x),
             Elementwise::Sign => {
                 let zero = b.full(0.0, &dims);
@@ -134,6 +121,13 @@ impl Elementwise {
                 let tanh = b.unary(Unary::Tanh, half);
                 let scaled = b.scale(tanh, 0.5);
                 b.offset(scaled, 0.5)
+            }
+            Elementwise::Gelu => {
+                let scaled = b.scale(x, FRAC_1_SQRT_2);
+                let erf = b.unary(Unary::Erf, scaled);
+                let share = b.offset(erf, 1.0);
+                let half = b.scale(x, 0.5);
+                b.mul(half, share)
             }
             // max(x, 0) + ln(1 + e^-|x|) with max(x, 0) = (x + |x|) / 2, whose slope at 0 is the right one.
             Elementwise::Softplus => {
@@ -158,6 +152,8 @@ impl Elementwise {
             Elementwise::Sin => libm::sin,
             Elementwise::Cos => libm::cos,
             Elementwise::Tanh => libm::tanh,
+            Elementwise::Erf => libm::erf,
+            Elementwise::Gelu => |x| 0.5 * x * (1.0 + libm::erf(x * FRAC_1_SQRT_2)),
             Elementwise::Abs => libm::fabs,
             Elementwise::Sign => |x| f64::from(i8::from(x > 0.0) - i8::from(x < 0.0)),
             Elementwise::Relu => |x| if x > 0.0 { x } else { 0.0 },
@@ -186,9 +182,17 @@ pub(super) const ENTRIES: &[Entry] = &[
     function("sign", "The sign of every entry: -1, 0 or 1; its slope counts as 0.", "sign(x)"),
     function("relu", "The larger of every entry and 0; its slope at 0 counts as 0.", "relu(x)"),
     function("sigmoid", "1 / (1 + e^-x) of every entry.", "sigmoid(x)"),
+    function(
+        "erf",
+        "The error function of every entry: the probability that a normal number of variance 1/2 is within -x and x.",
+        "erf(x)",
+    ),
+    function(
+        "gelu",
+        "x (1 + erf(x / sqrt(2))) / 2 of every entry (Hendrycks, Gimpel, 2016), exactly and not by tanh.",
+        "gelu(x)",
+    ),
     function("softplus", "ln(1 + e^x) of every entry.", "softplus(x)"),
-    function("sum", "The sum of all entries, a scalar.", "sum(x)"),
-    function("mean", "The mean of all entries, a scalar.", "mean(x)"),
     function("softmax", "e^x normalised to sum 1 over the last dim.", "softmax(x)"),
     Entry {
         name: "transpose",

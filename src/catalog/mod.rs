@@ -12,6 +12,7 @@ mod function;
 mod law;
 mod loss;
 mod metric;
+pub mod operator;
 mod outer;
 pub mod page;
 mod partition;
@@ -29,6 +30,7 @@ pub use function::{Elementwise, ScalarFunction, TensorFunction};
 pub use law::{BaseLaw, Law};
 pub use loss::{Loss, one_hot};
 pub use metric::{Metric, Reduction, StateMetric, Whose};
+pub use operator::{Pool, Reducer, Windows};
 pub use outer::{Outer, Sees, Simplex, Through, Weights};
 pub use partition::Partition;
 pub use reader::Reader;
@@ -41,6 +43,7 @@ pub const ENTRIES: &[&[Entry]] = &[
     added::ENTRIES,
     law::ENTRIES,
     function::ENTRIES,
+    operator::ENTRIES,
     loss::ENTRIES,
     metric::ENTRIES,
     outer::ENTRIES,

@@ -18,10 +18,14 @@ variants! {
         Npz { x: String, y: String, owner: Option<String>, scale: f64 },
         /// One JSON object a line.
         Jsonl { x: String, y: String, owner: Option<String>, scale: f64 },
+        /// Texts, one JSON object a line, and their tokenizer.
+        Texts { text: String, y: String, owner: Option<String>, length: u64 },
         /// The users of LEAF.
         Leaf { part: String, scale: f64 },
         /// Pictures in folders.
         Images { size: u64, channels: u64, invert: bool, owner: bool },
+        /// The parameters of a trained network: tensors by name, and no examples.
+        Safetensors {},
     }
 }
 
@@ -51,6 +55,11 @@ impl Reader {
             },
             "npz" => Reader::Npz { x: text("x"), y: text("y"), owner: owner(), scale: args.real("scale") },
             "jsonl" => Reader::Jsonl { x: text("x"), y: text("y"), owner: owner(), scale: args.real("scale") },
+            "texts" => {
+                let length = args.count("length").expect("a required parameter");
+                let reader = Reader::Texts { text: text("text"), y: text("y"), owner: owner(), length };
+                return (reader, [args.names("path"), args.names("tokenizer")].concat());
+            }
             "leaf" => Reader::Leaf { part: args.word("part").to_owned(), scale: args.real("scale") },
             "images" => Reader::Images {
                 size: args.count("size").expect("a required parameter"),
@@ -58,6 +67,7 @@ impl Reader {
                 invert: args.bool("invert"),
                 owner: args.bool("owners"),
             },
+            "safetensors" => Reader::Safetensors {},
             "omniglot" => Reader::Images {
                 size: args.count("size").expect("a required parameter"),
                 channels: 1,
@@ -75,19 +85,29 @@ impl Reader {
             Reader::Csv { first_feature, end_feature, .. } => Some(end_feature - first_feature),
             Reader::Cifar { .. } => Some(3 * 32 * 32),
             Reader::Images { size, channels, .. } => Some(size * size * channels),
-            Reader::Idx { .. } | Reader::Npz { .. } | Reader::Jsonl { .. } | Reader::Leaf { .. } => None,
+            Reader::Texts { length, .. } => Some(*length),
+            Reader::Idx { .. }
+            | Reader::Npz { .. }
+            | Reader::Jsonl { .. }
+            | Reader::Leaf { .. }
+            | Reader::Safetensors {} => None,
         }
+    }
+
+    /// Whether it reads parameters and no examples.
+    pub fn is_weights(&self) -> bool {
+        matches!(self, Reader::Safetensors {})
     }
 
     /// Whether examples can have owners.
     pub fn has_owners(&self) -> bool {
         match self {
             Reader::Csv { owner, .. } => owner.is_some(),
-            Reader::Npz { owner, .. } | Reader::Jsonl { owner, .. } => owner.is_some(),
+            Reader::Npz { owner, .. } | Reader::Jsonl { owner, .. } | Reader::Texts { owner, .. } => owner.is_some(),
             Reader::Images { owner, .. } => *owner,
             Reader::Cifar { classes, .. } => *classes == 100,
             Reader::Leaf { .. } => true,
-            Reader::Idx { .. } => false,
+            Reader::Idx { .. } | Reader::Safetensors {} => false,
         }
     }
 }
@@ -231,5 +251,33 @@ pub(super) const ENTRIES: &[Entry] = &[
         doc: "Omniglot (Lake et al. 2015), folders `alphabet/character/drawing.png`: `x` is [1, size, size] with ink 1 and paper 0, `y` the \
               character, the owner its alphabet.",
         example: "data omniglot = omniglot([\"images_background.zip\", \"images_evaluation.zip\"], size: 28)",
+    },
+    Entry {
+        name: "texts",
+        kind: Kind::Data,
+        params: &[
+            FILE,
+            Param::required("tokenizer", Ty::Path, "the `tokenizer.json` of Hugging Face"),
+            Param::required("length", Ty::Count(1), "the tokens of a text; longer ones are cut"),
+            Param::optional("text", Ty::Text, Initial::Text("text"), "the field of the text"),
+            Param::optional(
+                "y",
+                Ty::Text,
+                Initial::Text("label"),
+                "the field of the target: a whole number is a class",
+            ),
+            Param::optional("owner", Ty::Text, Initial::Absent, "the field that names the owner of an example"),
+        ],
+        doc: "Texts, one JSON object a line: `x` is [length] numbers of tokens, those that open and close a text included, and -1 where it has \
+              ended, so that `sign(x + 1)` is the mask. Needs a build with `--features text`.",
+        example: "data mails = texts(\"mails.jsonl\", tokenizer: \"minilm/tokenizer.json\", length: 64)",
+    },
+    Entry {
+        name: "safetensors",
+        kind: Kind::Data,
+        params: &[FILE],
+        doc: "The parameters of a trained network, as Hugging Face and PyTorch write them: `model net(..) -> [..] from NAME` begins with those of \
+              its parameters that the file has, by their names.",
+        example: "data minilm = safetensors(\"minilm/model.safetensors\")",
     },
 ];

@@ -8,7 +8,7 @@ use super::args::Overrides;
 use super::failure::Failure;
 use super::import::Project;
 use crate::catalog::{Loss, Metric};
-use crate::data::{self, DataSet};
+use crate::data::{self, DataError, DataSet, Weights};
 use crate::diag::{self, Diagnostic, Severity, Sink, Span};
 use crate::lang::{self, Compiled, Source, Texts};
 use crate::plan::{Arm, Clients, DataSource, Objective, Plan, What};
@@ -149,6 +149,18 @@ fn with_data(compiled: Compiled, texts: &Texts, sink: &mut Sink) -> Option<Exper
             continue; // A file that cannot be read has been reported.
         };
         let first = files.iter().find(|f| f.set == source.name)?;
+        if source.reader.is_weights() {
+            match read_weights(&contents) {
+                Ok(weights) => {
+                    check_weights(&plan, &source.name, &weights, first.span, sink);
+                    sets.insert_weights(source.name.clone(), weights);
+                }
+                Err(error) => sink.push(
+                    Diagnostic::error("E0602", first.span, format!("`{}`: {error}", first.path)).help(error.help()),
+                ),
+            }
+            continue;
+        }
         match data::read(&source.reader, &contents) {
             Ok(set) => {
                 check_set(&plan, &source.name, &set, first.span, sink);
@@ -199,10 +211,45 @@ pub fn read_sets(plan: &Plan, found: &BTreeMap<String, Vec<u8>>) -> Result<DataS
     for source in sources(plan).into_values() {
         let files = contents(source, |name| found.get(name).map(Vec::as_slice))
             .ok_or_else(|| format!("data `{}` is missing", source.name))?;
+        if source.reader.is_weights() {
+            let weights = read_weights(&files).map_err(|e| format!("data `{}`: {e}", source.name))?;
+            sets.insert_weights(source.name.clone(), weights);
+            continue;
+        }
         let set = data::read(&source.reader, &files).map_err(|e| format!("data `{}`: {e}", source.name))?;
         sets.insert(source.name.clone(), set);
     }
     Ok(sets)
+}
+
+/// The parameters in the one file of a source.
+fn read_weights(files: &[&[u8]]) -> Result<Weights, DataError> {
+    data::read_safetensors(files.first().copied().unwrap_or_default())
+}
+
+/// A file of parameters must have some of the model's, and with the dims that they have there.
+fn check_weights(plan: &Plan, name: &str, weights: &Weights, span: Span, sink: &mut Sink) {
+    for model in plan.arms.iter().map(|arm| &arm.model).filter(|model| model.weights.as_deref() == Some(name)) {
+        let found = model.params.iter().filter_map(|slot| Some((slot, weights.find(&slot.name)?)));
+        let found: Vec<_> = found.collect();
+        if let Some((slot, tensor)) = found.iter().find(|(slot, tensor)| tensor.dims() != slot.dims) {
+            let (there, here) = (tensor.dims(), &slot.dims);
+            let message = format!("`{}` has dims {there:?} in the file, but {here:?} in the model", slot.name);
+            sink.push(
+                Diagnostic::error("E0607", span, message).help("give the model the sizes that the file was made with"),
+            );
+            return;
+        }
+        if found.is_empty() {
+            let some: Vec<&str> = weights.names().take(3).collect();
+            sink.push(
+                Diagnostic::error("E0607", span, "no parameter of the model has its name in this file")
+                    .help(format!("it has `{}`, ..", some.join("`, `")))
+                    .help("names of layers are those of the `let`s that they stand in; what stands before may be left out"),
+            );
+            return;
+        }
+    }
 }
 
 /// Examples must have the size that the plan was made for, and class numbers lie within the model's outputs.

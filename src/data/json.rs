@@ -23,6 +23,15 @@ pub struct JsonlOptions<'a> {
 
 /// One example a line; empty lines are skipped. Targets are classes where all of them are whole and written without a point.
 pub fn read_jsonl(bytes: &[u8], options: JsonlOptions) -> Result<DataSet, DataError> {
+    read_lines(bytes, options, |value, out| numbers(value, options.scale, out))
+}
+
+/// The same, where `inputs` adds the numbers of the field `x` to a list and gives their dims.
+pub(super) fn read_lines(
+    bytes: &[u8],
+    options: JsonlOptions,
+    inputs: impl Fn(&Value, &mut Vec<f64>) -> Result<Vec<usize>, String>,
+) -> Result<DataSet, DataError> {
     let text = read_text(bytes)?;
     let mut rows = Rows::default();
     for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
@@ -38,7 +47,8 @@ pub fn read_jsonl(bytes: &[u8], options: JsonlOptions) -> Result<DataSet, DataEr
             Some(Value::String(name)) => Some(name.clone()),
             Some(other) => Some(other.to_string()),
         };
-        rows.push(field(options.x)?, field(options.y)?, owner, options.scale)
+        let x = field(options.x)?;
+        rows.push(|out| inputs(x, out), field(options.y)?, owner)
             .map_err(|reason| wrong(JSONL, format!("{at}: {reason}")))?;
     }
     rows.finish()
@@ -76,7 +86,7 @@ pub fn read_leaf(bytes: &[u8], part: &str, scale: f64) -> Result<DataSet, DataEr
                 return Err(DataError::Counts { inputs: held.x.len(), targets: held.y.len() });
             }
             for (i, (x, y)) in held.x.iter().zip(&held.y).enumerate() {
-                rows.push(x, y, Some(user.clone()), scale)
+                rows.push(|out| numbers(x, scale, out), y, Some(user.clone()))
                     .map_err(|reason| wrong(LEAF, format!("`{path}`, example {i} of user `{user}`: {reason}")))?;
             }
         }
@@ -96,8 +106,13 @@ struct Rows {
 }
 
 impl Rows {
-    fn push(&mut self, x: &Value, y: &Value, owner: Option<String>, scale: f64) -> Result<(), String> {
-        let dims = numbers(x, scale, &mut self.x)?;
+    fn push(
+        &mut self,
+        x: impl FnOnce(&mut Vec<f64>) -> Result<Vec<usize>, String>,
+        y: &Value,
+        owner: Option<String>,
+    ) -> Result<(), String> {
+        let dims = x(&mut self.x)?;
         match &self.dims {
             None => self.dims = Some(dims),
             Some(first) if *first != dims => {

@@ -14,6 +14,8 @@ mod partition;
 mod read;
 mod set;
 mod source;
+mod texts;
+mod weights;
 
 pub use archive::pack;
 pub use cifar::{Cifar, read_cifar};
@@ -26,3 +28,5 @@ pub use npy::read_npz;
 pub use partition::{PartitionError, divide, hold_out};
 pub use read::read;
 pub use set::{DataSet, Features, Owners, Targets};
+pub use texts::{PADDING, read_texts};
+pub use weights::{Weights, read_safetensors};

@@ -2,7 +2,7 @@
 
 use super::{
     Cifar, CsvOptions, DataError, DataSet, Header, ImageOptions, JsonlOptions, read_cifar, read_csv, read_idx,
-    read_images, read_jsonl, read_leaf, read_npz,
+    read_images, read_jsonl, read_leaf, read_npz, read_texts,
 };
 use crate::catalog::Reader;
 
@@ -30,7 +30,14 @@ pub fn read(reader: &Reader, files: &[&[u8]]) -> Result<DataSet, DataError> {
         Reader::Jsonl { x, y, owner, scale } => {
             read_jsonl(first, JsonlOptions { x, y, owner: owner.as_deref(), scale: *scale })
         }
+        Reader::Texts { text, y, owner, length } => {
+            let options = JsonlOptions { x: text, y, owner: owner.as_deref(), scale: 1.0 };
+            read_texts(first, files.get(1).ok_or_else(missing)?, options, *length as usize)
+        }
         Reader::Leaf { part, scale } => read_leaf(first, part, *scale),
+        Reader::Safetensors {} => {
+            Err(DataError::Format { what: "data set", reason: "it holds parameters and no examples".into() })
+        }
         Reader::Images { size, channels, invert, owner } => {
             let (size, channels) = (*size as usize, *channels as usize);
             read_images(files, ImageOptions { size, channels, invert: *invert, owner: *owner })

@@ -11,6 +11,7 @@ const PAGES: &[&str] = &[
     include_str!("../../docs/codes/data.md"),
     include_str!("../../docs/codes/sweeps.md"),
     include_str!("../../docs/codes/functions.md"),
+    include_str!("../../docs/codes/layers.md"),
     include_str!("../../docs/codes/imports.md"),
     include_str!("../../docs/codes/warnings.md"),
 ];

@@ -7,6 +7,7 @@
 pub mod dfdx;
 pub mod exact;
 pub mod reference;
+mod rows;
 pub mod shadow;
 #[cfg(test)]
 mod testing;

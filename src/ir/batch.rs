@@ -5,7 +5,7 @@
 
 use super::Builder;
 use super::function::{Function, NodeId};
-use super::op::Op;
+use super::op::{Binary, Op};
 
 /// A value within the batched program, and whether it carries the axis of the cases.
 #[derive(Clone, Copy)]
@@ -18,6 +18,18 @@ struct Lane {
 /// others are shared by all cases; every output has a leading axis of `size`. Panics where the arguments do not
 /// have the shapes that `f` takes.
 pub fn batch(b: &mut Builder, f: &Function, args: &[NodeId], mapped: &[bool], size: usize) -> Vec<NodeId> {
+    batch_some(b, f, args, mapped, size, None)
+}
+
+/// The same, where `present: [size]` is 1 for the cases that are there and 0 for filling, which no [`Op::CaseMean`] counts.
+pub fn batch_some(
+    b: &mut Builder,
+    f: &Function,
+    args: &[NodeId],
+    mapped: &[bool],
+    size: usize,
+    present: Option<NodeId>,
+) -> Vec<NodeId> {
     assert_eq!((args.len(), mapped.len()), (f.inputs.len(), f.inputs.len()), "{}: one argument per input", f.name);
     for ((&arg, &mapped), dims) in args.iter().zip(mapped).zip(f.input_dims()) {
         let fits = if mapped { b.dims(arg) == [&[size], dims].concat() } else { b.dims(arg) == dims };
@@ -28,6 +40,9 @@ pub fn batch(b: &mut Builder, f: &Function, args: &[NodeId], mapped: &[bool], si
         let operands: Vec<Lane> = node.args.iter().map(|a| lanes[a.index()]).collect();
         lanes.push(match node.op {
             Op::Input { index, .. } => Lane { node: args[index], mapped: mapped[index] },
+            // The mean of equal values is that value.
+            Op::CaseMean if !operands[0].mapped => operands[0],
+            Op::CaseMean => Lane { node: case_mean(b, operands[0].node, present), mapped: false },
             _ if operands.iter().all(|l| !l.mapped) => {
                 let shared: Vec<NodeId> = operands.iter().map(|l| l.node).collect();
                 Lane { node: b.apply(node.op.clone(), &shared), mapped: false }
@@ -58,10 +73,19 @@ fn apply_batched(b: &mut Builder, op: &Op, operands: &[Lane], size: usize) -> No
             }
             _ => op.clone(),
         },
+        Op::CaseMean => unreachable!("a mean over cases is no operation on each"),
         Op::SolveSpd => match (operands[0], operands[1]) {
             (Lane { node: a, mapped: false }, Lane { node: x, mapped: true }) => return solve_shared(b, a, x, size),
             _ => op.clone(),
         },
+        Op::Gather { batch } => match (operands[0], operands[1]) {
+            // One table for all cases: their numbers are further numbers, if none of them is bound to a part of the table.
+            (Lane { node: table, mapped: false }, Lane { node: numbers, mapped: true }) if *batch == 0 => {
+                return b.gather(table, numbers, 0);
+            }
+            _ => Op::Gather { batch: batch + 1 },
+        },
+        Op::Scatter { batch, size } => Op::Scatter { batch: batch + 1, size: *size },
         Op::Input { .. }
         | Op::Const { .. }
         | Op::Iota { .. }
@@ -76,9 +100,28 @@ fn apply_batched(b: &mut Builder, op: &Op, operands: &[Lane], size: usize) -> No
         Op::Reshape { dims } => Op::Reshape { dims: [&[size], &dims[..]].concat() },
         Op::Slice { axis, start, len } => Op::Slice { axis: axis + 1, start: *start, len: *len },
         Op::Pad { axis, before, after } => Op::Pad { axis: axis + 1, before: *before, after: *after },
+        Op::Window { axis, size, stride, dilation } => {
+            Op::Window { axis: axis + 1, size: *size, stride: *stride, dilation: *dilation }
+        }
+        Op::Fold { axis, len, stride, dilation } => {
+            Op::Fold { axis: axis + 1, len: *len, stride: *stride, dilation: *dilation }
+        }
     };
     let operands: Vec<NodeId> = operands.iter().map(|&l| spread(b, l, size)).collect();
     b.apply(shifted, &operands)
+}
+
+/// The mean of `[T, ..]` over the cases that are there, 0 where there are none.
+fn case_mean(b: &mut Builder, x: NodeId, present: Option<NodeId>) -> NodeId {
+    let Some(present) = present else { return b.mean(x, 0) };
+    let dims = b.dims(x).to_vec();
+    let there = dims.iter().enumerate().skip(1).fold(present, |node, (axis, &size)| b.broadcast(node, axis, size));
+    let nothing = b.full(0.0, &dims);
+    let counted = b.select(there, x, nothing);
+    let (total, count, one) = (b.sum(counted, 0), b.sum(present, 0), b.constant(1.0));
+    let count = b.binary(Binary::Max, count, one);
+    let count = b.expand(count, &dims[1..]);
+    b.div(total, count)
 }
 
 /// The products `op(x_t) op(shared)` of mapped matrices with one shared matrix, under batch axes `D` of their own:

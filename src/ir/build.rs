@@ -201,6 +201,26 @@ impl Builder {
         self.apply(Op::Pad { axis, before, after }, &[x])
     }
 
+    /// Windows over an axis; see [`Op::Window`].
+    pub fn window(&mut self, x: NodeId, axis: usize, size: usize, stride: usize, dilation: usize) -> NodeId {
+        self.apply(Op::Window { axis, size, stride, dilation }, &[x])
+    }
+
+    /// The sum of windows where they lie; see [`Op::Fold`].
+    pub fn fold(&mut self, x: NodeId, axis: usize, len: usize, stride: usize, dilation: usize) -> NodeId {
+        self.apply(Op::Fold { axis, len, stride, dilation }, &[x])
+    }
+
+    /// Rows of a table by number; see [`Op::Gather`].
+    pub fn gather(&mut self, table: NodeId, numbers: NodeId, batch: usize) -> NodeId {
+        self.apply(Op::Gather { batch }, &[table, numbers])
+    }
+
+    /// A table of sums of rows by number; see [`Op::Scatter`].
+    pub fn scatter(&mut self, numbers: NodeId, rows: NodeId, batch: usize, size: usize) -> NodeId {
+        self.apply(Op::Scatter { batch, size }, &[numbers, rows])
+    }
+
     /// The solution of `A X = B`; see [`Op::SolveSpd`].
     pub fn solve_spd(&mut self, a: NodeId, b: NodeId) -> NodeId {
         self.apply(Op::SolveSpd, &[a, b])
@@ -209,6 +229,11 @@ impl Builder {
     /// The identity, through which no gradient passes.
     pub fn detach(&mut self, x: NodeId) -> NodeId {
         self.apply(Op::Detach, &[x])
+    }
+
+    /// The mean over the cases that the program is batched over; see [`Op::CaseMean`].
+    pub fn case_mean(&mut self, x: NodeId) -> NodeId {
+        self.apply(Op::CaseMean, &[x])
     }
 
     /// Copies another program's nodes into this one, its inputs replaced by `args`; returns its outputs.

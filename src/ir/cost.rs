@@ -34,9 +34,13 @@ impl Function {
                 | Op::Reshape { .. }
                 | Op::Slice { .. }
                 | Op::Pad { .. }
-                | Op::Detach => 0,
+                | Op::Window { .. }
+                | Op::Gather { .. }
+                | Op::Detach
+                | Op::CaseMean => 0,
                 Op::Unary { .. } | Op::Binary { .. } | Op::Compare { .. } | Op::Select => out,
-                Op::Reduce { .. } => size(operand(0)),
+                Op::Reduce { .. } | Op::Fold { .. } => size(operand(0)),
+                Op::Scatter { .. } => size(operand(1)),
                 Op::MatMul { transpose_a, .. } => {
                     let a = operand(0);
                     let k = a[a.len() - if *transpose_a { 2 } else { 1 }] as u64;

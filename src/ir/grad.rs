@@ -64,7 +64,8 @@ fn dependents(b: &Builder, y: NodeId, wrt: &[NodeId]) -> Vec<bool> {
         let node = b.node(NodeId::new(i));
         let carried = match node.op {
             Op::Detach | Op::Compare { .. } => &[],
-            Op::Select => &node.args[1..],
+            Op::Select | Op::Scatter { .. } => &node.args[1..],
+            Op::Gather { .. } => &node.args[..1],
             _ => &node.args[..],
         };
         depends[i] |= carried.iter().any(|a| depends[a.index()]);
@@ -129,6 +130,28 @@ fn pullback(b: &mut Builder, node: NodeId, operand: usize, g: NodeId) -> Option<
             let len = b.dims(arg(0))[axis];
             b.slice(g, axis, before, len)
         }
+        // Both are linear, and each the other's transpose.
+        Op::Window { axis, stride, dilation, .. } => {
+            let len = b.dims(arg(0))[axis];
+            b.fold(g, axis, len, stride, dilation)
+        }
+        Op::Fold { axis, stride, dilation, .. } => {
+            let dims = b.dims(arg(0));
+            let (count, size) = (dims[axis], dims[axis + 1]);
+            let windows = b.window(g, axis, size, stride, dilation);
+            // The axis may be longer than what the windows cover.
+            b.slice(windows, axis, 0, count)
+        }
+        // The mean of the adjoints, as every case has a share of the mean.
+        Op::CaseMean => b.case_mean(g),
+        // No gradient reaches the numbers.
+        Op::Gather { .. } if !first => return None,
+        Op::Scatter { .. } if first => return None,
+        Op::Gather { batch } => {
+            let size = b.dims(arg(0))[batch];
+            b.scatter(arg(1), g, batch, size)
+        }
+        Op::Scatter { batch, .. } => b.gather(g, arg(0), batch),
         // X = A^-1 B: dB = A^-T g = A^-1 g and dA = -dB X^T. `A` counts as a full matrix, not as its lower triangle:
         // the sum of dA * E is the derivative along every symmetric E, which is what a symmetric `A` can move along.
         Op::SolveSpd => {
@@ -174,6 +197,14 @@ fn unary(b: &mut Builder, f: Unary, x: NodeId, y: NodeId, g: NodeId) -> NodeId {
         Unary::Cos => {
             let sin = b.unary(Unary::Sin, x);
             let slope = b.neg(sin);
+            b.mul(g, slope)
+        }
+        // g 2 / sqrt(pi) e^-x^2
+        Unary::Erf => {
+            let square = b.mul(x, x);
+            let down = b.neg(square);
+            let density = b.unary(Unary::Exp, down);
+            let slope = b.scale(density, std::f64::consts::FRAC_2_SQRT_PI);
             b.mul(g, slope)
         }
         // g (1 - tanh^2 x)

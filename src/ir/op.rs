@@ -56,6 +56,8 @@ variants! {
         Cos,
         /// Hyperbolic tangent.
         Tanh,
+        /// The error function, `2 / sqrt(pi)` times the integral of `e^-t^2` from 0 to x.
+        Erf,
     }
 }
 
@@ -137,11 +139,26 @@ variants! {
         Slice { axis: usize, start: usize, len: usize },
         /// Zeros before and after along `axis`.
         Pad { axis: usize, before: usize, after: usize },
+        /// Windows of `size` entries along `axis`, `dilation` apart, one beginning every `stride` entries:
+        /// `out[.., o, i, ..] = in[.., o stride + i dilation, ..]`.
+        Window { axis: usize, size: usize, stride: usize, dilation: usize },
+        /// What windows over an axis of `len` entries cover, from their axes `axis` (which window) and `axis + 1` (which entry
+        /// of it): `out[.., j, ..]` is the sum of `in[.., o, i, ..]` over `o stride + i dilation = j`.
+        Fold { axis: usize, len: usize, stride: usize, dilation: usize },
+        /// Rows of a table by number, under `batch` axes that both have: `[B.., n, R..]` at `[B.., I..]` is `[B.., I.., R..]`.
+        /// Numbers lose their fraction; one outside of `0..n` gives zeros. No gradient reaches the numbers.
+        Gather { batch: usize },
+        /// A table of `size` rows, each the sum of the rows that have its number, under `batch` axes that both have: numbers
+        /// `[B.., I..]` and rows `[B.., I.., R..]` give `[B.., size, R..]`. Numbers outside of the table are left out.
+        Scatter { batch: usize, size: usize },
         /// `X` with `A X = B` for symmetric positive definite `A`: `[.., p, p]`, `B`: `[.., p, q]`, by Cholesky
         /// factorisation of the lower triangle. NaN where `A` is not positive definite.
         SolveSpd,
         /// The identity, through which no gradient passes.
         Detach,
+        /// The mean over the cases that the program is batched over, each of which gets it; of one case, the case itself. It stands
+        /// in programs of one example, and is gone once they are batched.
+        CaseMean,
     }
 }
 
@@ -176,6 +193,7 @@ impl Op {
                 Unary::Sin => "sin",
                 Unary::Cos => "cos",
                 Unary::Tanh => "tanh",
+                Unary::Erf => "erf",
             },
             Op::Binary { f } => match f {
                 Binary::Add => "add",
@@ -199,8 +217,13 @@ impl Op {
             Op::Reshape { .. } => "reshape",
             Op::Slice { .. } => "slice",
             Op::Pad { .. } => "pad",
+            Op::Window { .. } => "window",
+            Op::Fold { .. } => "fold",
+            Op::Gather { .. } => "gather",
+            Op::Scatter { .. } => "scatter",
             Op::SolveSpd => "solve_spd",
             Op::Detach => "detach",
+            Op::CaseMean => "case_mean",
         }
     }
 
@@ -215,8 +238,16 @@ impl Op {
             | Op::Reshape { .. }
             | Op::Slice { .. }
             | Op::Pad { .. }
-            | Op::Detach => 1,
-            Op::Binary { .. } | Op::Compare { .. } | Op::MatMul { .. } | Op::SolveSpd => 2,
+            | Op::Window { .. }
+            | Op::Fold { .. }
+            | Op::Detach
+            | Op::CaseMean => 1,
+            Op::Binary { .. }
+            | Op::Compare { .. }
+            | Op::MatMul { .. }
+            | Op::Gather { .. }
+            | Op::Scatter { .. }
+            | Op::SolveSpd => 2,
             Op::Select => 3,
         }
     }
@@ -241,7 +272,7 @@ impl Op {
                 axis_within(*axis, dims.len())?;
                 dims.clone()
             }
-            Op::Unary { .. } | Op::Detach => operands[0].to_vec(),
+            Op::Unary { .. } | Op::Detach | Op::CaseMean => operands[0].to_vec(),
             Op::Binary { .. } | Op::Compare { .. } | Op::Select => {
                 if operands.iter().any(|d| d != &operands[0]) {
                     return Err(wrong("the shapes must be equal".into()));
@@ -309,6 +340,43 @@ impl Op {
                 dims[*axis] = dims[*axis].saturating_add(*before).saturating_add(*after);
                 dims
             }
+            Op::Window { axis, size, stride, dilation } => {
+                axis_within(*axis, operands[0].len())?;
+                let reach = reach(*size, *dilation);
+                if *stride == 0 || reach.is_none_or(|reach| reach > operands[0][*axis]) {
+                    return Err(wrong(format!("no window of {size} entries, {dilation} apart, fits")));
+                }
+                let count = (operands[0][*axis] - reach.unwrap_or(0)) / stride + 1;
+                let mut dims = operands[0].to_vec();
+                dims.splice(*axis..=*axis, [count, *size]);
+                dims
+            }
+            Op::Fold { axis, len, stride, dilation } => {
+                axis_within(axis.saturating_add(1), operands[0].len())?;
+                let (count, size) = (operands[0][*axis], operands[0][*axis + 1]);
+                let last = count.checked_sub(1).and_then(|last| last.checked_mul(*stride));
+                let end = last.zip(reach(size, *dilation)).and_then(|(last, reach)| last.checked_add(reach));
+                if *stride == 0 || end.is_none_or(|end| end > *len) {
+                    return Err(wrong(format!("{count} windows of {size} entries reach past {len} entries")));
+                }
+                let mut dims = operands[0].to_vec();
+                dims.splice(*axis..*axis + 2, [*len]);
+                dims
+            }
+            Op::Gather { batch } => {
+                let (table, numbers) = (operands[0], operands[1]);
+                if table.len() <= *batch || numbers.len() < *batch || table[..*batch] != numbers[..*batch] {
+                    return Err(wrong(format!("[B.., n, R..] and [B.., I..] with {batch} axes B are wanted")));
+                }
+                [numbers, &table[*batch + 1..]].concat()
+            }
+            Op::Scatter { batch, size } => {
+                let (numbers, rows) = (operands[0], operands[1]);
+                if numbers.len() < *batch || !rows.starts_with(numbers) {
+                    return Err(wrong(format!("[B.., I..] and [B.., I.., R..] with {batch} axes B are wanted")));
+                }
+                [&numbers[..*batch], &[*size], &rows[numbers.len()..]].concat()
+            }
             Op::SolveSpd => {
                 let (a, b) = (operands[0], operands[1]);
                 let rank = a.len();
@@ -323,6 +391,11 @@ impl Op {
             _ => Err(wrong(format!("the result {dims:?} has more than 2^31 elements"))),
         }
     }
+}
+
+/// How many entries a window spans; `None` where it has none or spans too many.
+fn reach(size: usize, dilation: usize) -> Option<usize> {
+    size.checked_sub(1)?.checked_mul(dilation).filter(|_| dilation > 0)?.checked_add(1)
 }
 
 /// The number of elements of a shape, `None` where it overflows.

@@ -87,7 +87,7 @@ impl Function {
 
 /// Whether operands and result have one shape, which the line states.
 fn elementwise(op: &Op) -> bool {
-    matches!(op, Op::Unary { .. } | Op::Binary { .. } | Op::Compare { .. } | Op::Select | Op::Detach)
+    matches!(op, Op::Unary { .. } | Op::Binary { .. } | Op::Compare { .. } | Op::Select | Op::Detach | Op::CaseMean)
 }
 
 fn write_attributes(f: &mut fmt::Formatter<'_>, op: &Op) -> fmt::Result {
@@ -97,6 +97,14 @@ fn write_attributes(f: &mut fmt::Formatter<'_>, op: &Op) -> fmt::Result {
         Op::Permute { order } => write!(f, " order={order:?}"),
         Op::Slice { axis, start, len } => write!(f, " axis={axis} {start}..{}", start + len),
         Op::Pad { axis, before, after } => write!(f, " axis={axis} before={before} after={after}"),
+        Op::Window { axis, size, stride, dilation } => {
+            write!(f, " axis={axis} size={size} stride={stride} dilation={dilation}")
+        }
+        Op::Fold { axis, len, stride, dilation } => {
+            write!(f, " axis={axis} len={len} stride={stride} dilation={dilation}")
+        }
+        Op::Gather { batch } => write!(f, " batch={batch}"),
+        Op::Scatter { batch, size } => write!(f, " batch={batch} size={size}"),
         Op::Input { .. }
         | Op::Const { .. }
         | Op::Unary { .. }
@@ -106,6 +114,7 @@ fn write_attributes(f: &mut fmt::Formatter<'_>, op: &Op) -> fmt::Result {
         | Op::MatMul { .. }
         | Op::Reshape { .. }
         | Op::SolveSpd
-        | Op::Detach => Ok(()),
+        | Op::Detach
+        | Op::CaseMean => Ok(()),
     }
 }

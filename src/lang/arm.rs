@@ -10,6 +10,7 @@ use super::evaluate::{CheckedEvaluation, evaluation};
 use super::family::{CheckedFamily, DataSets, ModelTypes, family};
 use super::feasible;
 use super::function::Callable;
+use super::layers;
 use super::measures::Measures;
 use super::methods;
 use super::model::{CheckedModel, input_types, model, param_types};
@@ -18,7 +19,7 @@ use super::train::{CheckedTrain, stage, train};
 use crate::catalog::{Kind, Reader};
 use crate::diag::{Diagnostic, Sink, Span};
 use crate::plan::{Arm, DataSource, Evaluation, Measure, Stage, What};
-use crate::syntax::ast::{Decl, Item, ItemKind, Name, Tasks};
+use crate::syntax::ast::{Decl, Item, ItemKind, Model, Name, Tasks};
 
 /// The checked parts that sections refer to.
 pub(super) struct Checked {
@@ -70,6 +71,8 @@ pub(super) fn arm(name: &str, items: &[Item], at: Span, sink: &mut Sink) -> Opti
         ItemKind::Model(model) => Some(model),
         _ => None,
     });
+    let model_ast = model_ast.map(|model| layers::expand(model, items, &constants, sink));
+    let model_ast = model_ast.as_ref();
     let train_ast = one(items, "train", "train { ... }", at, sink, |kind| match kind {
         ItemKind::Section(section) if section.keyword.text == "train" => Some(section),
         _ => None,
@@ -93,6 +96,7 @@ pub(super) fn arm(name: &str, items: &[Item], at: Span, sink: &mut Sink) -> Opti
         ModelTypes { params: param_types(model_ast, &constants, sink), inputs: input_types(model_ast, &constants) };
     let families = tasks.iter().filter_map(|t| family(t, &world_types, &data, &types, &names, sink)).collect();
     let input_spans = model_ast.inputs.iter().map(|(n, dims)| (n.text.clone(), n.span.to(dims.span))).collect();
+    weights(model_ast, &data, &constants, sink);
     let model = model(model_ast, &world_types, types.params, &constants, sink);
     let callable = model.callable();
     let items_of_arm = items.clone();
@@ -155,7 +159,9 @@ pub(super) fn arm(name: &str, items: &[Item], at: Span, sink: &mut Sink) -> Opti
     let runs = |family: &str| sources.contains(&family);
     let mut families: Vec<_> = checked.families.into_iter().map(|f| f.plan).filter(|f| runs(&f.name)).collect();
     families.sort_by(|a, b| a.name.cmp(&b.name));
-    let reads = |name: &str| families.iter().any(|f| f.source.as_ref().is_some_and(|s| s.data == name));
+    let model = trained_model.model?;
+    let of_family = |name: &str| families.iter().any(|f| f.source.as_ref().is_some_and(|s| s.data == name));
+    let reads = |name: &str| of_family(name) || model.weights.as_deref() == Some(name);
     let data = data.into_iter().filter(|(n, _)| reads(n));
     let mut data: Vec<DataSource> = data.filter_map(|(_, source)| source).collect();
     data.sort_by(|a, b| a.name.cmp(&b.name));
@@ -165,7 +171,7 @@ pub(super) fn arm(name: &str, items: &[Item], at: Span, sink: &mut Sink) -> Opti
         data,
         world,
         families,
-        model: trained_model.model?,
+        model: model.clone(),
         train: train.plan.clone(),
         stages: stages
             .iter()
@@ -229,6 +235,22 @@ fn data(items: &[Item], names: &Names, sink: &mut Sink) -> (DataSets, Vec<DataFi
         sets.insert(name.text.clone(), source);
     }
     (sets, files)
+}
+
+/// The file that a model's parameters come from holds parameters.
+fn weights(model: &Model, data: &DataSets, constants: &Constants, sink: &mut Sink) {
+    let Some(name) = &model.from else { return };
+    match data.get(&name.text) {
+        None => {
+            let error = Diagnostic::error("E0215", name.span, format!("no `data` is called `{}`", name.text));
+            sink.push(constants.elsewhere(error, name, data.keys().map(String::as_str)));
+        }
+        Some(Some(source)) if !source.reader.is_weights() => sink.push(
+            Diagnostic::error("E0606", name.span, format!("`{}` holds examples and no parameters", name.text))
+                .help("parameters come from a file such as `data base = safetensors(\"model.safetensors\")`"),
+        ),
+        Some(_) => {}
+    }
 }
 
 /// A table has one target, which is none of its features.

@@ -208,7 +208,17 @@ impl Names<'_> {
                 items.iter().map(text).collect::<Option<Vec<_>>>().map(|paths| Some(Value::Names(paths)))
             }
             (Ty::Range | Ty::Bool | Ty::Text | Ty::Path | Ty::Paths, _) => None,
-            (Ty::Tensor | Ty::Adaptation | Ty::Metric | Ty::Measurement | Ty::Axis | Ty::Values, _) => {
+            (
+                Ty::Tensor
+                | Ty::Dims
+                | Ty::Shape
+                | Ty::Adaptation
+                | Ty::Metric
+                | Ty::Measurement
+                | Ty::Axis
+                | Ty::Values,
+                _,
+            ) => {
                 unreachable!("the caller reads these arguments itself")
             }
         };

@@ -6,17 +6,31 @@ use crate::plan::Addition;
 use crate::syntax::ast::{Expr, ExprKind, Name};
 
 impl Names<'_> {
-    /// `w`, `head`, `[B, w]`, `all` or `[]`: the parameters named, in the model's order.
+    /// `w`, `head`, `[B, w]`, `encoder.query`, `"encoder.*.query"`, `all` or `[]`: the parameters named, in the model's order.
     pub fn groups(&self, expr: &Expr, sink: &mut Sink) -> Option<Vec<String>> {
-        let names =
-            names_of(expr, "parameters or groups of the model are wanted here", "`w`, `[B, w]` or `all`", sink)?;
-        let means = |name: &Name, (param, group): &(String, Option<String>)| {
-            name.text == "all" || *param == name.text || group.as_ref() == Some(&name.text)
-        };
-        let unknown: Vec<&Name> = names.iter().filter(|n| !self.params.iter().any(|p| means(n, p))).copied().collect();
-        unknown.iter().for_each(|name| sink.push(self.no_group(name)));
-        let chosen = self.params.iter().filter(|param| names.iter().any(|name| means(name, param)));
-        unknown.is_empty().then(|| chosen.map(|(param, _)| param.clone()).collect())
+        let items = if let ExprKind::List(items) = &expr.kind { items.as_slice() } else { std::slice::from_ref(expr) };
+        let mut chosen = vec![false; self.params.len()];
+        let mut fine = true;
+        for item in items {
+            let Some(name) = group_name(item) else {
+                fine = false;
+                if !matches!(item.kind, ExprKind::Error) {
+                    sink.push(
+                        Diagnostic::error("E0410", item.span, "parameters or groups of the model are wanted here")
+                            .help("for example `w`, `[B, w]`, `encoder.query`, `\"encoder.*.query\"` or `all`"),
+                    );
+                }
+                continue;
+            };
+            let means: Vec<bool> = self.params.iter().map(|param| means(&name.text, param)).collect();
+            if !means.contains(&true) {
+                fine = false;
+                sink.push(self.no_group(&name));
+            }
+            chosen.iter_mut().zip(means).for_each(|(chosen, means)| *chosen |= means);
+        }
+        let params = self.params.iter().zip(chosen).filter(|(_, chosen)| *chosen);
+        fine.then(|| params.map(|((param, _), _)| param.clone()).collect())
     }
 
     /// `lora` or `[lora, personal]`: the added groups named.
@@ -80,6 +94,48 @@ impl Names<'_> {
         }
         fine.then(|| names.iter().map(|n| n.text.clone()).collect())
     }
+}
+
+/// The name of parameters that an expression is: a path, or a text with `*`.
+fn group_name(expr: &Expr) -> Option<Name> {
+    match &expr.kind {
+        ExprKind::Path(path) => {
+            let words: Vec<&str> = path.iter().map(|name| name.text.as_str()).collect();
+            Some(Name { text: words.join("."), span: expr.span })
+        }
+        ExprKind::Text(text) => Some(Name { text: text.clone(), span: expr.span }),
+        _ => None,
+    }
+}
+
+/// Whether a name means a parameter: its own, that of its group or of a layer it is part of, or with `*` for any words.
+fn means(name: &str, (param, group): &(String, Option<String>)) -> bool {
+    let of_layer = || param.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
+    name == "all"
+        || group.as_deref() == Some(name)
+        || name == param
+        || of_layer()
+        || name.contains('*') && matches(name, param)
+}
+
+/// Whether a pattern, in which `*` stands for any characters, describes a text or what of it stands before a dot.
+fn matches(pattern: &str, text: &str) -> bool {
+    let ends = text.match_indices('.').map(|(at, _)| at).chain([text.len()]);
+    let mut starts = vec![0];
+    for (i, piece) in pattern.split('*').enumerate() {
+        let after = |from: &usize| match i {
+            0 => text.starts_with(piece).then_some(piece.len()).into_iter().collect(),
+            _ => (*from..=text.len() - piece.len().min(text.len()))
+                .filter(|&at| text.is_char_boundary(at) && text[at..].starts_with(piece))
+                .map(|at| at + piece.len())
+                .collect::<Vec<usize>>(),
+        };
+        let mut next: Vec<usize> = starts.iter().flat_map(after).collect();
+        next.sort_unstable();
+        next.dedup();
+        starts = next;
+    }
+    ends.into_iter().any(|end| starts.contains(&end))
 }
 
 /// The one name an expression is.

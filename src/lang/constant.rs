@@ -203,7 +203,7 @@ fn unknown_callee(expr: &Expr) -> Option<&Name> {
         ExprKind::Binary(_, a, b) => unknown_callee(a).or_else(|| unknown_callee(b)),
         ExprKind::Call { callee, args } => {
             let inner = || args.iter().find_map(|a| unknown_callee(&a.value));
-            if TensorFunction::find(&callee.text).is_none() { Some(callee) } else { inner() }
+            if catalog::find(Kind::Function, &callee.text).is_none() { Some(callee) } else { inner() }
         }
         _ => None,
     }

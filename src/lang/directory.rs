@@ -25,6 +25,7 @@ impl Directory {
                 ItemKind::Tasks(tasks) => directory.tasks(tasks),
                 ItemKind::Model(model) => directory.model(model),
                 ItemKind::Function(function) => directory.add(&function.name, "a function"),
+                ItemKind::Layer(layer) => directory.add(&layer.model.name, "a layer"),
                 ItemKind::Section(section) => {
                     let what =
                         if section.keyword.text == "stage" { "a stage of training" } else { "an `evaluate` block" };

@@ -47,7 +47,11 @@ impl Writer<'_> {
             return None;
         }
         let params = self.law_params(law, args, span, &dims, sink)?;
-        let nth = self.draws.iter().filter(|d| d.name.trim_start_matches('~').split('.').next() == Some(&name)).count();
+        let of_name = |draw: &&Draw| {
+            let rest = draw.name.strip_prefix('~').and_then(|port| port.strip_prefix(&name));
+            rest.is_some_and(|rest| rest.strip_prefix('.').unwrap_or(rest).bytes().all(|c| c.is_ascii_digit()))
+        };
+        let nth = self.draws.iter().filter(of_name).count();
         let port = if nth == 0 { format!("~{name}") } else { format!("~{name}.{}", nth + 1) };
         let shape = sizes(&dims);
         let z = self.b.input(port.clone(), &shape);

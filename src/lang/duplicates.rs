@@ -46,6 +46,12 @@ pub(super) fn duplicates(items: &[Item], imported: usize, sink: &mut Sink) {
                 }
                 scopes.push(groups);
             }
+            ItemKind::Layer(layer) => {
+                let own = layer.model.lets.iter().map(|d| &d.name);
+                let params = layer.model.params.iter().map(|p| &p.decl.name);
+                blocks.push(("layer", &layer.model.name));
+                functions.push(layer.takes.iter().map(|(n, _)| n).chain(own).chain(params).collect());
+            }
             ItemKind::Function(function) => {
                 blocks.push(("fn", &function.name));
                 functions.push(

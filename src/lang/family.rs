@@ -188,6 +188,13 @@ fn of_clients(
     let rows = rows(tasks, names, sink)?;
     let (partition, hold_out, ways) = clients?;
     let set = set.as_ref()?;
+    if set.reader.is_weights() {
+        sink.push(
+            Diagnostic::error("E0606", from.span, format!("`{}` holds parameters and no examples", from.text))
+                .help("a model begins with them: `model net(..) -> [..] from NAME`"),
+        );
+        return None;
+    }
     if matches!(partition, Partition::Owners { .. }) && !set.reader.has_owners() {
         let field = tasks.fields.iter().find(|f| is(f, "partition")).map_or(tasks.name.span, |f| f.value.span);
         sink.push(

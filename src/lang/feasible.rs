@@ -19,6 +19,7 @@ pub(super) fn check(arm: &Arm, train: &CheckedTrain, evaluations: &[&CheckedEval
         objective: &arm.train.objective,
         adapt: &arm.train.adapt,
         model: &arm.model,
+        averaged: if arm.train.is_local() { arm.moved() } else { vec![] },
         on_others: false,
     };
     check_size(arm, &part, train.tasks, sink);
@@ -29,7 +30,9 @@ pub(super) fn check(arm: &Arm, train: &CheckedTrain, evaluations: &[&CheckedEval
             _ => false,
         };
         let on_others = arm.measures.iter().any(|m| on_others(&m.what));
-        let part = Part { source: &plan.tasks, objective: &plan.objective, adapt: &plan.adapt, model, on_others };
+        let averaged = vec![];
+        let part =
+            Part { source: &plan.tasks, objective: &plan.objective, adapt: &plan.adapt, model, averaged, on_others };
         check_size(arm, &part, checked.tasks, sink);
     }
     if !sink.has_errors() {
@@ -43,6 +46,8 @@ struct Part<'a> {
     objective: &'a Objective,
     adapt: &'a [Block],
     model: &'a Model,
+    /// The parameters that are averaged afterwards, of which each task has its own.
+    averaged: Vec<usize>,
     /// Whether each task is measured on the examples of all.
     on_others: bool,
 }
@@ -60,11 +65,19 @@ fn check_size(arm: &Arm, part: &Part, span: Span, sink: &mut Sink) {
     let variable = |name: &str| {
         family.example.function.outputs.iter().any(|p| p.name == name) || family.source.is_some() && name == "x"
     };
-    let (per_task, per_example) = widths(&part.model.forward, variable);
+    let own = |name: &str| {
+        let adapted = part.adapt.iter().any(|block| block.on.iter().any(|on| on == name));
+        adapted
+            || arm.train.keep.iter().any(|kept| kept == name)
+            || part.model.position(name).is_some_and(|i| part.averaged.contains(&i))
+    };
+    // What no task moves is there once.
+    let shared = |name: &str| part.model.position(name).is_some() && !own(name);
+    let (per_task, per_example) = widths(&part.model.forward, variable, shared);
     let drawn = family.strata.iter().map(|s| &s.task.function).chain([&family.episode.function]);
     let risk = family.risk.iter().chain(part.model.added.iter().map(|group| &group.compose));
-    let per_task = drawn.chain(risk).map(|f| widths(f, |_| false).0).fold(per_task, u64::max);
-    let per_example = widths(&family.example.function, |_| false).0.max(per_example);
+    let per_task = drawn.chain(risk).map(|f| widths(f, |_| false, shared).0).fold(per_task, u64::max);
+    let per_example = widths(&family.example.function, |_| false, |_| false).0.max(per_example);
     let solved = part.adapt.iter().filter(|b| matches!(b.solver, Solver::ClosedForm { .. }));
     let solved = solved.map(|b| entries(part.model, &b.on)).max().unwrap_or(0);
     let largest = [
@@ -108,20 +121,21 @@ fn product(dims: &[usize]) -> u64 {
     dims.iter().fold(1, |n, &d| n.saturating_mul(d as u64))
 }
 
-/// The largest tensors of a program: among those without, and those with, a part in the inputs that `varies` names.
-fn widths(f: &Function, varies: impl Fn(&str) -> bool) -> (u64, u64) {
-    let mut depends: Vec<bool> = Vec::with_capacity(f.nodes.len());
-    let (mut without, mut with) = (1, 1);
+/// The largest tensors of a program: of those that each task has, and of those that each example has, which depend on an input that
+/// `varies` names. What depends on `shared` inputs alone belongs to neither.
+fn widths(f: &Function, varies: impl Fn(&str) -> bool, shared: impl Fn(&str) -> bool) -> (u64, u64) {
+    let mut levels: Vec<usize> = Vec::with_capacity(f.nodes.len());
+    let mut widths = [1, 1, 1];
     for node in &f.nodes {
-        let varied = match node.op {
-            Op::Input { index, .. } => varies(&f.inputs[index].name),
-            _ => node.args.iter().any(|a| depends[a.index()]),
+        let level = match node.op {
+            Op::Input { index, .. } if varies(&f.inputs[index].name) => 2,
+            Op::Input { index, .. } if !shared(&f.inputs[index].name) => 1,
+            _ => node.args.iter().map(|a| levels[a.index()]).max().unwrap_or(0),
         };
-        depends.push(varied);
-        let width = if varied { &mut with } else { &mut without };
-        *width = product(&node.dims).max(*width);
+        levels.push(level);
+        widths[level] = product(&node.dims).max(widths[level]);
     }
-    (without, with)
+    (widths[1], widths[2])
 }
 
 /// A closed form exists where the loss is quadratic, which is known when the programs are made.

@@ -129,6 +129,10 @@ fn unused(file: &File, sink: &mut Sink) {
                     .for_each(|d| warn(&d.name, "variable", "the model reads an example's variables by name"));
             }
             ItemKind::Model(model) => model.lets.iter().for_each(|d| warn(&d.name, "value", remove)),
+            ItemKind::Layer(layer) => {
+                warn(&layer.model.name, "layer", "a model calls it in a `let`: `let hidden = NAME(x)`");
+                layer.model.lets.iter().for_each(|d| warn(&d.name, "value", remove));
+            }
             ItemKind::Function(function) => {
                 warn(&function.name, "function", remove);
                 function.lets.iter().for_each(|d| warn(&d.name, "value", remove));
@@ -160,6 +164,10 @@ fn mentions_of_item<'f>(item: &'f ItemKind, used: &mut HashSet<&'f str>) {
         ItemKind::World { decls } => of_decls(decls, used),
         ItemKind::Tasks(tasks) => of_tasks(tasks, used),
         ItemKind::Model(model) | ItemKind::Function(model) => of_model(model, used),
+        ItemKind::Layer(layer) => {
+            of_model(&layer.model, used);
+            layer.takes.iter().filter_map(|(_, value)| value.as_ref()).for_each(|value| mentions(value, used));
+        }
         ItemKind::Section(section) => of_fields(&section.fields, used),
         ItemKind::Arm { fields, .. } => of_fields(fields, used),
         ItemKind::Method(method) => of_fields(&method.fields, used),
@@ -194,6 +202,7 @@ fn of_model<'f>(model: &'f Model, used: &mut HashSet<&'f str>) {
         dims.dims.iter().for_each(|e| mentions(e, used));
     }
     model.output.dims.iter().for_each(|e| mentions(e, used));
+    used.extend(model.from.iter().map(|n| n.text.as_str()));
     model.params.iter().for_each(|p| of_decls(std::slice::from_ref(&p.decl), used));
     of_decls(&model.lets, used);
     mentions(&model.body, used);

@@ -3,7 +3,8 @@
 //! A method is declared in the file or in the standard library, which is itself a few files of this language. Settings
 //! that the section states itself come before those of its method, and those before the ones of a method that it builds upon.
 
-use crate::diag::{Diagnostic, Sink, Span};
+use super::rewrite::{bind, place, substitute};
+use crate::diag::{Diagnostic, Sink};
 use crate::syntax::ast::{Arg, Expr, ExprKind, Field, Item, ItemKind, Method, Name, Section};
 use crate::syntax::parse;
 
@@ -98,7 +99,7 @@ impl Methods {
             );
             return None;
         };
-        let values = bind(method, args, call.span, sink)?;
+        let values = bind(&method.name.text, &method.params, args, call.span, sink)?;
         let value = |field: &Field| {
             let mut value = field.value.clone();
             // What stands in the library has no place in the file: the call is its place.
@@ -126,110 +127,6 @@ fn unknown(section: &Section, field: &Field) -> Vec<Field> {
         value: Expr { kind: ExprKind::Error, span },
     };
     names.iter().map(set).collect()
-}
-
-/// The value of every parameter.
-fn bind(method: &Method, args: &[Arg], span: Span, sink: &mut Sink) -> Option<Vec<(String, Expr)>> {
-    let name = &method.name.text;
-    let signature = || {
-        let params = method
-            .params
-            .iter()
-            .map(|(p, default)| if default.is_some() { format!("{}?", p.text) } else { p.text.clone() });
-        format!("its form is `{name}({})`", params.collect::<Vec<_>>().join(", "))
-    };
-    let mut values: Vec<Option<&Expr>> = vec![None; method.params.len()];
-    let (mut fine, mut positional) = (true, 0);
-    for arg in args {
-        let index = match &arg.key {
-            Some(key) => method.params.iter().position(|(p, _)| p.text == key.text),
-            None => {
-                positional += 1;
-                Some(positional - 1).filter(|&i| i < values.len())
-            }
-        };
-        let error = match (index, &arg.key) {
-            (Some(i), _) => values[i].replace(&arg.value).map(|first| {
-                Diagnostic::error("E0406", arg.value.span, format!("`{}` is given twice", method.params[i].0.text))
-                    .related(first.span, "given here already")
-            }),
-            (None, Some(key)) => {
-                Some(Diagnostic::error("E0405", key.span, format!("`{name}` has no parameter `{}`", key.text)).suggest(
-                    key.span,
-                    &key.text,
-                    method.params.iter().map(|(p, _)| p.text.as_str()),
-                ))
-            }
-            (None, None) => Some(Diagnostic::error("E0404", arg.value.span, format!("`{name}` takes fewer arguments"))),
-        };
-        if let Some(error) = error {
-            fine = false;
-            sink.push(error.help(signature()));
-        }
-    }
-    let lacks = method.params.iter().zip(&values).filter(|((_, default), value)| default.is_none() && value.is_none());
-    let lacks: Vec<String> = lacks.map(|((param, _), _)| format!("`{}`", param.text)).collect();
-    if fine && !lacks.is_empty() {
-        fine = false;
-        let message = format!("`{name}` needs {}", lacks.join(" and "));
-        sink.push(Diagnostic::error("E0407", span, message).help(signature()));
-    }
-    let bound = method.params.iter().zip(values).map(|((param, default), value)| {
-        let default = default.clone().map(|mut default| {
-            place(&mut default, span);
-            default
-        });
-        Some((param.text.clone(), value.cloned().or(default)?))
-    });
-    bound.collect::<Option<Vec<_>>>().filter(|_| fine)
-}
-
-/// Calls `visit` on an expression and all parts of it.
-fn within(expr: &mut Expr, visit: &mut impl FnMut(&mut Expr)) {
-    match &mut expr.kind {
-        ExprKind::Call { args, .. } => args.iter_mut().for_each(|arg| within(&mut arg.value, visit)),
-        ExprKind::List(items) => items.iter_mut().for_each(|item| within(item, visit)),
-        ExprKind::Record(entries) => entries.iter_mut().for_each(|(_, value)| within(value, visit)),
-        ExprKind::Neg(x) => within(x, visit),
-        ExprKind::Index(base, index) => {
-            within(base, visit);
-            index.iter_mut().for_each(|arg| within(&mut arg.value, visit));
-        }
-        ExprKind::Range(a, b) | ExprKind::Binary(_, a, b) => {
-            within(a, visit);
-            within(b, visit);
-        }
-        _ => {}
-    }
-    visit(expr);
-}
-
-/// Puts the values of parameters in the place of their names.
-fn substitute(expr: &mut Expr, values: &[(String, Expr)]) {
-    within(expr, &mut |part| {
-        if let ExprKind::Path(path) = &part.kind
-            && let [name] = path.as_slice()
-            && let Some((_, value)) = values.iter().find(|(param, _)| *param == name.text)
-        {
-            *part = value.clone();
-        }
-    });
-}
-
-/// Gives an expression, and all its parts, one place.
-fn place(expr: &mut Expr, span: Span) {
-    within(expr, &mut |part| {
-        part.span = span;
-        match &mut part.kind {
-            ExprKind::Path(path) => path.iter_mut().for_each(|name| name.span = span),
-            ExprKind::Call { callee, args } => {
-                callee.span = span;
-                args.iter_mut().filter_map(|arg| arg.key.as_mut()).for_each(|key| key.span = span);
-            }
-            ExprKind::Record(entries) => entries.iter_mut().for_each(|(key, _)| key.span = span),
-            _ => {}
-        }
-    });
 }
 
 #[cfg(test)]

@@ -78,6 +78,7 @@ pub(super) fn model(
         init,
         forward,
         added: vec![],
+        weights: model.from.as_ref().map(|name| name.text.clone()),
     });
     CheckedModel { plan, params, inputs, output }
 }

@@ -7,7 +7,7 @@ use super::dims::{describe, describe_sizes, same, same_sizes, sizes};
 use super::family::CheckedFamily;
 use super::fields::Fields;
 use super::seen::Seen;
-use crate::catalog::{Kind, Loss, TensorFunction};
+use crate::catalog::{self, Kind, Loss};
 use crate::diag::{Diagnostic, Sink, Span};
 use crate::plan::Objective;
 use crate::syntax::ast::{Expr, ExprKind};
@@ -37,7 +37,7 @@ pub(super) fn is_expression(expr: &Expr, checked: &Checked, names: &Names) -> bo
         ExprKind::Call { callee, .. } => {
             let is_model = checked.callable.as_ref().is_some_and(|model| model.name == callee.text);
             let is_function = names.constants.functions.contains_key(&callee.text);
-            is_model || is_function || TensorFunction::find(&callee.text).is_some()
+            is_model || is_function || catalog::find(Kind::Function, &callee.text).is_some()
         }
         _ => false,
     }

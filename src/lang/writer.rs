@@ -138,7 +138,8 @@ impl<'a> Writer<'a> {
                 self.check_names(b, sink);
             }
             ExprKind::Call { callee, args } => {
-                let known = Law::find(&callee.text).is_some() || TensorFunction::find(&callee.text).is_some();
+                let entry = [Kind::Law, Kind::Function].iter().find_map(|&kind| catalog::find(kind, &callee.text));
+                let known = entry.is_some();
                 if !known && !self.constants.functions.contains_key(&callee.text) {
                     sink.push(self.constants.no_function(callee));
                 }
@@ -223,6 +224,10 @@ impl<'a> Writer<'a> {
     fn path(&mut self, path: &[Name], span: Span, sink: &mut Sink) -> Option<Typed> {
         let [name] = path else {
             let parts: Vec<&str> = path.iter().map(|n| n.text.as_str()).collect();
+            // A parameter of a layer.
+            if self.known.contains_key(&parts.join(".")) {
+                return self.outside(&parts.join("."));
+            }
             sink.push(
                 Diagnostic::error("E0204", span, format!("`{}` names no tensor", parts.join(".")))
                     .help("a dot joins the parts of one name; the contraction of two tensors is written `@`")
@@ -264,7 +269,7 @@ impl<'a> Writer<'a> {
         if name.text == "index" {
             return error.help("`index` counts the tasks of a stratum from 0, and is known where a task is drawn: not in episodes, examples or the model");
         }
-        if TensorFunction::find(&name.text).is_some() {
+        if catalog::find(Kind::Function, &name.text).is_some() {
             return error.help(format!("`{0}` is a function: write `{0}(x)`", name.text));
         }
         if catalog::find(Kind::Loss, &name.text).is_some() {
@@ -290,8 +295,7 @@ impl<'a> Writer<'a> {
             (None, Some(function)) => return self.apply(function.as_ref()?, args, span, sink),
             (None, None) => {}
         }
-        let function = TensorFunction::find(&callee.text).zip(catalog::find(Kind::Function, &callee.text));
-        let Some((function, entry)) = function else {
+        let Some(entry) = catalog::find(Kind::Function, &callee.text) else {
             sink.push(if self.is_value(&callee.text) {
                 Diagnostic::error("E0205", callee.span, format!("`{}` is a tensor and cannot be called", callee.text))
                     .help("a contraction is written `A @ x`, an elementwise product `a * b`")
@@ -299,6 +303,9 @@ impl<'a> Writer<'a> {
                 constants.no_function(callee)
             });
             return None;
+        };
+        let Some(function) = TensorFunction::find(&callee.text) else {
+            return self.operator(entry, args, span, sink);
         };
         let argument = assign(entry, args, span, sink)?.into_iter().flatten().next()?;
         let x = self.expr(argument, sink)?;
@@ -315,7 +322,6 @@ impl<'a> Writer<'a> {
         let node = function.lower(&mut self.b, x.node);
         let dims = match function {
             TensorFunction::Elementwise(_) | TensorFunction::Softmax => x.dims,
-            TensorFunction::Sum | TensorFunction::Mean => vec![],
             TensorFunction::Transpose => {
                 let mut dims = x.dims;
                 let last = dims.len() - 1;

@@ -90,6 +90,9 @@ fn write_arm(out: &mut String, arm: &Arm) -> fmt::Result {
 }
 
 fn write_model(out: &mut String, model: &Model) -> fmt::Result {
+    if let Some(weights) = &model.weights {
+        writeln!(out, "      parameters that {weights} has begin as they are there")?;
+    }
     write_sampler(out, &model.init)?;
     write_function(out, &model.forward)?;
     for group in &model.added {
@@ -134,7 +137,11 @@ fn reader_name(reader: &Reader) -> String {
         }
         Reader::Npz { x, y, owner, scale } => format!("npz, x = {x} times {scale}, y = {y}{}", owners(owner)),
         Reader::Jsonl { x, y, owner, scale } => format!("jsonl, x = {x} times {scale}, y = {y}{}", owners(owner)),
+        Reader::Texts { text, y, owner, length } => {
+            format!("texts, x = {length} tokens of {text}, y = {y}{}", owners(owner))
+        }
         Reader::Leaf { part, scale } => format!("leaf, {part}, x times {scale}, owner = user"),
+        Reader::Safetensors {} => "safetensors, parameters by name".into(),
         Reader::Images { size, channels, invert, owner } => {
             let inverted = if *invert { ", inverted" } else { "" };
             let owner = if *owner { ", owner = folder above the class" } else { "" };
@@ -335,7 +342,21 @@ fn formula(f: &Function, node: NodeId, own_line: &dyn Fn(usize) -> bool, top: bo
         Op::Permute { order } => format!("permute({}, {order:?})", arg(0)),
         Op::Slice { axis, start, len } => format!("slice({}, axis {axis}, {start}..{})", arg(0), start + len),
         Op::Pad { axis, before, after } => format!("pad({}, axis {axis}, {before}, {after})", arg(0)),
-        Op::Unary { .. } | Op::Binary { .. } | Op::Compare { .. } | Op::Select | Op::SolveSpd | Op::Detach => {
+        Op::Window { axis, size, stride, dilation } => {
+            format!("window({}, axis {axis}, {size}, stride {stride}, dilation {dilation})", arg(0))
+        }
+        Op::Fold { axis, len, stride, dilation } => {
+            format!("fold({}, axis {axis}, {len}, stride {stride}, dilation {dilation})", arg(0))
+        }
+        Op::Scatter { size, .. } => format!("scatter({}, {}, {size})", arg(0), arg(1)),
+        Op::Unary { .. }
+        | Op::Binary { .. }
+        | Op::Compare { .. }
+        | Op::Select
+        | Op::Gather { .. }
+        | Op::SolveSpd
+        | Op::Detach
+        | Op::CaseMean => {
             let args: Vec<String> = (0..args.len()).map(arg).collect();
             format!("{}({})", op.name(), args.join(", "))
         }

@@ -173,6 +173,8 @@ record! {
         pub forward: Function,
         /// Groups of parameters that were added to it, in the order in which they act.
         pub added: Vec<Addition> = vec![],
+        /// The data set that holds the initial values of parameters by name; those that it lacks are drawn.
+        pub weights: Option<String> = None,
     }
 }
 

@@ -68,15 +68,7 @@ struct Kinds<'a>(BTreeMap<&'a str, bool>);
 
 impl<'a> Kinds<'a> {
     fn of(index: &'a Index) -> Kinds<'a> {
-        let mut kinds: BTreeMap<&str, bool> = index.keys().into_iter().map(|key| (key, false)).collect();
-        // Most keys are seen to hold numbers in the first row that has them.
-        for row in index.rows() {
-            for key in row.numbers() {
-                if let Some(kind) = kinds.get_mut(key) {
-                    *kind = true;
-                }
-            }
-        }
+        let mut kinds = index.kinds();
         kinds.insert("tag", false);
         Kinds(kinds)
     }

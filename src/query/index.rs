@@ -10,7 +10,7 @@
 //!
 //! Integers are little-endian. A file that is not exactly this is as good as none: the index is made anew.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::hash::{Id, Kind};
 
@@ -36,6 +36,8 @@ enum Stored {
 #[derive(Debug, Default)]
 pub struct Index {
     texts: Vec<String>,
+    /// Which of the texts are keys; what they are asked is not asked of all that runs say.
+    keys: Vec<bool>,
     numbers: HashMap<String, u32>,
     rows: Vec<(Id, std::ops::Range<usize>)>,
     /// The entries of all rows, one row behind the other.
@@ -63,6 +65,7 @@ impl Index {
                 0 if index.rows.is_empty() => {
                     let length = reader.u32()? as usize;
                     index.texts.push(std::str::from_utf8(reader.take(length)?).ok()?.to_owned());
+                    index.keys.push(false);
                 }
                 1 => {
                     let id = Id::from_bytes(reader.take(32)?.try_into().ok()?);
@@ -74,6 +77,7 @@ impl Index {
                             1 => Stored::Text(reader.known_long(index.texts.len())?),
                             _ => return None,
                         };
+                        index.keys[key as usize] = true;
                         index.entries.push((key, value));
                     }
                     index.rows.push((id, start..index.entries.len()));
@@ -124,6 +128,7 @@ impl Index {
         let start = self.entries.len();
         for (key, value) in fields {
             let key = self.number(key);
+            self.keys[key as usize] = true;
             let value = match value {
                 Entry::Number(x) => Stored::Number(x),
                 Entry::Text(text) => Stored::Text(self.number(text)),
@@ -140,6 +145,7 @@ impl Index {
         let number = self.texts.len() as u32;
         self.numbers.insert(text.clone(), number);
         self.texts.push(text);
+        self.keys.push(false);
         number
     }
 
@@ -157,13 +163,24 @@ impl Index {
 
     /// The keys that some run has.
     pub fn keys(&self) -> BTreeSet<&str> {
-        let used: BTreeSet<u32> = self.entries.iter().map(|(key, _)| *key).collect();
-        used.into_iter().map(|key| self.texts[key as usize].as_str()).collect()
+        self.kinds().into_keys().collect()
     }
 
-    /// The numbers of the keys that satisfy a condition.
+    /// The same, and whether a run that is listed has a number there.
+    pub(super) fn kinds(&self) -> BTreeMap<&str, bool> {
+        let mut numbers = vec![false; self.texts.len()];
+        for (_, row) in &self.rows {
+            for (key, value) in &self.entries[row.clone()] {
+                numbers[*key as usize] |= matches!(value, Stored::Number(_));
+            }
+        }
+        let texts = self.texts.iter().map(String::as_str).zip(numbers);
+        texts.zip(&self.keys).filter(|(_, is_key)| **is_key).map(|(found, _)| found).collect()
+    }
+
+    /// Which of the texts are keys that satisfy a condition.
     pub(super) fn keys_where(&self, wanted: impl Fn(&str) -> bool) -> Vec<bool> {
-        self.texts.iter().map(|text| wanted(text)).collect()
+        self.texts.iter().zip(&self.keys).map(|(text, is_key)| *is_key && wanted(text)).collect()
     }
 }
 
@@ -171,13 +188,6 @@ impl<'a> Row<'a> {
     /// The run.
     pub fn id(self) -> Id {
         self.index.rows[self.at].0
-    }
-
-    /// The keys under which it has numbers.
-    pub(super) fn numbers(self) -> impl Iterator<Item = &'a str> {
-        let range = self.index.rows[self.at].1.clone();
-        let numbers = self.index.entries[range].iter().filter(|(_, v)| matches!(v, Stored::Number(_)));
-        numbers.map(|(key, _)| self.index.texts[*key as usize].as_str())
     }
 
     /// The values under the keys that are marked, in the order of the row.

@@ -83,6 +83,8 @@ pub enum ItemKind {
     Model(Model),
     /// `fn NAME(x: [d], ...) -> [..] { ... }`: a model without parameters
     Function(Model),
+    /// `layer NAME(x: [d], size, ...) -> [..] { ... }`
+    Layer(Layer),
     /// `train { FIELD* }`, `stage NAME { FIELD* }` or `evaluate NAME { FIELD* }`
     Section(Section),
     /// `arm NAME { FIELD* }`: overrides of paths
@@ -184,12 +186,23 @@ pub struct Model {
     pub inputs: Vec<(Name, Dims)>,
     /// The dims of the prediction for one example.
     pub output: Dims,
+    /// `from DATA`: the data set that holds initial values of parameters.
+    pub from: Option<Name>,
     /// The parameters in order; `group` names the enclosing `group NAME { ... }`.
     pub params: Vec<Param>,
     /// `let NAME (: [dims])? = EXPR`, in order.
     pub lets: Vec<Decl>,
     /// The prediction; [`ExprKind::Error`] where it is missing.
     pub body: Expr,
+}
+
+/// `layer NAME(x: [d], size, stride: 1) -> [..] { .. }`: a part of models, with parameters of its own
+#[derive(Debug, Clone, PartialEq)]
+pub struct Layer {
+    /// What a call gives, in order: inputs, and settings with their values where a call gives none.
+    pub takes: Vec<(Name, Option<Expr>)>,
+    /// The layer as a model of its inputs.
+    pub model: Model,
 }
 
 /// `param NAME: [dims] = EXPR`, or with `~`

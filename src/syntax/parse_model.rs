@@ -4,7 +4,7 @@ use pest::iterators::Pair;
 
 use crate::diag::{Diagnostic, Span};
 
-use super::ast::{Decl, Dims, Expr, ExprKind, ItemKind, Model, Name, Param, Stratum, Tasks};
+use super::ast::{Decl, Dims, Expr, ExprKind, ItemKind, Layer, Model, Name, Param, Stratum, Tasks};
 use super::parse::{Builder, Rule, take};
 use super::parse_item::Heading;
 use super::parse_place::{Place, is_keyword};
@@ -59,19 +59,31 @@ impl Builder<'_, '_> {
         Some(Stratum { name: heading.name?, count, decls })
     }
 
-    /// `model NAME(x: [d]) -> [] { .. }` or `fn NAME(x: [d]) -> [] { .. }`
+    /// `model NAME(x: [d]) -> [] { .. }`, `fn NAME(x: [d]) -> [] { .. }` or `layer NAME(x: [d], size) -> [] { .. }`
     pub(super) fn model(&mut self, pair: Pair<Rule>) -> Option<ItemKind> {
         let given = self.report.given();
         let mut parts = pair.into_inner();
         let keyword = self.name(&parts.next()?);
         let (what, place) = match keyword.text.as_str() {
             "fn" => ("function", Place::Function),
+            "layer" => ("layer", Place::Layer),
             _ => ("model", Place::Model),
         };
         let name = take(&mut parts, Rule::name).map(|n| self.declared(&n));
         let round = take(&mut parts, Rule::round);
         let arrow = take(&mut parts, Rule::arrow);
         let output = take(&mut parts, Rule::list);
+        let mut from = None;
+        while let Some(clause) = take(&mut parts, Rule::clause) {
+            let Some((clause, value)) = self.clause(clause) else { continue };
+            if clause.text != "from" || what != "model" {
+                let message = format!("a {what} has no `{}`", clause.text);
+                let help = "`from DATA` after the dims of a model names a file of parameters";
+                self.report.push(Diagnostic::error("E0112", clause.span, message).help(help));
+                continue;
+            }
+            from = self.clause_name(&clause, value);
+        }
         let block = take(&mut parts, Rule::block);
         let rest = take(&mut parts, Rule::rest);
         if name.is_none() {
@@ -116,7 +128,12 @@ impl Builder<'_, '_> {
                 _ => {}
             }
         }
-        let inputs = round.map_or_else(Vec::new, |r| self.inputs(r));
+        let mut takes = Vec::new();
+        let inputs = match round {
+            Some(round) if what == "layer" => self.layer_inputs(round, &mut takes),
+            Some(round) => self.inputs(round),
+            None => Vec::new(),
+        };
         let span = output.as_ref().map_or(after, |o| self.span(o));
         let output = output.and_then(|list| {
             let span = self.span(&list);
@@ -129,6 +146,7 @@ impl Builder<'_, '_> {
             name: name.clone().unwrap_or(keyword),
             inputs,
             output,
+            from,
             params: Vec::new(),
             lets: Vec::new(),
             body: empty,
@@ -136,7 +154,34 @@ impl Builder<'_, '_> {
         if let Some(block) = block {
             self.model_block(block, &mut model, place);
         }
-        name.map(|_| if what == "function" { ItemKind::Function(model) } else { ItemKind::Model(model) })
+        name.map(|_| match what {
+            "function" => ItemKind::Function(model),
+            "layer" => ItemKind::Layer(Layer { takes, model }),
+            _ => ItemKind::Model(model),
+        })
+    }
+
+    /// `(x: [d], size, stride: 1)`: the inputs, and all that a call gives, in order.
+    fn layer_inputs(&mut self, round: Pair<Rule>, takes: &mut Vec<(Name, Option<Expr>)>) -> Vec<(Name, Dims)> {
+        let mut inputs = Vec::new();
+        for slot in self.slots(round) {
+            match (slot.key, slot.value) {
+                (Some(key), value @ Expr { kind: ExprKind::List(_), .. }) => {
+                    inputs.extend(self.dims_of(value).map(|dims| (key.clone(), dims)));
+                    takes.push((key, None));
+                }
+                (Some(key), value) => takes.push((key, Some(value))),
+                (None, Expr { kind: ExprKind::Error, .. }) => {}
+                (None, value) => match single(&value) {
+                    Some(name) => takes.push((name.clone(), None)),
+                    None => self.report.push(
+                        Diagnostic::error("E0123", value.span, "a layer takes inputs and settings by name")
+                            .help("an input has dims, `x: [d]`; a setting has none, `size`, or a value, `stride: 1`"),
+                    ),
+                },
+            }
+        }
+        inputs
     }
 
     /// `(x: [d], ..)`
@@ -160,7 +205,12 @@ impl Builder<'_, '_> {
     }
 
     fn model_block(&mut self, block: Pair<Rule>, model: &mut Model, place: Place) {
-        let of_model = matches!(place, Place::Model);
+        let of_model = matches!(place, Place::Model | Place::Layer);
+        let what = match place {
+            Place::Model => "model",
+            Place::Layer => "layer",
+            _ => "function",
+        };
         let end = self.span(&block).end;
         let given = self.report.given();
         let mut body: Option<Expr> = None;
@@ -179,10 +229,9 @@ impl Builder<'_, '_> {
                             Diagnostic::error(
                                 "E0128",
                                 value.span,
-                                if of_model {
-                                    "a model has one value that stands alone, its prediction"
-                                } else {
-                                    "a function has one value that stands alone"
+                                match what {
+                                    "model" => "a model has one value that stands alone, its prediction".to_owned(),
+                                    _ => format!("a {what} has one value that stands alone"),
                                 },
                             )
                             .label("a second value")
@@ -201,21 +250,21 @@ impl Builder<'_, '_> {
                 let span = Span::new(end.saturating_sub(1), end);
                 model.body.span = span;
                 if self.report.given() == given {
-                    let (message, help) = if of_model {
-                        ("this model predicts nothing", "the last line of a model is its prediction, as in `x @ W + b`")
-                    } else {
-                        ("this function gives nothing", "the last line of a function is its value, as in `sum(x * y)`")
+                    let (message, help, missing) = match what {
+                        "model" => (
+                            "this model predicts nothing".to_owned(),
+                            "the last line of a model is its prediction, as in `x @ W + b`".to_owned(),
+                            "the prediction",
+                        ),
+                        _ => (
+                            format!("this {what} gives nothing"),
+                            format!("the last line of a {what} is its value, as in `sum(x * y)`"),
+                            "the value",
+                        ),
                     };
                     self.report.push(
                         Diagnostic::error("E0128", model.name.span, message)
-                            .related(
-                                span,
-                                if of_model {
-                                    "the prediction should stand before this"
-                                } else {
-                                    "the value should stand before this"
-                                },
-                            )
+                            .related(span, format!("{missing} should stand before this"))
                             .help(help),
                     );
                 }
@@ -258,6 +307,14 @@ impl Builder<'_, '_> {
             );
         }
         Some(Param { group, decl: Decl { name, dims: binding.dims, drawn: binding.drawn, value: binding.value? } })
+    }
+}
+
+/// The one name an expression is.
+fn single(expr: &Expr) -> Option<&Name> {
+    match &expr.kind {
+        ExprKind::Path(path) if path.len() == 1 => path.first(),
+        _ => None,
     }
 }
 

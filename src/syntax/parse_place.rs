@@ -9,7 +9,7 @@ use super::parse::{Builder, Rule, take};
 use super::parse_rest::first_word;
 
 /// The keywords that start an item.
-const ITEMS: [&str; 18] = [
+const ITEMS: [&str; 19] = [
     "edition",
     "experiment",
     "use",
@@ -20,6 +20,7 @@ const ITEMS: [&str; 18] = [
     "tasks",
     "model",
     "fn",
+    "layer",
     "train",
     "stage",
     "evaluate",
@@ -53,6 +54,8 @@ pub(super) enum Place<'p> {
     Tasks,
     /// `model`.
     Model,
+    /// `layer`.
+    Layer,
     /// `group` in a model.
     Group,
     /// `fn`.
@@ -69,6 +72,7 @@ impl Place<'_> {
             Place::Draws(word) => format!("a declaration such as `x: [d] ~ normal`, as `{word}` holds nothing else"),
             Place::Tasks => "a declaration, a setting, or a `stratum`, `episode` or `example` block".to_owned(),
             Place::Model => "`param`, `group`, `let`, or the value that the model predicts".to_owned(),
+            Place::Layer => "`param`, `group`, `let`, or the value of the layer".to_owned(),
             Place::Function => "`let`, or the value of the function".to_owned(),
             Place::Group => "a `param` declaration, as `group` holds nothing else".to_owned(),
             Place::Settings(word) => format!("a setting such as `steps = 500`, as `{word}` holds nothing else"),
@@ -79,7 +83,7 @@ impl Place<'_> {
         match self {
             Place::Top => &ITEMS,
             Place::Tasks => &IN_TASKS,
-            Place::Model => &IN_MODEL,
+            Place::Model | Place::Layer => &IN_MODEL,
             Place::Group => &["param"],
             Place::Function => &["let"],
             Place::Draws(_) | Place::Settings(_) => &[],
@@ -99,7 +103,7 @@ impl Builder<'_, '_> {
                 let span = self.span(&statement);
                 let keyword = first_word(statement.as_str());
                 let belongs = match keyword {
-                    "param" | "group" => "in a `model`",
+                    "param" | "group" => "in a `model` or a `layer`",
                     "stratum" | "episode" | "example" => "in `tasks`",
                     _ => "outside of all blocks",
                 };
@@ -176,7 +180,7 @@ impl Builder<'_, '_> {
             Place::Top => Diagnostic::error("E0115", span, format!("`{text}` is set outside of all blocks"))
                 .fix(at, "let ", "name a constant")
                 .help("settings such as `steps` stand in a block such as `train { .. }`"),
-            Place::Model | Place::Group if declares => Diagnostic::error(
+            Place::Model | Place::Layer | Place::Group if declares => Diagnostic::error(
                 "E0115",
                 span,
                 format!("`{text}` is declared without a keyword"),

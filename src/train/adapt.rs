@@ -35,6 +35,8 @@ pub(super) struct Adaptation<'a, E: Executor> {
     model: &'a Model,
     blocks: &'a [Block],
     spread: Kernel<E>,
+    /// The positions of what is spread.
+    moved: Vec<usize>,
     steps: Vec<Kernel<E>>,
 }
 
@@ -50,12 +52,14 @@ impl<'a, E: Executor> Adaptation<'a, E> {
             model,
             blocks,
             spread: Kernel::compile(exec, &programs.spread)?,
+            moved: programs.moved.clone(),
             steps: programs.blocks.iter().map(|p| Kernel::compile(exec, p)).collect::<Result<_, _>>()?,
         })
     }
 
-    /// Adapts the parameters of every task, `[T, ..]` each, in the order of the model, from where they begin. `stops` are numbers of steps (or of epochs, where that is what the block counts)
-    /// of the last block after which the parameters are wanted, too.
+    /// Adapts the parameters of every task, `[T, ..]` each, in the order of the model, from where they begin; those that tasks do not move
+    /// stay without the axis of the tasks. `stops` are numbers of steps (or of epochs, where that is what the block counts) of the last
+    /// block after which the parameters are wanted, too.
     pub fn run(
         &self,
         maker: &TaskMaker<E>,
@@ -70,10 +74,9 @@ impl<'a, E: Executor> Adaptation<'a, E> {
             Input::Param(i) => shared[i].as_ref().expect("only shared parameters are spread"),
             other => unreachable!("spreading does not read {other:?}"),
         })?;
-        let mut params = kept;
-        let spread_over = params.iter_mut().filter(|kept| kept.is_none());
-        spread_over.zip(spread).for_each(|(param, value)| *param = Some(value));
-        let mut params: Vec<E::Value> = params.into_iter().map(|p| p.expect("a parameter is shared or kept")).collect();
+        let own = kept.into_iter().zip(shared).map(|(kept, shared)| kept.or_else(|| shared.clone()));
+        let mut params: Vec<E::Value> = own.map(|p| p.expect("a parameter is shared or kept")).collect();
+        self.moved.iter().zip(spread).for_each(|(&i, value)| params[i] = value);
         let start = params.clone();
         let mut stopped: Vec<(u64, Vec<E::Value>)> = vec![];
         for (number, (block, kernel)) in self.blocks.iter().zip(&self.steps).enumerate() {

@@ -11,7 +11,7 @@ use crate::exec::Executor;
 use crate::hash::{Id, Kind};
 use crate::ir::{Precision, Tensor};
 use crate::plan::lower::{self, Input, Program, Programs};
-use crate::plan::{Arm, Sampler};
+use crate::plan::{Arm, Model, Sampler};
 use crate::rng::Stream;
 
 /// How a cell ended.
@@ -79,6 +79,7 @@ pub fn run_cell<E: Executor>(
         Some(snapshot) => Way::back(exec, arm, &snapshot)?,
         None => {
             let init = sample_once(exec, &first.init, &arm.model.init, seed, "init", &world)?;
+            let init = loaded(exec, &arm.model, init, sets)?;
             Way::start(arm, State::new(exec, arm, init, arm.train.tasks.pool_size().unwrap_or(0))?)
         }
     };
@@ -225,6 +226,27 @@ pub(super) fn sample_once<E: Executor>(
         other => unreachable!("a sampler does not read {other:?}"),
     })?;
     Ok(values)
+}
+
+/// The initial parameters, with those in the place of which the model's file has others.
+pub(super) fn loaded<E: Executor>(
+    exec: &E,
+    model: &Model,
+    mut init: Vec<E::Value>,
+    sets: &DataSets,
+) -> Result<Vec<E::Value>, TrainError> {
+    let Some(name) = &model.weights else { return Ok(init) };
+    let wrong = |reason: &str| TrainError::Data { name: name.clone(), reason: reason.to_owned() };
+    let weights = sets.weights(name).ok_or_else(|| wrong("it is missing"))?;
+    for (slot, value) in model.params.iter().zip(&mut init) {
+        if let Some(tensor) = weights.find(&slot.name) {
+            if tensor.dims() != slot.dims {
+                return Err(wrong(&format!("`{}` has dims {:?} there, not {:?}", slot.name, tensor.dims(), slot.dims)));
+            }
+            *value = exec.upload(tensor)?;
+        }
+    }
+    Ok(init)
 }
 
 fn weights<E: Executor>(exec: &E, arm: &Arm, state: &State<E>) -> Result<Vec<(String, Tensor)>, TrainError> {

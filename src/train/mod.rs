@@ -23,13 +23,50 @@ use std::collections::BTreeMap;
 
 use thiserror::Error;
 
-use crate::data::{DataSet, PartitionError};
+use crate::data::{DataSet, PartitionError, Weights};
 use crate::exec::ExecError;
 use crate::plan::Arm;
 use crate::plan::lower::{ClientSizes, LowerError};
 
-/// The data sets of a run, by name.
-pub type DataSets = BTreeMap<String, DataSet>;
+/// What a run reads, by name: examples, and parameters of trained networks.
+#[derive(Debug, Default)]
+pub struct DataSets {
+    examples: BTreeMap<String, DataSet>,
+    weights: BTreeMap<String, Weights>,
+}
+
+impl DataSets {
+    /// Nothing yet.
+    pub fn new() -> DataSets {
+        DataSets::default()
+    }
+
+    /// Adds examples.
+    pub fn insert(&mut self, name: String, set: DataSet) {
+        self.examples.insert(name, set);
+    }
+
+    /// Adds parameters.
+    pub fn insert_weights(&mut self, name: String, weights: Weights) {
+        self.weights.insert(name, weights);
+    }
+
+    /// The examples of that name.
+    pub fn get(&self, name: &str) -> Option<&DataSet> {
+        self.examples.get(name)
+    }
+
+    /// The parameters of that name.
+    pub fn weights(&self, name: &str) -> Option<&Weights> {
+        self.weights.get(name)
+    }
+}
+
+impl<const N: usize> From<[(String, DataSet); N]> for DataSets {
+    fn from(sets: [(String, DataSet); N]) -> DataSets {
+        DataSets { examples: BTreeMap::from(sets), ..DataSets::default() }
+    }
+}
 
 /// The largest numbers of examples that clients hold under a seed, which the shapes of programs depend on.
 pub fn client_sizes(arm: &Arm, seed: u64, sets: &DataSets) -> Result<ClientSizes, TrainError> {

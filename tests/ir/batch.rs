@@ -1,6 +1,6 @@
 //! Vectorisation: a batched program gives what the program gives case by case.
 
-use metadsl::ir::{Builder, Function, NodeId, Op, Tensor, batch, grad, gradient};
+use metadsl::ir::{Builder, Function, NodeId, Op, Tensor, batch, batch_some, grad, gradient};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
@@ -223,4 +223,34 @@ fn an_adaptation_step_inside_a_batch_is_differentiable() {
         let exact: f64 = (0..4).map(|t| 1.6 * at(t)).sum();
         assert!((slope.data()[i] - exact).abs() < 1e-12);
     }
+}
+
+#[test]
+fn a_mean_over_cases() {
+    // x - mean(x), the second time of those that are there.
+    let f = program(&[&[2]], |b, x| {
+        let mean = b.case_mean(x[0]);
+        vec![b.sub(x[0], mean)]
+    });
+    let x = Tensor::new(vec![3, 2], vec![1.0, 10.0, 2.0, 20.0, 6.0, 60.0]);
+    let centred = run(&batched(&f, &[true], 3), std::slice::from_ref(&x));
+    assert_eq!(centred[0].data(), [-2.0, -20.0, -1.0, -10.0, 3.0, 30.0]);
+    let some = program(&[&[3, 2], &[3]], |b, x| batch_some(b, &f, &x[..1], &[true], 3, Some(x[1])));
+    let present = Tensor::new(vec![3], vec![1.0, 1.0, 0.0]);
+    assert_eq!(run(&some, &[x.clone(), present])[0].data()[..4], [-0.5, -5.0, 0.5, 5.0]);
+    let nobody = Tensor::full(&[3], 0.0);
+    assert!(run(&some, &[x, nobody])[0].data().iter().all(|x| x.is_finite()));
+    // Its adjoint is the mean of the adjoints: the gradient of what is centred sums to nothing.
+    let slope = program(&[&[3, 2], &[3, 2]], |b, x| {
+        let centred = batch_some(b, &f, &x[..1], &[true], 3, None)[0];
+        let weighted = b.mul(centred, x[1]);
+        let total = b.sum_all(weighted);
+        grad(b, total, &x[..1])
+    });
+    let weights = Tensor::new(vec![3, 2], vec![3.0, 0.0, 0.0, 0.0, 0.0, 6.0]);
+    let found = run(&slope, &[Tensor::full(&[3, 2], 1.0), weights]);
+    assert_eq!(found[0].data(), [2.0, -2.0, -1.0, -2.0, -1.0, 4.0]);
+    // Of one case, and of what all cases share, it is the value.
+    assert_eq!(run(&f, &[Tensor::new(vec![2], vec![1.0, 2.0])])[0].data(), [0.0, 0.0]);
+    assert_eq!(run(&batched(&f, &[false], 3), &[Tensor::new(vec![2], vec![1.0, 2.0])])[0].data(), [0.0; 6]);
 }

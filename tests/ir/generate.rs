@@ -22,7 +22,7 @@ pub fn sample(choices: &[u32], seed: u64, detach: bool) -> Sample {
         pool.push(Op::Input { index, dims: dims.to_vec() }, &[]).expect("an input");
     }
     for &choice in choices {
-        pool.step(choice as usize % 24, choice as usize / 24, detach);
+        pool.step(choice as usize % 28, choice as usize / 28, detach);
     }
     let last = pool.nodes.len() - 1;
     let mut rng = Rng(seed);
@@ -93,7 +93,7 @@ impl Pool {
         let rank = self.dims(x).len();
         let axis = (r / 4) % rank.max(1);
         match kind {
-            0 => self.unary([Unary::Tanh, Unary::Sin, Unary::Cos][r / 4 % 3], x),
+            0 => self.unary([Unary::Tanh, Unary::Sin, Unary::Cos, Unary::Erf][r / 4 % 4], x),
             1 => self.unary([Unary::Neg, Unary::Abs][r / 4 % 2], x),
             2 => {
                 let bounded = self.unary(Unary::Tanh, x)?;
@@ -163,6 +163,19 @@ impl Pool {
                 let f = [Binary::Add, Binary::Sub, Binary::Mul, Binary::Max, Binary::Min][r / 28 % 5];
                 let args = if r / 140 % 2 == 1 { [x, constant] } else { [constant, x] };
                 self.push(Op::Binary { f }, &args)
+            }
+            23 => self.push(Op::Window { axis, size: 1 + r / 16 % 2, stride: 1 + r / 32 % 2, dilation: 1 }, &[x]),
+            24 => {
+                let len = self.dims(x).get(axis)? + self.dims(x).get(axis + 1)?;
+                self.push(Op::Fold { axis, len, stride: 1, dilation: 1 }, &[x])
+            }
+            25 => {
+                let numbers = self.push(Op::Iota { dims: vec![4], axis: 0 }, &[])?;
+                self.push(Op::Gather { batch: 0 }, &[x, numbers])
+            }
+            26 => {
+                let numbers = self.push(Op::Iota { dims: vec![*self.dims(x).first()?], axis: 0 }, &[])?;
+                self.push(Op::Scatter { batch: 0, size: 2 }, &[numbers, x])
             }
             _ if detach => self.push(Op::Detach, &[x]),
             _ => self.unary(Unary::Neg, x),

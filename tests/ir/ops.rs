@@ -40,7 +40,7 @@ pub fn positive_definite(b: &mut Builder, x: NodeId) -> NodeId {
 pub fn all() -> Vec<Case> {
     let mut cases = Vec::new();
     let d: &[usize] = &[2, 3];
-    for f in [Unary::Neg, Unary::Exp, Unary::Sin, Unary::Cos, Unary::Tanh] {
+    for f in [Unary::Neg, Unary::Exp, Unary::Sin, Unary::Cos, Unary::Tanh, Unary::Erf] {
         cases.push(case(format!("{f:?}"), &[(d, -1.0, 1.0)], |b, x| b.unary(f, x[0])));
     }
     for f in [Unary::Ln, Unary::Sqrt] {
@@ -87,6 +87,25 @@ pub fn all() -> Vec<Case> {
     cases.push(case("Reshape", &[(&[2, 6], -1.0, 1.0)], |b, x| b.reshape(x[0], &[3, 2, 2])));
     cases.push(case("Slice", &[(&[2, 5], -1.0, 1.0)], |b, x| b.slice(x[0], 1, 1, 3)));
     cases.push(case("Pad", &[(d, -1.0, 1.0)], |b, x| b.pad(x[0], 0, 1, 2)));
+    for (axis, size, stride, dilation) in [(0, 2, 1, 1), (1, 3, 2, 1), (1, 2, 1, 3), (1, 1, 3, 1)] {
+        let name = format!("Window{axis} {size} {stride} {dilation}");
+        cases.push(case(name, &[(&[3, 7, 2], -1.0, 1.0)], |b, x| b.window(x[0], axis, size, stride, dilation)));
+    }
+    for (axis, len, stride, dilation) in [(0, 5, 1, 1), (1, 8, 2, 1), (1, 6, 1, 3), (2, 7, 2, 2)] {
+        let name = format!("Fold{axis} {len} {stride} {dilation}");
+        cases.push(case(name, &[(&[3, 3, 2, 2], -1.0, 1.0)], |b, x| b.fold(x[0], axis, len, stride, dilation)));
+    }
+    for batch in [0, 1] {
+        let [table, rows] = [[2, 3, 4], [2, 5, 4]].map(|dims| dims[1 - batch..].to_vec());
+        let numbers = [2, 5][1 - batch..].to_vec();
+        // From below the table to above it.
+        cases.push(case(format!("Gather{batch}"), &[(&table, -1.0, 1.0), (&numbers, -2.0, 4.0)], |b, x| {
+            b.gather(x[0], x[1], batch)
+        }));
+        cases.push(case(format!("Scatter{batch}"), &[(&numbers, -2.0, 4.0), (&rows, -1.0, 1.0)], |b, x| {
+            b.scatter(x[0], x[1], batch, 3)
+        }));
+    }
     for batch in [&[][..], &[2]] {
         let (a, r) = ([batch, &[3, 3]].concat(), [batch, &[3, 2]].concat());
         cases.push(case(format!("SolveSpd {a:?}"), &[(&a, -1.0, 1.0), (&r, -1.0, 1.0)], |b, x| {

@@ -146,7 +146,7 @@ fn trained(overrides: &[&str]) -> Cell {
 /// Weights after `steps` steps of descent on the mean loss over all examples: `w` and then `b`.
 fn pooled_descent(rate: f64, steps: usize) -> Vec<f64> {
     let sets = table();
-    let data = &sets["table"];
+    let data = sets.get("table").expect("the table");
     let mut theta = [0.1, 0.1, 0.1, 0.25];
     for _ in 0..steps {
         let mut gradient = [0.0; 4];

@@ -9,10 +9,12 @@ mod compile;
 mod run;
 
 mod added;
+mod bert;
 mod closed_form;
 mod derivatives;
 mod federated;
 mod harness;
+mod layers;
 mod meta;
 mod methods;
 mod points;

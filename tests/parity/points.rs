@@ -163,7 +163,8 @@ fn epochs_are_counted_where_the_adaptation_counts_them() {
 fn clients_of_unequal_size_see_the_union_of_what_is_held_out() {
     let cell = on_clients("after = 0; query = [own, others, all]", &["train.steps = 0"]);
     let plan = compile(&CLIENTS.replace("POINTS", ""), &[]);
-    let (sets, set) = (table(), &table()["table"]);
+    let sets = table();
+    let set = sets.get("table").expect("the table");
     let held: Vec<Vec<usize>> = client_tables(arm(&plan, "main"), 3, &sets).expect("divided")["clients"]
         .iter()
         .map(|client| client.held_out.clone())

@@ -1,7 +1,7 @@
 //! The syntax tree as S-expressions without spans, for snapshots.
 
 use metadsl::syntax::File;
-use metadsl::syntax::ast::{Arg, Decl, Dims, Expr, ExprKind, Field, ItemKind, Name};
+use metadsl::syntax::ast::{Arg, Decl, Dims, Expr, ExprKind, Field, ItemKind, Layer, Name};
 
 /// A whole file, one item after the other.
 pub fn file(file: &File) -> String {
@@ -36,10 +36,19 @@ fn kind(kind: &ItemKind) -> String {
             out += &format!("\n  (example{})", decls(&t.example, 2));
             out + &fields(&t.fields)
         }
-        ItemKind::Model(m) | ItemKind::Function(m) => {
+        ItemKind::Model(m) | ItemKind::Function(m) | ItemKind::Layer(Layer { model: m, .. }) => {
             let inputs: Vec<String> = m.inputs.iter().map(|(n, d)| format!("{}:{}", n.text, dims(d))).collect();
-            let word = if matches!(kind, ItemKind::Model(_)) { "model" } else { "fn" };
+            let word = match kind {
+                ItemKind::Model(_) => "model",
+                ItemKind::Layer(_) => "layer",
+                _ => "fn",
+            };
             let mut out = format!("{word} {} ({}) -> {}", m.name.text, inputs.join(" "), dims(&m.output));
+            if let ItemKind::Layer(layer) = kind {
+                let value = |value: &Option<Expr>| value.as_ref().map_or(String::new(), |v| format!(":{}", expr(v)));
+                let takes: Vec<String> = layer.takes.iter().map(|(n, v)| format!("{}{}", n.text, value(v))).collect();
+                out += &format!("\n  (takes {})", takes.join(" "));
+            }
             for p in &m.params {
                 out += &format!("\n  (param{}{})", named(" in ", &p.group), decl(&p.decl));
             }

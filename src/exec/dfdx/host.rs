@@ -8,18 +8,19 @@ pub fn through_host<E: Element, D: Backend<E>>(
     device: &D,
     args: &[Flat<E, D>],
     len: usize,
-    f: impl FnOnce(&[Vec<f64>]) -> Vec<f64>,
+    f: impl FnOnce(&[Vec<f64>], &mut [f64]),
 ) -> Result<Flat<E, D>, D::Err> {
     let args: Vec<Vec<f64>> = args.iter().map(|x| x.as_vec().into_iter().map(E::widen).collect()).collect();
-    let result = f(&args).into_iter().map(E::round_from).collect();
-    device.try_tensor_from_vec(result, (len,))
+    let mut result = vec![0.0; len];
+    f(&args, &mut result);
+    device.try_tensor_from_vec(result.into_iter().map(E::round_from).collect(), (len,))
 }
 
 /// `X` with `A X = B` in `f64`, by the Cholesky factorisation `A = L L'` of the lower triangle; `a` is
-/// `[batch, p, p]`, `b` and the result are `[batch, p, q]`. A matrix that is not positive
+/// `[batch, p, p]`, `b` and `out` are `[batch, p, q]`. A matrix that is not positive
 /// definite gives NaN: every entry of the solution depends on every pivot.
-pub fn solve_spd(a: &[f64], b: &[f64], batch: usize, p: usize, q: usize) -> Vec<f64> {
-    let mut out = b.to_vec();
+pub fn solve_spd(a: &[f64], b: &[f64], batch: usize, p: usize, q: usize, out: &mut [f64]) {
+    out.copy_from_slice(b);
     for (a, x) in a.chunks(p * p).zip(out.chunks_mut(p * q)).take(batch) {
         let l = cholesky(a, p);
         // L Y = B from the top, then L' X = Y from the bottom.
@@ -34,7 +35,6 @@ pub fn solve_spd(a: &[f64], b: &[f64], batch: usize, p: usize, q: usize) -> Vec<
             }
         }
     }
-    out
 }
 
 /// The lower factor of one `[p, p]` matrix; entries above the diagonal are 0.

@@ -4,6 +4,7 @@ use dfdx::prelude::*;
 
 use super::device::{Backend, Element};
 use super::host;
+use crate::exec::rows::Rows;
 use crate::ir::{Compare, Unary};
 
 /// A contiguous tensor without its dims.
@@ -93,6 +94,10 @@ pub enum Instruction<E: Element, D: Backend<E>> {
     Concat { parts: usize },
     /// `x`, and one more row of the same width: the rows of these numbers.
     Rows { width: usize, index: Tensor<(usize,), usize, D> },
+    /// A table and numbers, giving `len` entries; see [`crate::ir::Op::Gather`].
+    Gather { rows: Rows, len: usize },
+    /// Numbers and rows, giving `len` entries; see [`crate::ir::Op::Scatter`].
+    Scatter { rows: Rows, len: usize },
     /// `a` as `[batch, p, p]`, `b` as `[batch, p, q]`; see [`crate::ir::Op::SolveSpd`].
     SolveSpd { batch: usize, p: usize, q: usize },
 }
@@ -114,7 +119,7 @@ impl<E: Element, D: Backend<E>> Instruction<E, D> {
                 let len = data.len();
                 device.try_tensor_from_vec(data, (len,))
             }
-            Instruction::Unary { f } => unary(*f, take(0)),
+            Instruction::Unary { f } => unary(device, *f, take(0)),
             Instruction::Square => take(0).try_square(),
             Instruction::Recip => take(0).try_recip(),
             Instruction::Relu => take(0).try_relu(),
@@ -167,10 +172,16 @@ impl<E: Element, D: Backend<E>> Instruction<E, D> {
                 let count = rows.shape().0 / width;
                 flat(rows.try_reshape_like(&(count, *width))?.try_gather::<(usize, usize), _>(index.clone())?)
             }
+            Instruction::Gather { rows, len } => {
+                host::through_host(device, &[take(0), take(1)], *len, |args, out| rows.gather(&args[0], &args[1], out))
+            }
+            Instruction::Scatter { rows, len } => {
+                host::through_host(device, &[take(0), take(1)], *len, |args, out| rows.scatter(&args[0], &args[1], out))
+            }
             Instruction::SolveSpd { batch, p, q } => {
                 let len = batch * p * q;
-                host::through_host(device, &[take(0), take(1)], len, |args| {
-                    host::solve_spd(&args[0], &args[1], *batch, *p, *q)
+                host::through_host(device, &[take(0), take(1)], len, |args, out| {
+                    host::solve_spd(&args[0], &args[1], *batch, *p, *q, out)
                 })
             }
         }
@@ -226,7 +237,7 @@ fn flat<S: Shape, E: Element, D: Backend<E>>(x: Tensor<S, E, D>) -> Result<Flat<
     x.try_reshape_like(&(len,))
 }
 
-fn unary<E: Element, D: Backend<E>>(f: Unary, x: Flat<E, D>) -> Result<Flat<E, D>, D::Err> {
+fn unary<E: Element, D: Backend<E>>(device: &D, f: Unary, x: Flat<E, D>) -> Result<Flat<E, D>, D::Err> {
     match f {
         Unary::Neg => x.try_negate(),
         Unary::Abs => x.try_abs(),
@@ -236,6 +247,12 @@ fn unary<E: Element, D: Backend<E>>(f: Unary, x: Flat<E, D>) -> Result<Flat<E, D
         Unary::Sin => x.try_sin(),
         Unary::Cos => x.try_cos(),
         Unary::Tanh => x.try_tanh(),
+        Unary::Erf => {
+            let len = x.shape().0;
+            host::through_host(device, &[x], len, |args, out| {
+                out.iter_mut().zip(&args[0]).for_each(|(to, &x)| *to = libm::erf(x));
+            })
+        }
     }
 }
 

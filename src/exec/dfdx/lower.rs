@@ -9,6 +9,7 @@ use super::device::{Backend, Element};
 use super::device_error;
 use super::instruction::{Instruction, Product, View};
 use crate::exec::ExecError;
+use crate::exec::rows::Rows;
 use crate::ir::{Binary, Compare, Function, Node, Op, Reduce};
 
 /// From this many elements per entry of a batch on, a product with ones is faster than dfdx's strided loop.
@@ -125,7 +126,7 @@ impl<E: Element, D: Backend<E>> Lowering<'_, E, D> {
             Op::Input { index, .. } => Place::Argument(*index),
             Op::Const { value } => self.fill(value.0, len),
             Op::Iota { dims, axis } => self.emit(Instruction::Iota { view: view(dims, *axis) }, &[]),
-            Op::Detach | Op::Reshape { .. } => places[0],
+            Op::Detach | Op::CaseMean | Op::Reshape { .. } => places[0],
             Op::Unary { f } => self.emit(Instruction::Unary { f: *f }, places),
             Op::Binary { f } => self.binary(*f, places[0], places[1], &operands.splats),
             Op::Compare { f } => self.compare(*f, places[0], places[1], &operands.splats, len),
@@ -139,6 +140,25 @@ impl<E: Element, D: Backend<E>> Lowering<'_, E, D> {
             Op::Permute { order } => self.permute(places[0], operands.dims[0], order),
             Op::Slice { axis, start, len } => self.slice(places[0], view(operands.dims[0], *axis), *start, *len),
             Op::Pad { axis, before, after } => self.pad(places[0], view(operands.dims[0], *axis), *before, *after)?,
+            Op::Window { axis, size, stride, dilation } => {
+                let View { outer, axis: len, inner } = view(operands.dims[0], *axis);
+                let place = |block, window, entry| block * len + window * stride + entry * dilation;
+                let count = node.dims[*axis];
+                let windows = (0..outer).flat_map(|block| (0..count).map(move |window| (block, window)));
+                let rows = windows.flat_map(|(b, w)| (0..*size).map(move |entry| Some(place(b, w, entry))));
+                self.rows(places[0], inner, outer * len, rows)?
+            }
+            Op::Fold { axis, len, stride, dilation } => {
+                self.fold(places[0], operands.dims[0], *axis, (*len, *stride, *dilation))?
+            }
+            Op::Gather { batch } => {
+                let rows = Rows::new(operands.dims[0], operands.dims[1], *batch);
+                self.emit(Instruction::Gather { rows, len }, places)
+            }
+            Op::Scatter { batch, .. } => {
+                let rows = Rows::new(&node.dims, operands.dims[0], *batch);
+                self.emit(Instruction::Scatter { rows, len }, places)
+            }
             Op::SolveSpd => {
                 let [batch @ .., p, q] = operands.dims[1] else { return Ok(Place::Empty) };
                 let batch = batch.iter().product();
@@ -284,18 +304,52 @@ impl<E: Element, D: Backend<E>> Lowering<'_, E, D> {
             }
             return Ok(self.emit(Instruction::Concat { parts: args.len() }, &args));
         }
-        // One row of zeros after all others, which every padded position picks.
-        let zero = outer * axis;
-        let row = |o: usize, i: usize| match i.checked_sub(before) {
-            Some(i) if i < axis => o * axis + i,
-            _ => zero,
-        };
+        let row = |o: usize, i: usize| i.checked_sub(before).filter(|&i| i < axis).map(|i| o * axis + i);
         let padded = before + axis + after;
-        let index: Vec<usize> = (0..outer).flat_map(|o| (0..padded).map(move |i| row(o, i))).collect();
+        self.rows(x, inner, outer * axis, (0..outer).flat_map(|o| (0..padded).map(move |i| row(o, i))))
+    }
+
+    /// Rows of `x`, which has `count` of this width, by number; zeros for none.
+    fn rows(
+        &mut self,
+        x: Place,
+        width: usize,
+        count: usize,
+        rows: impl Iterator<Item = Option<usize>>,
+    ) -> Result<Place, D::Err> {
+        // One row of zeros after all others.
+        let index: Vec<usize> = rows.map(|row| row.unwrap_or(count)).collect();
         let shape = (index.len(),);
         let index = self.device.try_tensor_from_vec(index, shape)?;
-        let zeros = self.fill(0.0, inner);
-        Ok(self.emit(Instruction::Rows { width: inner, index }, &[x, zeros]))
+        let zeros = self.fill(0.0, width);
+        Ok(self.emit(Instruction::Rows { width, index }, &[x, zeros]))
+    }
+
+    /// The sum, over the entries of a window, of what those entries cover.
+    fn fold(
+        &mut self,
+        x: Place,
+        dims: &[usize],
+        axis: usize,
+        (len, stride, dilation): (usize, usize, usize),
+    ) -> Result<Place, D::Err> {
+        let View { outer, axis: count, .. } = view(dims, axis);
+        let View { axis: size, inner, .. } = view(dims, axis + 1);
+        let mut total = None;
+        for entry in 0..size {
+            let window = |j: usize| {
+                let past = j.checked_sub(entry * dilation)?;
+                (past % stride == 0 && past / stride < count).then_some(past / stride)
+            };
+            let row = |block: usize, j: usize| window(j).map(|w| (block * count + w) * size + entry);
+            let rows = (0..outer).flat_map(|block| (0..len).map(move |j| row(block, j)));
+            let part = self.rows(x, inner, outer * count * size, rows)?;
+            total = Some(match total {
+                Some(total) => self.emit(Instruction::Add { sign: 1.0 }, &[total, part]),
+                None => part,
+            });
+        }
+        Ok(total.unwrap_or(Place::Empty))
     }
 }
 

@@ -62,6 +62,12 @@ pub(super) fn readings(instruction: &Instruction, cases: usize, buffers: &[Buffe
             let step = share(*outer)? * row;
             (step > 0).then(|| vec![reading(from.0, from.1, step, step)])
         }
+        Instruction::Fold { windows: w, from, .. } => {
+            let step = share(w.outer)? * w.count * w.size * w.inner;
+            (step * w.len > 0).then(|| vec![reading(from.0, from.1, step, step)])
+        }
+        // A number may name any row of its table, so that nothing is known of what a case reads.
+        Instruction::Gather { .. } | Instruction::Scatter { .. } => None,
         Instruction::Solve { count, p, q, a, b, .. } => {
             let (count, a_len, b_len) = (share(*count)?, p * p, p * q);
             let operand = |place: &(usize, usize), len: usize| reading(place.0, place.1, count * len, count * len);
@@ -91,12 +97,14 @@ fn cut_product(product: &Product, cases: usize) -> Option<Product> {
     count.is_multiple_of(cases).then_some(Product { count: count / cases, ..*product })
 }
 
-/// One case of an instruction that can be cut.
+/// One case of an instruction that can be cut; of those that cannot, there is one case.
 pub(super) fn cut(instruction: &Instruction, cases: usize) -> Instruction {
     let mut one = instruction.clone();
     match &mut one {
         Instruction::Fused(fused) => fused.len /= cases,
         Instruction::Reduce { outer, .. } | Instruction::Pad { outer, .. } => *outer /= cases,
+        Instruction::Fold { windows, .. } => windows.outer /= cases,
+        Instruction::Gather { .. } | Instruction::Scatter { .. } => {}
         Instruction::Solve { count, .. } => *count /= cases,
         Instruction::Product { product, .. } => {
             *product = cut_product(product, cases).expect("the product can be cut");
@@ -114,6 +122,8 @@ fn candidates(schedule: &Schedule) -> Vec<usize> {
                 found.extend(fused.readings().iter().filter_map(|(_, _, axes)| axes.first().map(|a| a.0)));
             }
             Instruction::Reduce { outer, .. } | Instruction::Pad { outer, .. } => found.push(*outer),
+            Instruction::Fold { windows, .. } => found.push(windows.outer),
+            Instruction::Gather { .. } | Instruction::Scatter { .. } => {}
             Instruction::Solve { count, .. } => found.push(*count),
             Instruction::Product { product, .. } => found.push(product.count),
         }

@@ -1,12 +1,15 @@
 //! What kernels need of `f32` and `f64`.
 
 use std::cell::Cell;
+use std::ops::AddAssign;
 
 use super::{math32, math64};
 use crate::ir::{Binary, Compare, Precision, Unary};
 
 /// A float type of the exact executor.
-pub trait Float: Copy + Send + Sync + PartialEq + PartialOrd + std::fmt::Debug + 'static {
+pub trait Float:
+    Copy + Send + Sync + Default + PartialEq + PartialOrd + Into<f64> + AddAssign + std::fmt::Debug + 'static
+{
     /// Its name and size.
     const PRECISION: Precision;
     /// 0.
@@ -107,6 +110,7 @@ macro_rules! float {
                     Unary::Exp => map(x, out, $math::exp),
                     Unary::Ln => map(x, out, $math::ln),
                     Unary::Tanh => map(x, out, $math::tanh),
+                    Unary::Erf => map(x, out, $math::erf),
                     Unary::Sin => $math::sin_all(x, out),
                     Unary::Cos => $math::cos_all(x, out),
                 }

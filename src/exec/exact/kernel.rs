@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::Array;
 use super::cases::groups;
+use super::fold::Fold;
 use super::fused;
 use super::reduce::Reduction;
 use super::schedule::{Instruction, Origin, Output, Schedule};
@@ -322,6 +323,16 @@ impl<'b, T: Vectors> Bench<'b, T> {
                         to[*before..before + row].copy_from_slice(from);
                     }
                 }
+            }
+            Instruction::Fold { windows: w, from, .. } => {
+                let len = count * w.outer * w.count * w.size * w.inner;
+                self.at.path.run(Fold { windows: *w, data: &find(from.0)[from.1..from.1 + len], out });
+            }
+            Instruction::Gather { rows, table, numbers, .. } => {
+                rows.gather(&find(table.0)[table.1..], &find(numbers.0)[numbers.1..], out);
+            }
+            Instruction::Scatter { rows, numbers, terms, .. } => {
+                rows.scatter(&find(numbers.0)[numbers.1..], &find(terms.0)[terms.1..], out);
             }
             Instruction::Solve { count: each, p, q, a, b, .. } => {
                 let count = count * each;

@@ -54,6 +54,12 @@ pub fn tanh(x: f64) -> f64 {
     number(libm::tanh(x))
 }
 
+/// The error function.
+#[inline(always)]
+pub fn erf(x: f64) -> f64 {
+    number(libm::erf(x))
+}
+
 /// The sine of every entry.
 #[inline(always)]
 pub fn sin_all(x: &[f64], out: &mut [f64]) {

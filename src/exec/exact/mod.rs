@@ -6,6 +6,7 @@
 
 mod cases;
 mod float;
+mod fold;
 mod fused;
 mod kernel;
 mod math32;

@@ -6,9 +6,11 @@
 
 use std::collections::HashMap;
 
+use super::fold::Windows;
 use super::fused::{Fused, Operand, Step, StepOp};
 use super::matmul::{Matrices, Product};
 use super::view::View;
+use crate::exec::rows::Rows;
 use crate::ir::{Function, Node, NodeId, Op, Reduce};
 
 /// What a buffer holds, and where it comes from.
@@ -41,6 +43,12 @@ pub(super) enum Instruction {
     Product { product: Product, a: usize, b: usize, to: usize },
     /// Zeros before and after the dense rows `[outer, size * inner]`.
     Pad { from: (usize, usize), outer: usize, row: usize, before: usize, after: usize, to: usize },
+    /// The sum of dense windows where they lie.
+    Fold { windows: Windows, from: (usize, usize), to: usize },
+    /// Rows of dense tables by dense numbers.
+    Gather { rows: Rows, table: (usize, usize), numbers: (usize, usize), to: usize },
+    /// Tables of sums of dense rows by dense numbers.
+    Scatter { rows: Rows, numbers: (usize, usize), terms: (usize, usize), to: usize },
     /// The solution of symmetric positive definite systems `[count, p, p]`, `[count, p, q]`.
     Solve { count: usize, p: usize, q: usize, a: (usize, usize), b: (usize, usize), to: usize },
 }
@@ -141,7 +149,7 @@ impl<'f> Scheduler<'f> {
                 let place = |(i, &size): (usize, &usize)| (size, usize::from(i == *axis));
                 Value::View(View { axes: dims.iter().enumerate().map(place).collect(), ..positions })
             }
-            Op::Detach => args[0].clone(),
+            Op::Detach | Op::CaseMean => args[0].clone(),
             Op::Broadcast { axis, size } => view(&|v| v.broadcast(*axis, *size)),
             Op::Permute { order } => view(&|v| v.permute(order)),
             Op::Slice { axis, start, len } => view(&|v| v.slice(*axis, *start, *len)),
@@ -183,6 +191,47 @@ impl<'f> Scheduler<'f> {
                     to: to.buffer,
                 };
                 self.single(instruction, &[from.buffer], to)
+            }
+            Op::Window { axis, stride, dilation, .. } => {
+                let counts = (node.dims[*axis], node.dims[axis + 1]);
+                view(&|v| v.window(*axis, counts, *stride, *dilation))
+            }
+            Op::Fold { axis, len, stride, dilation } => {
+                let dims = shapes[0].to_vec();
+                let from = self.dense(&args[0], &dims);
+                let to = self.buffer(Origin::Computed, &node.dims);
+                let windows = Windows {
+                    outer: dims[..*axis].iter().product(),
+                    count: dims[*axis],
+                    size: dims[axis + 1],
+                    inner: dims[axis + 2..].iter().product(),
+                    len: *len,
+                    stride: *stride,
+                    dilation: *dilation,
+                };
+                let instruction = Instruction::Fold { windows, from: (from.buffer, from.offset), to: to.buffer };
+                self.single(instruction, &[from.buffer], to)
+            }
+            Op::Gather { .. } | Op::Scatter { .. } => {
+                let [a, b] = [0, 1].map(|i| self.dense(&args[i], shapes[i]));
+                let places = [&a, &b].map(|view| (view.buffer, view.offset));
+                let to = self.buffer(Origin::Computed, &node.dims);
+                let instruction = match &node.op {
+                    Op::Gather { batch } => Instruction::Gather {
+                        rows: Rows::new(shapes[0], shapes[1], *batch),
+                        table: places[0],
+                        numbers: places[1],
+                        to: to.buffer,
+                    },
+                    Op::Scatter { batch, .. } => Instruction::Scatter {
+                        rows: Rows::new(&node.dims, shapes[0], *batch),
+                        numbers: places[0],
+                        terms: places[1],
+                        to: to.buffer,
+                    },
+                    _ => unreachable!("one of the two"),
+                };
+                self.single(instruction, &[a.buffer, b.buffer], to)
             }
             Op::SolveSpd => {
                 let dims = shapes[1].to_vec();
@@ -388,6 +437,10 @@ impl Instruction {
             Instruction::Fused(fused) => fused.readings().into_iter().map(|(buffer, _, _)| buffer).collect(),
             Instruction::Reduce { from, .. } | Instruction::Pad { from, .. } => vec![from.0],
             Instruction::Product { a, b, .. } => vec![*a, *b],
+            Instruction::Fold { from, .. } => vec![from.0],
+            Instruction::Gather { table: a, numbers: b, .. } | Instruction::Scatter { numbers: a, terms: b, .. } => {
+                vec![a.0, b.0]
+            }
             Instruction::Solve { a, b, .. } => vec![a.0, b.0],
         }
     }
@@ -401,7 +454,10 @@ impl Instruction {
                 f(a);
                 f(b);
             }
-            Instruction::Solve { a, b, .. } => {
+            Instruction::Fold { from, .. } => f(&mut from.0),
+            Instruction::Gather { table: a, numbers: b, .. }
+            | Instruction::Scatter { numbers: a, terms: b, .. }
+            | Instruction::Solve { a, b, .. } => {
                 f(&mut a.0);
                 f(&mut b.0);
             }
@@ -414,6 +470,9 @@ impl Instruction {
             Instruction::Fused(fused) => &fused.outputs,
             Instruction::Reduce { to, .. }
             | Instruction::Pad { to, .. }
+            | Instruction::Fold { to, .. }
+            | Instruction::Gather { to, .. }
+            | Instruction::Scatter { to, .. }
             | Instruction::Product { to, .. }
             | Instruction::Solve { to, .. } => std::slice::from_ref(to),
         }
@@ -425,6 +484,9 @@ impl Instruction {
             Instruction::Fused(fused) => &mut fused.outputs,
             Instruction::Reduce { to, .. }
             | Instruction::Pad { to, .. }
+            | Instruction::Fold { to, .. }
+            | Instruction::Gather { to, .. }
+            | Instruction::Scatter { to, .. }
             | Instruction::Product { to, .. }
             | Instruction::Solve { to, .. } => std::slice::from_mut(to),
         }
@@ -437,6 +499,8 @@ impl Instruction {
             Instruction::Reduce { outer, size, inner, .. } => 4 * outer * size * inner,
             Instruction::Product { product: p, .. } => p.count * p.m * p.k * p.n,
             Instruction::Pad { outer, row, before, after, .. } => 4 * outer * (before + row + after),
+            Instruction::Fold { windows: w, .. } => 4 * w.outer * w.count * w.size * w.inner,
+            Instruction::Gather { rows, .. } | Instruction::Scatter { rows, .. } => 4 * rows.entries(),
             Instruction::Solve { count, p, q, .. } => count * p * p * (p + q),
         }
     }

@@ -50,6 +50,14 @@ impl View {
         view
     }
 
+    /// Windows over an axis: which window, and which of its `size` entries.
+    pub fn window(&self, axis: usize, (count, size): (usize, usize), stride: usize, dilation: usize) -> View {
+        let step = self.axes[axis].1;
+        let mut view = self.clone();
+        view.axes.splice(axis..=axis, [(count, step * stride), (size, step * dilation)]);
+        view
+    }
+
     /// The same entries under other dims, where strides can say that.
     pub fn reshape(&self, dims: &[usize]) -> Option<View> {
         let (mut old, mut new) = (self.merged().into_iter().rev().peekable(), Vec::new());

@@ -43,6 +43,13 @@ impl Operation {
             Instruction::Pad { outer, row, before, after, .. } => {
                 ("pad", format!("{} x {before} + {row} + {after}", cases * outer), 0)
             }
+            Instruction::Fold { windows: w, .. } => {
+                let outer = cases * w.outer;
+                let sizes = format!("{outer} x {} windows of {} x {}", w.count, w.size, w.inner);
+                ("fold", sizes, outer * w.count * w.size * w.inner)
+            }
+            Instruction::Gather { rows, .. } => ("gather", rows.to_string(), 0),
+            Instruction::Scatter { rows, .. } => ("scatter", rows.to_string(), rows.entries()),
             Instruction::Solve { count, p, q, .. } => {
                 let count = cases * count;
                 ("solve", format!("{count} x [{p}, {p}] [{p}, {q}]"), count * (p * p * p / 3 + 2 * p * p * q))

@@ -1,6 +1,7 @@
 //! One loop nest per operation; a sum always runs in index order.
 
 use super::Array;
+use crate::exec::rows::Rows;
 use crate::ir::{Binary, Compare, Op, Reduce, Unary};
 
 /// Appends the elements of `op(operands)`, whose shape is `dims`, to the empty buffer `out`.
@@ -9,7 +10,7 @@ pub fn compute(op: &Op, operands: &[&Array], dims: &[usize], out: &mut Vec<f64>)
     let shape = |i: usize| &operands[i].dims[..];
     match op {
         // These move nothing: the executor shares the elements.
-        Op::Input { .. } | Op::Reshape { .. } | Op::Detach => {}
+        Op::Input { .. } | Op::Reshape { .. } | Op::Detach | Op::CaseMean => {}
         Op::Const { value } => out.push(value.0),
         Op::Iota { axis, .. } => {
             let (outer, size, inner) = around(dims, *axis);
@@ -55,6 +56,40 @@ pub fn compute(op: &Op, operands: &[&Array], dims: &[usize], out: &mut Vec<f64>)
                 out.extend(std::iter::repeat_n(0.0, after * inner));
             }
         }
+        Op::Window { axis, size, stride, dilation } => {
+            let (outer, len, inner) = around(shape(0), *axis);
+            for block in 0..outer {
+                for window in 0..dims[*axis] {
+                    for entry in 0..*size {
+                        let first = (block * len + window * stride + entry * dilation) * inner;
+                        out.extend_from_slice(&data(0)[first..first + inner]);
+                    }
+                }
+            }
+        }
+        Op::Fold { axis, len, stride, dilation } => {
+            let (outer, count, rest) = around(shape(0), *axis);
+            let size = shape(0)[axis + 1];
+            let inner: usize = shape(0)[axis + 2..].iter().product();
+            out.resize(outer * len * inner, 0.0);
+            for (block, windows) in data(0).chunks_exact((count * rest).max(1)).enumerate() {
+                for entry in 0..size {
+                    for window in 0..count {
+                        let to = (block * len + window * stride + entry * dilation) * inner;
+                        let terms = &windows[(window * size + entry) * inner..];
+                        out[to..to + inner].iter_mut().zip(terms).for_each(|(total, &x)| *total += x);
+                    }
+                }
+            }
+        }
+        Op::Gather { batch } => {
+            out.resize(dims.iter().product(), 0.0);
+            Rows::new(shape(0), shape(1), *batch).gather(data(0), data(1), out);
+        }
+        Op::Scatter { batch, .. } => {
+            out.resize(dims.iter().product(), 0.0);
+            Rows::new(dims, shape(0), *batch).scatter(data(0), data(1), out);
+        }
         Op::SolveSpd => {
             let (p, q) = (dims[dims.len() - 2], dims[dims.len() - 1]);
             let mut factor = vec![0.0; p * p];
@@ -84,6 +119,7 @@ fn unary(f: Unary, x: f64) -> f64 {
         Unary::Sin => libm::sin(x),
         Unary::Cos => libm::cos(x),
         Unary::Tanh => libm::tanh(x),
+        Unary::Erf => libm::erf(x),
     }
 }
 

@@ -81,7 +81,7 @@ impl Executor for Reference {
                 node.args.iter().map(|a| values[a.index()].as_ref().expect("operands are alive")).collect();
             let data = match node.op {
                 Op::Input { index, .. } => Arc::clone(&args[index].data),
-                Op::Reshape { .. } | Op::Detach => Arc::clone(&operands[0].data),
+                Op::Reshape { .. } | Op::Detach | Op::CaseMean => Arc::clone(&operands[0].data),
                 _ => {
                     let mut data = allocate(node.op.name(), node.dims.iter().product())?;
                     kernels::compute(&node.op, &operands, &node.dims, &mut data);

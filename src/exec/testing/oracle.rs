@@ -32,6 +32,7 @@ impl Arithmetic for Plain {
             Unary::Sin => x.sin(),
             Unary::Cos => x.cos(),
             Unary::Tanh => x.tanh(),
+            Unary::Erf => libm::erf(x),
         }
     }
 
@@ -140,6 +141,43 @@ fn apply(arithmetic: &impl Arithmetic, node: &Node, x: &[&Tensor]) -> Tensor {
                 _ => 0.0,
             }
         }),
+        Op::Window { axis, stride, dilation, .. } => build(&node.dims, |i| {
+            let mut i = i.to_vec();
+            let entry = i.remove(axis + 1);
+            i[*axis] = i[*axis] * stride + entry * dilation;
+            at(x[0], &i)
+        }),
+        Op::Fold { axis, stride, dilation, .. } => build(&node.dims, |i| {
+            let (count, size) = (x[0].dims()[*axis], x[0].dims()[axis + 1]);
+            let places = (0..size).flat_map(|entry| (0..count).map(move |window| (window, entry)));
+            let covering = places.filter(|(window, entry)| window * stride + entry * dilation == i[*axis]);
+            let terms = covering.map(|(window, entry)| {
+                let mut place = inserted(i, *axis, window);
+                place[axis + 1] = entry;
+                at(x[0], &place)
+            });
+            terms.fold(0.0, |total, x| arithmetic.binary(Binary::Add, total, x))
+        }),
+        Op::Gather { batch } => build(&node.dims, |i| {
+            let number = at(x[1], &i[..x[1].dims().len()]);
+            let rows = x[0].dims()[*batch];
+            match number > -1.0 && number < rows as f64 {
+                true => at(x[0], &[&i[..*batch], &[number as usize], &i[x[1].dims().len()..]].concat()),
+                false => 0.0,
+            }
+        }),
+        Op::Scatter { batch, .. } => {
+            let numbers = x[0].dims();
+            build(&node.dims, |i| {
+                let places = indices(&numbers[*batch..]).map(|inner| [&i[..*batch], &inner].concat());
+                let named = places.filter(|place| {
+                    let number = at(x[0], place);
+                    number > -1.0 && number.trunc() == i[*batch] as f64
+                });
+                let terms = named.map(|place| at(x[1], &[&place, &i[batch + 1..]].concat()));
+                terms.fold(0.0, |total, x| arithmetic.binary(Binary::Add, total, x))
+            })
+        }
         Op::SolveSpd => {
             let rank = x[0].dims().len();
             let (p, q) = (x[1].dims()[rank - 2], x[1].dims()[rank - 1]);
@@ -149,7 +187,7 @@ fn apply(arithmetic: &impl Arithmetic, node: &Node, x: &[&Tensor]) -> Tensor {
                 x[0].data().chunks((p * p).max(1)).zip(x[1].data().chunks((p * q).max(1))).flat_map(solve).collect(),
             )
         }
-        Op::Detach => x[0].clone(),
+        Op::Detach | Op::CaseMean => x[0].clone(),
     }
 }
 
@@ -175,14 +213,18 @@ fn at(x: &Tensor, index: &[usize]) -> f64 {
     x.data()[index.iter().zip(x.dims()).fold(0, |flat, (&i, &size)| flat * size + i)]
 }
 
-fn build(dims: &[usize], f: impl Fn(&[usize]) -> f64) -> Tensor {
-    let element = |mut flat: usize| {
+/// Every index of a shape, the last axis running fastest.
+fn indices(dims: &[usize]) -> impl Iterator<Item = Vec<usize>> {
+    (0..dims.iter().product()).map(|mut flat: usize| {
         let mut index = vec![0; dims.len()];
         for axis in (0..dims.len()).rev() {
             index[axis] = flat % dims[axis];
             flat /= dims[axis];
         }
-        f(&index)
-    };
-    Tensor::new(dims.to_vec(), (0..dims.iter().product()).map(element).collect())
+        index
+    })
+}
+
+fn build(dims: &[usize], f: impl Fn(&[usize]) -> f64) -> Tensor {
+    Tensor::new(dims.to_vec(), indices(dims).map(|index| f(&index)).collect())
 }

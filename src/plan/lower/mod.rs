@@ -131,8 +131,10 @@ pub enum TrainPrograms {
 /// Adaptation of all tasks of a step, one program per block.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AdaptPrograms {
-    /// Shared parameters repeated for every task, in the order of the model.
+    /// Shared parameters repeated for every task, in the order of the model: those that tasks move.
     pub spread: Program,
+    /// The positions of these.
+    pub moved: Vec<usize>,
     /// One step of each block. Outputs: the block's parameters, then their memory.
     pub blocks: Vec<Program>,
 }
@@ -187,6 +189,7 @@ pub fn lower(arm: &Arm, sizes: &ClientSizes) -> Result<Programs, LowerError> {
                     objective: &arm.train.objective,
                     tasks: arm.train.tasks.per_step(),
                     support: tasks.support,
+                    averaged: arm.moved(),
                     corrected: if arm.train.controls() { arm.moved() } else { vec![] },
                 },
                 &arm.train.adapt,
@@ -261,6 +264,7 @@ fn evaluation(arm: &Arm, evaluation: &Evaluation, sizes: &ClientSizes) -> Result
         objective: &evaluation.objective,
         tasks: evaluation.tasks.per_step(),
         support: tasks.support,
+        averaged: vec![],
         corrected: vec![],
     };
     let adapt = outer::adapt(&local, &evaluation.adapt)?;
@@ -287,7 +291,8 @@ fn measure(arm: &Arm, what: &What, evaluations: &[EvaluationPrograms]) -> Result
             let evaluation = &arm.evaluations[position];
             let family = family(arm, &evaluation.tasks)?;
             let (tasks, query) = (evaluation.tasks.per_step(), evaluations[position].tasks.query);
-            outer::metric(arm, arm.model_of(evaluation), family, metric, (tasks, query, *whose)).map(Some)
+            let model = (arm.model_of(evaluation), evaluation.adapt.as_slice());
+            outer::metric(arm, model, family, metric, (tasks, query, *whose)).map(Some)
         }
         What::Mass { .. } => Ok(None),
     }

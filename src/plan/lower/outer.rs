@@ -131,6 +131,8 @@ pub(super) struct Local<'a> {
     pub objective: &'a Objective,
     pub tasks: usize,
     pub support: Part,
+    /// The parameters that are averaged afterwards.
+    pub averaged: Vec<usize>,
     /// The parameters whose gradients are corrected.
     pub corrected: Vec<usize>,
 }
@@ -140,18 +142,26 @@ pub(super) fn adapt(local: &Local, blocks: &[Block]) -> Result<AdaptPrograms, Lo
     let Local { arm, model, tasks, .. } = *local;
     let mut ports = Ports::new();
     let mut spread = Vec::new();
-    for i in model.others(&[&arm.train.keep]) {
+    // What is averaged afterwards has one value for every task, moved or not.
+    let own = |i: &usize| local.averaged.contains(i) || moves(model, blocks, *i);
+    let moved: Vec<usize> = model.others(&[&arm.train.keep]).into_iter().filter(own).collect();
+    for &i in &moved {
         let slot = &model.params[i];
         let theta = ports.get(Input::Param(i), &slot.name, &slot.dims);
         spread.push((slot.name.clone(), ports.b.broadcast(theta, 0, tasks)));
     }
     let spread = ports.finish("spread", spread);
-    let blocks = blocks.iter().map(|block| local_step(local, block)).collect::<Result<_, _>>()?;
-    Ok(AdaptPrograms { spread, blocks })
+    let blocks = blocks.iter().map(|block| local_step(local, block, &moved)).collect::<Result<_, _>>()?;
+    Ok(AdaptPrograms { spread, moved, blocks })
 }
 
-/// One step of one block for all tasks, each with parameters of its own.
-fn local_step(local: &Local, block: &Block) -> Result<Program, LowerError> {
+/// Whether some block moves a parameter.
+fn moves(model: &Model, blocks: &[Block], i: usize) -> bool {
+    blocks.iter().any(|block| block.on.contains(&model.params[i].name))
+}
+
+/// One step of one block for all tasks, each with `moved` and kept parameters of its own.
+fn local_step(local: &Local, block: &Block, moved: &[usize]) -> Result<Program, LowerError> {
     let Local { arm, model, family, objective, tasks, .. } = *local;
     let support = match block.batch {
         Some(batch) => Part { size: batch as usize, masked: true },
@@ -181,8 +191,8 @@ fn local_step(local: &Local, block: &Block) -> Result<Program, LowerError> {
             let correction = task.ports.get(Input::Correction(i), &name, &slots[i].dims);
             *gradient = task.ports.b.add(*gradient, correction);
         }
-        let (moved, memory) = apply(&mut task.ports, model, &block.solver, &on, &gradients);
-        outputs.extend(on.iter().zip(moved).map(|(&i, n)| (slots[i].name.clone(), n)));
+        let (stepped, memory) = apply(&mut task.ports, model, &block.solver, &on, &gradients);
+        outputs.extend(on.iter().zip(stepped).map(|(&i, n)| (slots[i].name.clone(), n)));
         outputs.extend(memory);
         if support.masked {
             rest_where_empty(&mut task, block, &on, &mut outputs);
@@ -190,8 +200,13 @@ fn local_step(local: &Local, block: &Block) -> Result<Program, LowerError> {
     }
     let names: Vec<String> = outputs.iter().map(|(n, _)| n.clone()).collect();
     let one = task.ports.finish("local", outputs);
+    let kept = model.positions(&arm.train.keep);
     let mut ports = Ports::new();
-    let results = ports.batch(&one, tasks, |i| !matches!(i, Input::World(_) | Input::Schedule(_)));
+    let results = ports.batch(&one, tasks, |input| match input {
+        Input::World(_) | Input::Schedule(_) => false,
+        Input::Param(i) => moved.contains(&i) || kept.contains(&i),
+        _ => true,
+    });
     Ok(ports.finish("local", names.into_iter().zip(results).collect()))
 }
 
@@ -279,10 +294,10 @@ pub(super) fn between(model: &Model, evaluation: &Evaluation) -> Program {
     ports.finish("between", outputs)
 }
 
-/// A metric of every task at its own parameters, `[T]`, on the query examples of whom.
+/// A metric of every task after these blocks, `[T]`, on the query examples of whom.
 pub(super) fn metric(
     arm: &Arm,
-    model: &Model,
+    (model, blocks): (&Model, &[Block]),
     family: &Family,
     metric: &Metric,
     (tasks, query, whose): (usize, Part, Whose),
@@ -297,15 +312,27 @@ pub(super) fn metric(
     let value = one.metric(metric, &params)?;
     let one = one.ports.finish("metric", vec![("value".into(), value)]);
     let mut ports = Ports::new();
+    let kept = model.positions(&arm.train.keep);
+    let own = |i: usize| kept.contains(&i) || moves(model, blocks, i);
     let values = match whose {
-        Whose::Own => ports.batch(&one, tasks, |i| !matches!(i, Input::World(_))),
-        Whose::Others | Whose::All => on_everyone(&mut ports, &one, (tasks, query), whose),
+        Whose::Own => ports.batch(&one, tasks, |input| match input {
+            Input::World(_) => false,
+            Input::Param(i) => own(i),
+            _ => true,
+        }),
+        Whose::Others | Whose::All => on_everyone(&mut ports, &one, (tasks, query), whose, &own),
     };
     Ok(ports.finish("metric", vec![("values".into(), values[0])]))
 }
 
 /// Runs the metric of one task for all tasks, on the query examples of all, or of all others.
-fn on_everyone(ports: &mut Ports, one: &Program, (tasks, query): (usize, Part), whose: Whose) -> Vec<NodeId> {
+fn on_everyone(
+    ports: &mut Ports,
+    one: &Program,
+    (tasks, query): (usize, Part),
+    whose: Whose,
+    own: &dyn Fn(usize) -> bool,
+) -> Vec<NodeId> {
     let f = &one.function;
     let (mut args, mut mapped) = (Vec::new(), Vec::new());
     for (port, &input) in f.inputs.iter().zip(&one.inputs) {
@@ -327,6 +354,7 @@ fn on_everyone(ports: &mut Ports, one: &Program, (tasks, query): (usize, Part), 
                 (ports.b.reshape(each, dims), false)
             }
             Input::World(_) => (ports.get(input, &port.name, dims), false),
+            Input::Param(i) if !own(i) => (ports.get(input, &port.name, dims), false),
             _ => (ports.get(input, &port.name, &[&[tasks], dims].concat()), true),
         };
         args.push(arg);

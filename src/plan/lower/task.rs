@@ -3,7 +3,7 @@
 use super::sample::{example_slots, latent_slots};
 use super::{Input, LowerError, Part, Ports, closed_form, summary};
 use crate::catalog::{Budget, Loss, Metric, Solver, Through};
-use crate::ir::{Binary, Builder, Function, NodeId, batch, grad};
+use crate::ir::{Binary, Builder, Function, NodeId, batch_some, grad};
 use crate::plan::types::{Anchor, Arm, Block, Family, Model, Objective};
 
 /// A gradient times its learned step size.
@@ -177,7 +177,8 @@ impl<'a> Task<'a> {
                 None => params[self.param(&port.name)?],
             });
         }
-        Ok(batch(&mut self.ports.b, one, &args, &mapped, part.size))
+        let present = part.masked.then(|| self.mask(which));
+        Ok(batch_some(&mut self.ports.b, one, &args, &mapped, part.size, present))
     }
 
     fn part(&self, which: Which) -> Part {

@@ -38,8 +38,8 @@ fn round(x: &Tensor) -> Tensor {
     Tensor::new(x.dims().to_vec(), x.data().iter().map(|&x| x as f32 as f64).collect())
 }
 
-const UNARY: [Unary; 8] =
-    [Unary::Neg, Unary::Abs, Unary::Exp, Unary::Ln, Unary::Sqrt, Unary::Sin, Unary::Cos, Unary::Tanh];
+const UNARY: [Unary; 9] =
+    [Unary::Neg, Unary::Abs, Unary::Exp, Unary::Ln, Unary::Sqrt, Unary::Sin, Unary::Cos, Unary::Tanh, Unary::Erf];
 const BINARY: [Binary; 6] = [Binary::Add, Binary::Sub, Binary::Mul, Binary::Div, Binary::Max, Binary::Min];
 const COMPARE: [Compare; 3] = [Compare::Lt, Compare::Le, Compare::Eq];
 
@@ -297,4 +297,26 @@ fn malformed_programs_are_refused() {
     let mut function = program(&[&[2]], |b, x| vec![b.neg(x[0])]);
     function.nodes[1].op = Op::Reshape { dims: vec![5] };
     assert!(matches!(Dfdx::<f32, Cpu>::cpu().compile(&function), Err(ExecError::Malformed { .. })));
+}
+
+#[test]
+fn windows_and_rows() {
+    let dims: &[usize] = &[2, 9, 3];
+    for (axis, size, stride, dilation) in [(0, 2, 1, 1), (1, 3, 2, 2), (1, 1, 4, 1), (2, 3, 1, 1)] {
+        let function = program(&[dims], |b, x| vec![b.window(x[0], axis, size, stride, dilation)]);
+        check_exactly(&function, &[wild(dims, 1)]);
+    }
+    let dims: &[usize] = &[3, 4, 2, 5];
+    for (axis, len, stride, dilation) in [(0, 6, 1, 1), (1, 9, 2, 1), (2, 10, 1, 2)] {
+        let function = program(&[dims], |b, x| vec![b.fold(x[0], axis, len, stride, dilation)]);
+        check(&function, &[noise(dims, 2)]);
+    }
+    for (batch, table, numbers) in [(0, &[4, 3][..], &[9][..]), (1, &[2, 4, 3], &[2, 7]), (1, &[2, 4, 0], &[2, 7])] {
+        let rows = [numbers, &table[batch + 1..]].concat();
+        let number = Tensor::new(numbers.to_vec(), noise(numbers, 3).data().iter().map(|x| x * 3.0).collect());
+        let gather = program(&[table, numbers], |b, x| vec![b.gather(x[0], x[1], batch)]);
+        check_exactly(&gather, &[wild(table, 4), number.clone()]);
+        let scatter = program(&[numbers, &rows], |b, x| vec![b.scatter(x[0], x[1], batch, 4)]);
+        check(&scatter, &[number, noise(&rows, 5)]);
+    }
 }

@@ -138,7 +138,7 @@ fn elementwise() {
         for values in [noise, wild] {
             let (x, y, z) = (values(&[n], 1), values(&[n], 2), wild(&[n], 3));
             use Unary::*;
-            for f in [Neg, Abs, Exp, Ln, Sqrt, Sin, Cos, Tanh] {
+            for f in [Neg, Abs, Exp, Ln, Sqrt, Sin, Cos, Tanh, Erf] {
                 both(&[&[n]], |b, x| b.unary(f, x[0]), std::slice::from_ref(&x));
             }
             use Binary::*;
@@ -212,6 +212,54 @@ fn solutions() {
         both(&[&square, &right], solve, &[noise(&square, 7), noise(&right, 8)]);
         // Not positive definite.
         both(&[&square, &right], |b, x| b.solve_spd(x[0], x[1]), &[noise(&square, 9), noise(&right, 8)]);
+    }
+}
+
+#[test]
+fn windows() {
+    let dims = [2, 11, 3];
+    for (axis, size, stride, dilation) in
+        [(0, 1, 1, 1), (1, 3, 1, 1), (1, 3, 2, 2), (1, 1, 4, 1), (1, 11, 1, 1), (2, 2, 1, 2)]
+    {
+        for values in [noise, wild] {
+            both(&[&dims], |b, x| b.window(x[0], axis, size, stride, dilation), &[values(&dims, 12)]);
+        }
+    }
+    // Windows of a broadcast and of a turned tensor, read by a product.
+    let product = |b: &mut Builder, x: &[NodeId]| {
+        let turned = b.transpose(x[0]);
+        let windows = b.window(turned, 2, 3, 2, 1);
+        let windows = b.reshape(windows, &[2, 15, 3]);
+        let copies = b.broadcast(x[1], 0, 2);
+        b.matmul(copies, windows, false, true)
+    };
+    both(&[&dims, &[4, 3]], product, &[noise(&dims, 13), noise(&[4, 3], 14)]);
+    let dims = [3, 4, 2, 5];
+    for (axis, len, stride, dilation) in [(0, 6, 1, 1), (1, 9, 2, 1), (2, 10, 1, 2), (2, 7, 2, 1), (1, 30, 3, 7)] {
+        for values in [noise, wild] {
+            both(&[&dims], |b, x| b.fold(x[0], axis, len, stride, dilation), &[values(&dims, 15)]);
+        }
+    }
+    both(&[&[0, 2, 3]], |b, x| b.fold(x[0], 1, 4, 1, 1), &[noise(&[0, 2, 3], 15)]);
+}
+
+#[test]
+fn rows() {
+    let number = |dims: &[usize], seed: u64| {
+        let data = wild(dims, seed).data().iter().map(|x| x * 2.0 + 1.0).collect();
+        Tensor::new(dims.to_vec(), data)
+    };
+    for (batch, table, numbers) in [
+        (0, &[4, 3][..], &[9][..]),
+        (0, &[4], &[2, 5]),
+        (1, &[2, 4, 3], &[2, 7]),
+        (1, &[2, 4, 0], &[2, 7]),
+        (2, &[2, 1, 3], &[2, 1]),
+    ] {
+        let rows = [numbers, &table[batch + 1..]].concat();
+        let (x, n) = (wild(table, 16), number(numbers, 17));
+        both(&[table, numbers], |b, x| b.gather(x[0], x[1], batch), &[x, n.clone()]);
+        both(&[numbers, &rows], |b, x| b.scatter(x[0], x[1], batch, 4), &[n, wild(&rows, 18)]);
     }
 }
 

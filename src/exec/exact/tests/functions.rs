@@ -28,10 +28,11 @@ fn f32_everywhere() -> Vec<f32> {
 }
 
 type Truth = fn(f64) -> f64;
-const TRUTHS: [(Unary, Truth); 5] = [
+const TRUTHS: [(Unary, Truth); 6] = [
     (Unary::Exp, libm::exp),
     (Unary::Ln, libm::log),
     (Unary::Tanh, libm::tanh),
+    (Unary::Erf, libm::erf),
     (Unary::Sin, libm::sin),
     (Unary::Cos, libm::cos),
 ];
@@ -67,6 +68,7 @@ fn specials<T: Float>(nan: T, infinity: T) {
         (Unary::Exp, [one, one, infinity, zero, nan]),
         (Unary::Ln, [minus(infinity), minus(infinity), infinity, nan, nan]),
         (Unary::Tanh, [zero, minus(zero), one, minus(one), nan]),
+        (Unary::Erf, [zero, minus(zero), one, minus(one), nan]),
         (Unary::Sin, [zero, minus(zero), nan, nan, nan]),
         (Unary::Cos, [one, one, nan, nan, nan]),
         (Unary::Sqrt, [zero, minus(zero), infinity, nan, nan]),
@@ -88,7 +90,7 @@ fn growing_functions_grow() {
     // Neighbours around many places.
     let around = |start: f32| (0..64).map(move |i| f32::from_bits(start.to_bits() + i));
     let places: Vec<f32> = (0..4000).map(|i| 1e-4 * 1.0035f32.powi(i)).filter(|x| *x < 1e4).collect();
-    for f in [Unary::Exp, Unary::Ln, Unary::Tanh] {
+    for f in [Unary::Exp, Unary::Ln, Unary::Tanh, Unary::Erf] {
         for &place in &places {
             let y = all(f, &around(place).collect::<Vec<_>>());
             assert!(y.windows(2).all(|w| w[0] <= w[1]), "{f:?} falls near {place}");

@@ -21,6 +21,7 @@ fn operations() -> Vec<(&'static str, Vec<Vec<usize>>, Body)> {
         ("sin", Sin),
         ("cos", Cos),
         ("tanh", Tanh),
+        ("erf", Erf),
     ] {
         list.push((name, vec![long.clone()], Box::new(move |b, x| b.unary(f, x[0]))));
     }
@@ -53,6 +54,12 @@ fn operations() -> Vec<(&'static str, Vec<Vec<usize>>, Body)> {
     });
     list.push(("solve_spd", vec![vec![3, 23, 9], vec![3, 9, 4]], solve));
     list.push(("pad", dims.clone(), Box::new(|b, x| b.pad(x[0], 1, 2, 3))));
+    let windows = vec![vec![3, 30, 4, 9]];
+    list.push(("window", dims.clone(), Box::new(|b, x| b.window(x[0], 1, 5, 3, 2))));
+    list.push(("fold of rows", windows.clone(), Box::new(|b, x| b.fold(x[0], 1, 70, 2, 3))));
+    list.push(("fold of entries", windows, Box::new(|b, x| b.fold(x[0], 2, 12, 1, 1))));
+    list.push(("gather", vec![vec![3, 2, 7], vec![3, 40]], Box::new(|b, x| b.gather(x[0], x[1], 1))));
+    list.push(("scatter", vec![vec![3, 40], vec![3, 40, 7]], Box::new(|b, x| b.scatter(x[0], x[1], 1, 2))));
     list.push(("permute", dims, Box::new(|b, x| b.permute(x[0], &[2, 0, 1]))));
     list
 }

@@ -1,0 +1,138 @@
+//! The `bert` layer of the library, with the parameters of a checkpoint, against Hugging Face's `transformers`.
+
+use metadsl::data::{Weights, read_safetensors};
+use metadsl::exec::exact::{Exact, Path};
+use metadsl::exec::reference::Reference;
+use metadsl::exec::{Executor, Precision};
+use metadsl::ir::{Builder, Function, NodeId, Tensor, grad};
+use metadsl::plan::Model;
+
+use crate::compile::compile;
+use crate::harness::{reference, tensor};
+
+const TINY: &str = r#"
+edition 2026
+experiment tiny
+dim tokens = 6
+dim width = 8
+data base = safetensors("tiny_bert.safetensors")
+tasks texts { example { ids: [tokens] = 1; y: [] ~ normal } }
+model net(ids: [tokens]) -> [tokens, width] from base {
+  let text = bert(ids, sign(ids), vocabulary: 20, width: width, depth: 2, heads: 2, inner: 12, longest: 9)
+  text
+}
+train {
+  tasks  = fresh(texts, 1)
+  split  = { support: 1, query: 1 }
+  with   = lora(on: "text.*.query.weight", rank: 2, alpha: 1)
+  freeze = text
+  adapt  = gradient(lora, rate: 0.1, steps: 1)
+  loss   = sum(net(ids)) * y
+  outer  = mean
+  update = sgd(rate: 0.1)
+  steps  = 1
+}
+measure size = sum(text.embeddings.LayerNorm.bias) every 1
+"#;
+
+fn model() -> Model {
+    let plan = compile(TINY, &[]);
+    plan.arms[0].model.clone()
+}
+
+fn checkpoint() -> Weights {
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference/tiny_bert.safetensors");
+    read_safetensors(&std::fs::read(file).expect("it is there")).expect("it can be read")
+}
+
+/// Results of a program of the model's parameters and the ids.
+fn run<E: Executor>(executor: &E, function: &Function, args: &[Tensor]) -> Vec<Tensor> {
+    let kernel = executor.compile(function).expect("compiles");
+    let args: Vec<E::Value> = args.iter().map(|x| executor.upload(x).expect("uploads")).collect();
+    let results = executor.run(&kernel, &args.iter().collect::<Vec<_>>()).expect("runs");
+    results.iter().map(|value| executor.download(value).expect("downloads")).collect()
+}
+
+fn close(found: &Tensor, wanted: &Tensor, tolerance: f64, what: &str) {
+    assert_eq!(found.dims(), wanted.dims(), "{what}");
+    let largest = wanted.data().iter().fold(0.0f64, |m, x| m.max(x.abs()));
+    for (x, y) in found.data().iter().zip(wanted.data()) {
+        assert!((x - y).abs() <= tolerance * largest, "{what}: {x} for {y}");
+    }
+}
+
+#[test]
+fn every_parameter_is_in_the_checkpoint() {
+    let (model, weights) = (model(), checkpoint());
+    let of_bert: Vec<&str> = model.params.iter().map(|p| p.name.as_str()).filter(|n| !n.starts_with("lora.")).collect();
+    assert_eq!(of_bert.len(), weights.names().count());
+    for slot in model.params.iter().filter(|p| !p.name.starts_with("lora.")) {
+        let found = weights.find(&slot.name).unwrap_or_else(|| panic!("`{}` is not there", slot.name));
+        assert_eq!(found.dims(), slot.dims, "{}", slot.name);
+    }
+}
+
+/// The last hidden state, and the gradient of its sum of squares by the factors of the low-rank change.
+fn program(model: &Model) -> (Function, Vec<String>) {
+    let mut b = Builder::new();
+    let names: Vec<String> = model.params.iter().map(|p| p.name.clone()).collect();
+    let mut params: Vec<NodeId> = model.params.iter().map(|p| b.input(p.name.clone(), &p.dims)).collect();
+    let factors: Vec<NodeId> = (0..names.len()).filter(|&i| names[i].starts_with("lora.")).map(|i| params[i]).collect();
+    let ids = b.input("ids", &[6]);
+    let place = |name: &str| names.iter().position(|n| n == name);
+    for group in &model.added {
+        let args: Vec<NodeId> =
+            group.compose.inputs.iter().map(|p| params[place(&p.name).expect("a parameter")]).collect();
+        let changed = b.inline(&group.compose, &args);
+        for (port, node) in group.compose.outputs.iter().zip(changed) {
+            params[place(&port.name).expect("a parameter")] = node;
+        }
+    }
+    let args: Vec<NodeId> = model.forward.inputs.iter().map(|p| place(&p.name).map_or(ids, |i| params[i])).collect();
+    let hidden = b.inline(&model.forward, &args)[0];
+    let square = b.mul(hidden, hidden);
+    let total = b.sum_all(square);
+    let gradients = grad(&mut b, total, &factors);
+    let outputs = [vec![hidden], gradients].concat().into_iter().enumerate();
+    (b.finish("bert", outputs.map(|(i, node)| (format!("out{i}"), node)).collect()), names)
+}
+
+fn agrees<E: Executor>(executor: &E, tolerance: f64) {
+    let (model, weights, json) = (model(), checkpoint(), reference("tiny_bert.json"));
+    let (function, names) = program(&model);
+    let given: Vec<Tensor> = json["factors"].as_array().expect("a list").iter().map(tensor).collect();
+    let added = names.iter().filter(|name| name.starts_with("lora.")).count();
+    assert_eq!(added, given.len());
+    for changed in [false, true] {
+        let mut factors = given.iter();
+        let value = |name: &String| match name.starts_with("lora.") {
+            true => {
+                let factor = factors.next().expect("one for each");
+                if changed { factor.clone() } else { Tensor::full(factor.dims(), 0.0) }
+            }
+            false => weights.find(name).expect("in the checkpoint").clone(),
+        };
+        let mut args: Vec<Tensor> = names.iter().map(value).collect();
+        args.push(tensor(&json["ids"]));
+        let results = run(executor, &function, &args);
+        let hidden = tensor(&json[if changed { "hidden_with_factors" } else { "hidden" }]);
+        close(&results[0], &hidden, tolerance, "the last hidden state");
+        if changed {
+            let wanted: Vec<Tensor> = json["gradients"].as_array().expect("a list").iter().map(tensor).collect();
+            for (found, wanted) in results[1..].iter().zip(&wanted) {
+                close(found, wanted, 20.0 * tolerance, "the gradient of a factor");
+            }
+        }
+    }
+}
+
+#[test]
+fn in_double_precision() {
+    agrees(&Reference::new(Precision::F64), 1e-9);
+    agrees(&Exact::<f64>::new(Path::detect()), 1e-9);
+}
+
+#[test]
+fn in_single_precision() {
+    agrees(&Exact::<f32>::new(Path::detect()), 1e-5);
+}
