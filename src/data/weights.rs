@@ -70,3 +70,53 @@ fn half(bits: u16) -> f64 {
     };
     if bits >> 15 == 1 { -size } else { size }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file of one tensor.
+    fn file(name: &str, dtype: &str, shape: &str, bytes: &[u8]) -> Vec<u8> {
+        let end = bytes.len();
+        let header = format!(r#"{{"{name}":{{"dtype":"{dtype}","shape":{shape},"data_offsets":[0,{end}]}}}}"#);
+        [&(header.len() as u64).to_le_bytes(), header.as_bytes(), bytes].concat()
+    }
+
+    #[test]
+    fn numbers_of_every_width() {
+        let read = |dtype: &str, bytes: &[u8]| {
+            let weights = read_safetensors(&file("a.w", dtype, "[2]", bytes)).unwrap();
+            weights.find("a.w").unwrap().data().to_vec()
+        };
+        assert_eq!(read("F64", &[1.5f64.to_le_bytes(), (-2.0f64).to_le_bytes()].concat()), [1.5, -2.0]);
+        assert_eq!(read("F32", &[1.5f32.to_le_bytes(), (-2.0f32).to_le_bytes()].concat()), [1.5, -2.0]);
+        // One and a half, and the smallest half.
+        assert_eq!(read("F16", &[0x00, 0x3e, 0x01, 0x00]), [1.5, 2f64.powi(-24)]);
+        assert_eq!(read("BF16", &[0xc0, 0x3f, 0x00, 0xc0]), [1.5, -2.0]);
+        assert_eq!(read("I32", &[7, 0, 0, 0, 255, 255, 255, 255]), [7.0, -1.0]);
+        let refused = read_safetensors(&file("a.w", "BOOL", "[2]", &[0, 1])).unwrap_err();
+        assert!(refused.to_string().contains("`a.w` holds numbers of type BOOL"), "{refused}");
+    }
+
+    #[test]
+    fn names_from_their_end() {
+        let weights = read_safetensors(&file("layer.0.weight", "F32", "[1]", &[0; 4])).unwrap();
+        assert!(weights.find("net.encoder.layer.0.weight").is_some());
+        assert!(weights.find("layer.0.weight").is_some());
+        assert!(weights.find("0.weight").is_none() && weights.find("weight").is_none());
+        let single = read_safetensors(&file("weight", "F32", "[1]", &[0; 4])).unwrap();
+        assert!(single.find("weight").is_some() && single.find("net.weight").is_none());
+    }
+
+    #[test]
+    fn damaged_files_are_refused() {
+        let whole = file("a.w", "F32", "[2]", &[0; 8]);
+        for cut in 0..whole.len() {
+            assert!(read_safetensors(&whole[..cut]).is_err(), "{cut} bytes");
+        }
+        for header in ["18446744073709551615", "4294967296"] {
+            assert!(read_safetensors(&file("a.w", "F32", &format!("[{header},{header}]"), &[0; 8])).is_err());
+        }
+        assert!(read_safetensors(&[255; 16]).is_err());
+    }
+}

@@ -139,7 +139,17 @@ impl Diagnostic {
         match closest(wrong, known.iter().copied()) {
             Some(best) => self.fix(span, best, format!("did you mean `{best}`?")),
             None if known.is_empty() => self,
-            None => self.help(format!("known here: {}", known.join(", "))),
+            None => self.known_here(&known),
+        }
+    }
+
+    /// The names that could stand here; a large model has too many to be read.
+    pub fn known_here(self, known: &[&str]) -> Diagnostic {
+        const SHOWN: usize = 40;
+        let shown = known[..known.len().min(SHOWN)].join(", ");
+        match known.len().saturating_sub(SHOWN) {
+            0 => self.help(format!("known here: {shown}")),
+            more => self.help(format!("known here: {shown}, and {more} more")),
         }
     }
 }

@@ -167,7 +167,7 @@ impl Constants {
         };
         let error = error.related(span, format!("`{}` is {what}", name.text));
         let known: Vec<&str> = known.into_iter().collect();
-        if known.is_empty() { error } else { error.help(format!("known here: {}", known.join(", "))) }
+        if known.is_empty() { error } else { error.known_here(&known) }
     }
 
     /// The error about a call of something that is no function.

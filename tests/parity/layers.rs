@@ -7,6 +7,7 @@ use metadsl::exec::{Executor, Precision};
 use metadsl::ir::{Builder, Function, NodeId, Tensor, batch, grad};
 use serde_json::Value as Json;
 
+use crate::compile::compile;
 use crate::harness::{reference, tensor};
 
 fn over(size: &[usize], stride: usize, padding: usize, dilation: usize) -> Vec<Windows> {
@@ -33,6 +34,13 @@ fn apply(name: &str, b: &mut Builder, x: &[NodeId]) -> NodeId {
             let one = one.finish("example", vec![("y".into(), normal)]);
             batch(b, &one, x, &[true], cases)[0]
         }
+        "gru" => {
+            let forward = scanned();
+            let names = ["x", "state", "end.weight_ih", "end.weight_hh", "end.bias_ih", "end.bias_hh"];
+            let place = |name: &str| names.iter().position(|n| *n == name).expect("an input or a parameter");
+            let args: Vec<NodeId> = forward.inputs.iter().map(|port| x[place(&port.name)]).collect();
+            b.inline(&forward, &args)[0]
+        }
         "embed" => {
             let ids = [2.0, 0.0, 2.0, 3.0].map(|id| b.full(id, &[1]));
             let padded = ids.iter().enumerate().map(|(i, &id)| b.pad(id, 0, i, 3 - i)).collect::<Vec<_>>();
@@ -50,6 +58,34 @@ fn apply(name: &str, b: &mut Builder, x: &[NodeId]) -> NodeId {
         }
         other => panic!("no operation is called {other}"),
     }
+}
+
+/// The `gru` of the library along a sequence, as a model.
+fn scanned() -> Function {
+    const TEXT: &str = "
+edition 2026
+experiment scanned
+dim rows = 5
+dim width = 3
+dim units = 4
+tasks sequences { example { x: [rows, width] ~ normal; state: [units] ~ normal; y: [units] ~ normal } }
+model net(x: [rows, width], state: [units]) -> [units] {
+  let end = scan(gru(state, x))
+  end
+}
+train {
+  tasks = fresh(sequences, 1)
+  split = { support: 1, query: 1 }
+  loss = squared
+  adapt = none
+  outer = mean
+  update = sgd(rate: 0.1)
+  steps = 1
+}
+measure size = sum(end.bias_ih)
+";
+    let plan = compile(TEXT, &[]);
+    plan.arms[0].model.forward.clone()
 }
 
 /// The value, its gradients, and the gradients of their sum of squares.
@@ -78,7 +114,7 @@ fn tensors(list: &Json) -> Vec<Tensor> {
 fn agrees<E: Executor>(executor: &E, tolerance: f64) {
     let json = reference("layers.json");
     let cases = json.as_object().expect("cases by name");
-    assert!(cases.len() >= 13);
+    assert!(cases.len() >= 14);
     for (name, case) in cases {
         let (inputs, weights) = (tensors(&case["inputs"]), tensor(&case["weights"]));
         let function = program(name, &inputs, &weights);

@@ -30,6 +30,16 @@ def attention(heads, mask=None):
     return apply
 
 
+def gru(x, state, weight_ih, weight_hh, bias_ih, bias_hh):
+    """The last state of a sequence."""
+    cell = torch.nn.GRUCell(x.shape[1], state.shape[0])
+    names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    parameters = dict(zip(names, (weight_ih, weight_hh, bias_ih, bias_hh)))
+    for row in x:
+        state = torch.func.functional_call(cell, parameters, (row, state))
+    return state
+
+
 CASES = {
     "conv": (lambda x, k: F.conv2d(x[None], k)[0], [(3, 6, 5), (4, 3, 3, 2)]),
     "conv strided": (lambda x, k: F.conv2d(x[None], k, stride=2, padding=1)[0], [(3, 7, 6), (2, 3, 3, 3)]),
@@ -41,6 +51,7 @@ CASES = {
     "layer_norm": (lambda x: F.layer_norm(x, x.shape[-1:]), [(3, 6)]),
     "group_norm": (lambda x: F.group_norm(x[None], 2)[0], [(4, 3, 2)]),
     "batch_norm": (lambda x: F.batch_norm(x, None, None, training=True), [(5, 3, 2, 2)]),
+    "gru": (gru, [(5, 3), (4,), (12, 3), (12, 4), (12,), (12,)]),
     "embed": (lambda t: F.embedding(torch.tensor([2, 0, 2, 3]), t), [(4, 3)]),
     "attention": (attention(2), [(3, 4), (5, 4), (5, 6)]),
     "attention masked": (attention(1, [1, 0, 1, 1, 0]), [(3, 4), (5, 4), (5, 2)]),
