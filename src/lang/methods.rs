@@ -3,6 +3,8 @@
 //! A method is declared in the file or in the standard library, which is itself a few files of this language. Settings
 //! that the section states itself come before those of its method, and those before the ones of a method that it builds upon.
 
+use std::sync::LazyLock;
+
 use super::rewrite::{bind, place, substitute};
 use crate::diag::{Diagnostic, Sink};
 use crate::syntax::ast::{Arg, Expr, ExprKind, Field, Item, ItemKind, Method, Name, Section};
@@ -32,9 +34,11 @@ pub(super) fn expand(items: &[Item], sink: &mut Sink) -> Vec<Item> {
     items
 }
 
-/// The methods of the standard library.
-fn library() -> Vec<Method> {
-    LIBRARY.iter().flat_map(|text| methods(&parse(text, &mut Sink::new()).items)).collect()
+/// The methods of the standard library, read once.
+fn library() -> &'static [Method] {
+    static METHODS: LazyLock<Vec<Method>> =
+        LazyLock::new(|| LIBRARY.iter().flat_map(|text| methods(&parse(text, &mut Sink::new()).items)).collect());
+    &METHODS
 }
 
 fn methods(items: &[Item]) -> Vec<Method> {
@@ -49,7 +53,7 @@ fn method_of(section: &Section) -> Option<usize> {
 /// The methods that a file can use.
 struct Methods {
     own: Vec<Method>,
-    library: Vec<Method>,
+    library: &'static [Method],
 }
 
 impl Methods {
@@ -89,7 +93,7 @@ impl Methods {
         let named = |method: &&Method| method.name.text == callee.text;
         let own = self.own.iter().find(named);
         let Some(method) = own.or_else(|| self.library.iter().find(named)) else {
-            let known = self.own.iter().chain(&self.library).map(|m| m.name.text.as_str());
+            let known = self.own.iter().chain(self.library).map(|m| m.name.text.as_str());
             sink.push(
                 Diagnostic::error("E0229", callee.span, format!("no method is called `{}`", callee.text)).suggest(
                     callee.span,
@@ -143,7 +147,7 @@ mod tests {
             let diagnostics = sink.finish();
             assert!(diagnostics.is_empty(), "{}", render(text, "std", &diagnostics, false));
         }
-        let mut names: Vec<String> = library().into_iter().map(|m| m.name.text).collect();
+        let mut names: Vec<&str> = library().iter().map(|m| m.name.text.as_str()).collect();
         assert!(names.len() >= 20);
         names.sort();
         let all = names.len();

@@ -5,6 +5,7 @@ use super::arm::Checked;
 use super::calls::Call;
 use super::constant::Constants;
 use super::dims::{Dim, Types, describe, sizes};
+use super::layers;
 use super::model::{PREDICTION, body, input_types, named_value, param_types};
 use crate::diag::{Diagnostic, Sink, Span};
 use crate::ir::Function;
@@ -26,7 +27,8 @@ pub(super) struct Place {
 /// The place that a call of `prompt` names; `first` says whether no other group has changed the prediction.
 pub(super) fn place(item: &Expr, call: &Call, first: bool, checked: &Checked, sink: &mut Sink) -> Option<Place> {
     let (name, inputs) = (call.args.word("on"), &checked.model.inputs);
-    let source = model_of(&checked.items)?;
+    let constants = Constants::collect(&checked.items, &mut Sink::new());
+    let source = &model_of(&checked.items, &constants)?;
     let plan = checked.model.plan.as_ref()?;
     let declared = source.lets.iter().find(|decl| decl.name.text == name);
     let (dims, before) = match (inputs.get(name), declared) {
@@ -39,9 +41,13 @@ pub(super) fn place(item: &Expr, call: &Call, first: bool, checked: &Checked, si
             (dims.clone()?, None)
         }
         (None, Some(decl)) => {
-            let constants = Constants::collect(&checked.items, &mut Sink::new());
             let known = known(source, &constants);
-            let (dims, before) = named_value(source, &decl.name, &known, &constants, &mut Sink::new())?;
+            let value = named_value(source, &decl.name, &known, &constants, &mut Sink::new());
+            if value.is_none() {
+                let label = format!("`{name}` cannot be computed by itself");
+                sink.push(refusal(item.span, name, label, "name another value, or an input"));
+            }
+            let (dims, before) = value?;
             (dims, Some(before))
         }
         (None, None) => {
@@ -68,12 +74,14 @@ pub(super) fn place(item: &Expr, call: &Call, first: bool, checked: &Checked, si
         ));
         return None;
     }
-    let (behind, cut) = rest(item.span, source, name, dims, length, checked, sink)?;
+    let (behind, cut) = rest(item.span, name, dims, length, checked, sink)?;
     Some(Place { slot, before, behind: Some(behind), cut })
 }
 
-fn model_of(items: &[Item]) -> Option<&Model> {
-    items.iter().find_map(|item| if let ItemKind::Model(model) = &item.kind { Some(model) } else { None })
+/// The model with its layers written out.
+fn model_of(items: &[Item], constants: &Constants) -> Option<Model> {
+    let found = items.iter().find_map(|item| if let ItemKind::Model(model) = &item.kind { Some(model) } else { None });
+    Some(layers::expand(found?, items, constants, &mut Sink::new()))
 }
 
 /// What the prediction can read: parameters and inputs.
@@ -91,7 +99,6 @@ fn refusal(span: Span, name: &str, label: String, help: &str) -> Diagnostic {
 /// The prediction from an input or a value that has other rows before its own, and how many rows of it stand for these.
 fn rest(
     span: Span,
-    source: &Model,
     name: &str,
     mut dims: Vec<Dim>,
     length: Option<usize>,
@@ -118,6 +125,7 @@ fn rest(
     }
     let mut found = Sink::new();
     let constants = Constants::collect(&items, &mut found);
+    let source = &model_of(&items, &constants)?;
     let params = param_types(source, &constants, &mut found);
     let output = super::dims::read_dims(&source.output, &constants, &mut found)?;
     let mut known = known(source, &constants);

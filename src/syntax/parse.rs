@@ -74,7 +74,7 @@ pub(super) fn word(rule: Rule) -> &'static str {
         Rule::scope | Rule::kw_scope => "a block such as `train`",
         Rule::model | Rule::kw_model => "a model",
         Rule::claim | Rule::kw_claim => "a claim",
-        Rule::entry => "a setting or a declaration",
+        Rule::entry | Rule::setting => "a setting or a declaration",
         Rule::annotation => "dims such as `: [d]`",
         Rule::clause | Rule::kw_clause => "`from`, `on`, `every` or `in`",
         Rule::loose | Rule::expr | Rule::inner | Rule::operand | Rule::chunk => "a value",

@@ -264,3 +264,30 @@ impl<E: Executor> Cut<'_, E> {
         Ok(Batch::Part { values, mask: exec.upload(&mask)? })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::Solver;
+
+    #[test]
+    fn a_task_rests_where_others_have_more_batches() {
+        let block = |budget, batch| Block {
+            on: vec![],
+            solver: Solver::ClosedForm { penalty: 0.0 },
+            budget,
+            batch,
+            without: vec![],
+            toward: None,
+            rates: vec![],
+            ahead: None,
+        };
+        let held = [7, 3, 0, 8];
+        // Batches of two: four, two, none and four an epoch.
+        assert_eq!(steps_made(&block(Budget::Epochs { count: 2 }, Some(2)), &held), [8, 4, 0, 8]);
+        assert_eq!(steps_made(&block(Budget::Steps { count: 5 }, Some(2)), &held), [5, 3, 0, 5]);
+        assert_eq!(steps_made(&block(Budget::Steps { count: 3 }, Some(2)), &held), [3, 2, 0, 3]);
+        // All examples at once.
+        assert_eq!(steps_made(&block(Budget::Epochs { count: 6 }, None), &held), [6, 6, 0, 6]);
+    }
+}
