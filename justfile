@@ -41,6 +41,10 @@ bench-kernels:
 plant:
     bash tests/plant/run.sh
 
+# the unsafe kernels' tests under the address sanitizer (needs a nightly toolchain)
+sanitized:
+    RUSTFLAGS=-Zsanitizer=address cargo +nightly test --release --target x86_64-unknown-linux-gnu --no-default-features --lib -- exec::exact simd rng
+
 # the exact executor's tests on emulated processors: x86-64 without AVX, and aarch64 (needs qemu-user and gcc-aarch64-linux-gnu)
 emulated:
     cargo test --release --lib --no-run

@@ -65,20 +65,22 @@ def sine_step(exact, state, _):
     return (params, m, v, t, key), loss
 
 
-def linear_init(key):
+def linear_init(dim, rank, key):
     key_truth, key_body = random.split(key)
-    truth = jnp.linalg.qr(random.normal(key_truth, (works.DIM, works.RANK)))[0]
-    body = jnp.linalg.qr(random.normal(key_body, (works.DIM, works.RANK)))[0] / works.ALPHA**0.5
-    return truth, body, jnp.zeros(works.RANK), random.key(1)
+    truth = jnp.linalg.qr(random.normal(key_truth, (dim, rank)))[0]
+    body = jnp.linalg.qr(random.normal(key_body, (dim, rank)))[0] / works.ALPHA**0.5
+    return truth, body, jnp.zeros(rank), random.key(1)
+
+
+def risk(body, head, target):
+    """The population loss of a linear model."""
+    return 0.5 * jnp.sum((body @ head - target) ** 2)
 
 
 def linear_step(adapt_body, state, _):
     truth, body, head, key = state
     key, now = random.split(key)
-    targets = random.normal(now, (works.LINEAR_TASKS, works.RANK)) @ truth.T
-
-    def risk(body, head, target):
-        return 0.5 * jnp.sum((body @ head - target) ** 2)
+    targets = random.normal(now, (works.LINEAR_TASKS, head.size)) @ truth.T
 
     def task_loss(body, head, target):
         if adapt_body:
@@ -93,11 +95,96 @@ def linear_step(adapt_body, state, _):
     return (truth, body - works.BETA * g_body, head - works.BETA * g_head, key), loss
 
 
+def samples_step(state, _):
+    truth, body, head, key = state
+    key, key_head, key_x, key_noise = random.split(key, 4)
+    heads = random.normal(key_head, (works.LINEAR_TASKS, works.RANK))
+    x = random.normal(key_x, (works.LINEAR_TASKS, 2 * works.SAMPLES, works.DIM))
+    noise = works.NOISE * random.normal(key_noise, (works.LINEAR_TASKS, 2 * works.SAMPLES))
+    y = jnp.einsum("tnd,dk,tk->tn", x, truth, heads) + noise
+
+    def half_squared(params, x, y):
+        body, head = params
+        return 0.5 * jnp.mean((x @ body @ head - y) ** 2)
+
+    def task_loss(params, x, y):
+        grads = jax.grad(half_squared)(params, x[: works.SAMPLES], y[: works.SAMPLES])
+        adapted = jax.tree.map(lambda p, g: p - works.ALPHA * g, params, grads)
+        return half_squared(adapted, x[works.SAMPLES :], y[works.SAMPLES :])
+
+    def outer(params):
+        return jnp.mean(jax.vmap(task_loss, (None, 0, 0))(params, x, y))
+
+    loss, (g_body, g_head) = jax.value_and_grad(outer)((body, head))
+    return (truth, body - works.SAMPLES_BETA * g_body, head - works.SAMPLES_BETA * g_head, key), loss
+
+
+def fedrep_init(key):
+    keys = random.split(key, 5)
+    shape = (works.FEDREP_CLIENTS, works.FEDREP_EXAMPLES)
+    truth = jnp.linalg.qr(random.normal(keys[0], (works.DIM, works.FEDREP_RANK)))[0]
+    heads = random.normal(keys[1], (works.FEDREP_CLIENTS, works.FEDREP_RANK))
+    heads = heads / jnp.linalg.norm(heads, axis=1, keepdims=True)
+    xs = random.normal(keys[2], (*shape, works.DIM)) / works.FEDREP_EXAMPLES**0.5
+    noise = works.FEDREP_NOISE * random.normal(keys[3], shape) / works.FEDREP_EXAMPLES**0.5
+    body = jnp.linalg.qr(random.normal(keys[4], (works.DIM, works.FEDREP_RANK)))[0]
+    return xs, jnp.einsum("cmd,dk,ck->cm", xs, truth, heads) + noise, body
+
+
+def fedrep_step(state, _):
+    xs, ys, body = state
+
+    def client(x, y):
+        """The body after one step at the best head."""
+        features = x @ body
+        head = jax.scipy.linalg.solve(features.T @ features, features.T @ y, assume_a="pos")
+        rest = features @ head - y
+        return body - jnp.outer(x.T @ rest, head), 0.5 * jnp.sum(rest**2)
+
+    bodies, losses = jax.vmap(client)(xs, ys)
+    return (xs, ys, jnp.mean(bodies, 0)), jnp.mean(losses)
+
+
+def fedavg_init(key):
+    key_heads, key = random.split(key)
+    truth, body, head, _ = linear_init(works.DIM, works.RANK, key)
+    return random.normal(key_heads, (works.FEDAVG_CLIENTS, works.RANK)) @ truth.T, body, head
+
+
+def fedavg_step(state, _):
+    targets, body, head = state
+
+    def client(target):
+        def local(params, _):
+            loss, grads = jax.value_and_grad(lambda p: risk(*p, target))(params)
+            return jax.tree.map(lambda p, g: p - works.LOCAL_RATE * g, params, grads), loss
+
+        return lax.scan(local, (body, head), length=works.LOCAL_STEPS, unroll=True)
+
+    (bodies, heads), losses = jax.vmap(client)(targets)
+    return (targets, jnp.mean(bodies, 0), jnp.mean(heads, 0)), jnp.mean(losses)
+
+
+def program(work):
+    """The state before the first step, and the step."""
+    key = random.key(0)
+    match work["family"]:
+        case "sine":
+            return sine_init(work["hidden"], key), partial(sine_step, work["exact"])
+        case "linear":
+            state = linear_init(work.get("dim", works.DIM), work.get("rank", works.RANK), key)
+            return state, partial(linear_step, work["adapt_body"])
+        case "samples":
+            return linear_init(works.DIM, works.RANK, key), samples_step
+        case "fedrep":
+            return fedrep_init(key), fedrep_step
+        case "fedavg":
+            return fedavg_init(key), fedavg_step
+
+
 def measure(work, steps):
-    if work["family"] == "sine":
-        state, step = sine_init(work["hidden"], random.key(0)), partial(sine_step, work["exact"])
-    else:
-        state, step = linear_init(random.key(0)), partial(linear_step, work["adapt_body"])
+    jax.config.update("jax_enable_x64", work.get("x64", False))
+    state, step = program(work)
 
     chunk = jax.jit(lambda state: lax.scan(step, state, length=CHUNK))
     start = time.perf_counter()
@@ -107,11 +194,11 @@ def measure(work, steps):
 
     if steps % CHUNK:
         raise SystemExit(f"--steps must be a multiple of {CHUNK}")
-    start = time.perf_counter()
+    start = time.process_time()
     for _ in range(steps // CHUNK):
         state, loss = compiled(state)
     jax.block_until_ready((state, loss))
-    return compile_seconds, time.perf_counter() - start, float(loss[-1])
+    return compile_seconds, time.process_time() - start, float(loss[-1])
 
 
 if __name__ == "__main__":

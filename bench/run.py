@@ -6,7 +6,8 @@
 
 The engines take turns (A B C A B C ...), so that a slow minute of the machine falls on all of them, each alone on one core.
 Compilation and start-up are left out on every side: JAX and PyTorch are timed inside their process after a warm-up, metadsl
-by the difference between two runs of the same file that differ only in `train.steps`.
+by the difference between two runs of the same file that differ only in `train.steps`. What is counted is the processor time of
+the one process and core, which on a quiet machine is the time that passes, and on a busy one leaves out what others did.
 """
 
 import argparse
@@ -14,11 +15,11 @@ import datetime
 import json
 import os
 import platform
+import resource
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from importlib.metadata import version
 from pathlib import Path
 
@@ -46,13 +47,19 @@ def pinned(core, command, **extra):
     return done.stdout
 
 
+def children_seconds():
+    """The processor time of all processes that this one has started and waited for."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
 def metadsl_seconds(work, steps, core):
-    """Wall time of one run in an empty ledger, so that nothing is taken from the cache."""
+    """Processor time of one run in an empty ledger, so that nothing is taken from the cache."""
     with tempfile.TemporaryDirectory() as ledger:
         command = [BINARY, "run", HERE / f"{work}.meta", "--ledger", ledger, "--json", "--set", f"train.steps={steps}"]
-        start = time.perf_counter()
+        start = children_seconds()
         pinned(core, command)
-        return time.perf_counter() - start
+        return children_seconds() - start
 
 
 def metadsl_step_counts(work, core):
@@ -82,6 +89,8 @@ def measure(works, engines, rounds, core):
     for turn in range(rounds):
         for work in works:
             for engine in engines:
+                if engine not in ("metadsl", *WORKS[work]["steps"]):
+                    continue
                 if engine == "metadsl":
                     rate = metadsl_steps_per_second(work, counts[work], core)
                 else:
@@ -92,7 +101,9 @@ def measure(works, engines, rounds, core):
 
 
 def cell(rates, engine):
-    """Median, and in brackets how far the rounds lie apart."""
+    """Median, and in brackets how far the rounds lie apart; a dash where the engine has no script for the workload."""
+    if not rates[engine]:
+        return "–"
     middle = statistics.median(rates[engine])
     spread = 100 * (max(rates[engine]) - min(rates[engine])) / middle
     return f"{middle:,.0f} (±{spread / 2:.0f} %)"
@@ -104,8 +115,8 @@ def table(rates, engines):
     head = ["workload", *engines, *(f"metadsl / {e}" for e in others)]
     lines = ["| " + " | ".join(head) + " |", "|---|" + "---:|" * (len(head) - 1)]
     for work, row in rates.items():
-        middle = {e: statistics.median(row[e]) for e in engines}
-        ratios = [f"{middle['metadsl'] / middle[e]:.2f}" for e in others]
+        middle = {e: statistics.median(row[e]) for e in engines if row[e]}
+        ratios = [f"{middle['metadsl'] / middle[e]:.2f}" if e in middle else "–" for e in others]
         lines.append("| " + " | ".join([work, *(cell(row, e) for e in engines), *ratios]) + " |")
     return "\n".join(lines)
 

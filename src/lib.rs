@@ -17,5 +17,6 @@ pub mod plan;
 pub mod query;
 pub mod report;
 pub mod rng;
+pub mod simd;
 pub mod syntax;
 pub mod train;

@@ -1,4 +1,4 @@
-//! Once it has run, a compiled program runs without asking for memory.
+//! Once it has run, a compiled program runs without asking for memory; and what it asked for is what the plan says.
 
 #[path = "common/compile.rs"]
 mod compile;
@@ -6,12 +6,18 @@ mod compile;
 mod shipped;
 
 use metadsl::exec::Executor;
-use metadsl::exec::exact::{Exact, Path};
-use metadsl::ir::Tensor;
+use metadsl::exec::exact::{self, Exact, Path};
+use metadsl::ir::{Precision, Tensor};
 use metadsl::plan::lower::{ClientSizes, TrainPrograms, lower};
+
+/// A pool of this thread alone, since allocations are counted thread by thread.
+fn alone() -> rayon::ThreadPool {
+    rayon::ThreadPoolBuilder::new().num_threads(1).use_current_thread().build().expect("a pool of one")
+}
 
 #[test]
 fn a_training_step_asks_for_no_memory() {
+    let _alone = alone();
     let control = allocation_counter::measure(|| drop(std::hint::black_box(vec![1u8; 10])));
     assert!(control.count_total > 0, "allocations are counted");
     let mut tried = 0;
@@ -42,4 +48,33 @@ fn a_training_step_asks_for_no_memory() {
         }
     }
     assert!(tried > 4, "the shipped experiments have steps that are one program");
+}
+
+#[test]
+fn the_memory_of_a_step_is_what_the_plan_says() {
+    let _alone = alone();
+    // Large enough that the list of instructions itself, some hundred kB, does not count.
+    for hidden in [128, 256] {
+        let plan = compile::compile(&shipped::unclaimed("maml_sine"), &[&format!("h = {hidden}")]);
+        for arm in &plan.arms {
+            let programs = lower(arm, &ClientSizes::default()).expect("the plan is sound");
+            let TrainPrograms::Step(program) = &programs.train else { continue };
+            let function = &program.function;
+            let said = exact::memory(function, Precision::F32).expect("the program is sound");
+            let counted = allocation_counter::measure(|| {
+                let exec = Exact::<f32>::new(Path::detect());
+                let value = |dims| exec.upload(&Tensor::full(dims, 0.5)).expect("uploads");
+                let values: Vec<_> = function.input_dims().map(value).collect();
+                let kernel = exec.compile(function).expect("compiles");
+                exec.run(&kernel, &values.iter().collect::<Vec<_>>()).expect("runs");
+            });
+            let ratio = counted.bytes_max as f64 / said as f64;
+            assert!(
+                (0.9..=1.1).contains(&ratio),
+                "`{}` of {hidden}: {} used, {said} said",
+                arm.name,
+                counted.bytes_max
+            );
+        }
+    }
 }

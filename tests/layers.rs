@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[(&str, u32)] = &[
     ("diag", 0),
     ("hash", 0),
+    ("simd", 0),
     ("syntax", 1),
     ("rng", 1),
     ("numeric", 1),

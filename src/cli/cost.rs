@@ -2,6 +2,7 @@
 
 use super::table::columns;
 use crate::catalog::Budget;
+use crate::exec::{ExecError, exact};
 use crate::ir::Precision;
 use crate::plan::lower::{AdaptPrograms, Part, Program, Programs, TaskPrograms, TrainPrograms};
 use crate::plan::{Arm, Block, TaskSource};
@@ -14,20 +15,25 @@ struct Work<'a> {
 }
 
 /// The cost of an arm: its parameters, and every program of a step and of each evaluation with its floating-point operations,
-/// the bytes of all values it makes and the most that are alive at once.
-pub fn cost(arm: &Arm, programs: &Programs) -> String {
-    let width = match arm.train.precision {
-        Precision::F32 => 4,
-        Precision::F64 => 8,
-    };
-    let mut out = format!("\ncost of arm {}\n  {}\n", arm.name, parameters(arm, width));
-    out.push_str(&table("one step", &step(arm, programs), width));
+/// the bytes of all values it makes and the most that the exact executor has in use at once.
+pub fn cost(arm: &Arm, programs: &Programs) -> Result<String, ExecError> {
+    let precision = arm.train.precision;
+    let mut out = format!("\ncost of arm {}\n  {}\n", arm.name, parameters(arm, width(precision)));
+    out.push_str(&table("one step", &step(arm, programs), precision)?);
     for (evaluation, programs) in arm.evaluations.iter().zip(&programs.evaluations) {
         let mut work = making(&evaluation.tasks, &programs.tasks, evaluation.episodes);
         work.extend(adapting(&evaluation.adapt, &programs.adapt, programs.tasks.support, evaluation.episodes));
-        out.push_str(&table(&format!("one measurement on {}", evaluation.name), &work, width));
+        out.push_str(&table(&format!("one measurement on {}", evaluation.name), &work, precision)?);
     }
-    out
+    Ok(out)
+}
+
+/// The bytes of a number.
+fn width(precision: Precision) -> u64 {
+    match precision {
+        Precision::F32 => 4,
+        Precision::F64 => 8,
+    }
 }
 
 /// `160 parameters, 640 B: B 60, w 100`
@@ -76,12 +82,13 @@ fn adapting<'a>(blocks: &[Block], programs: &'a AdaptPrograms, support: Part, vi
     work
 }
 
-fn table(title: &str, work: &[Work], width: u64) -> String {
+fn table(title: &str, work: &[Work], precision: Precision) -> Result<String, ExecError> {
     let mut rows = vec![[title, "runs", "operations", "FLOPs", "bytes", "most at once"].map(str::to_owned).to_vec()];
     let (mut flops, mut moved, mut peak) = (0, 0, 0);
     for w in work.iter().filter(|w| !w.program.function.outputs.is_empty()) {
         let cost = w.program.function.cost();
-        let (all, values, alive) = (cost.flops * w.runs, cost.elements * width * w.runs, cost.peak_elements * width);
+        let (all, values) = (cost.flops * w.runs, cost.elements * width(precision) * w.runs);
+        let alive = exact::memory(&w.program.function, precision)?;
         rows.push(vec![
             format!("  {}", w.name),
             w.runs.to_string(),
@@ -93,7 +100,7 @@ fn table(title: &str, work: &[Work], width: u64) -> String {
         (flops, moved, peak) = (flops + all, moved + values, peak.max(alive));
     }
     rows.push(vec!["  together".into(), String::new(), String::new(), scaled(flops), bytes(moved), bytes(peak)]);
-    columns(&rows).lines().map(|line| format!("  {line}\n")).collect()
+    Ok(columns(&rows).lines().map(|line| format!("  {line}\n")).collect())
 }
 
 fn bytes(n: u64) -> String {

@@ -3,7 +3,7 @@
 use super::function::Function;
 use super::op::Op;
 
-/// Work and memory of one run of a program.
+/// Work of one run of a program; the memory that it takes is up to the executor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cost {
     /// Operations that compute something; inputs and constants are not counted.
@@ -13,26 +13,18 @@ pub struct Cost {
     pub flops: u64,
     /// Elements of all values together.
     pub elements: u64,
-    /// Most elements alive at once, inputs and outputs included, where values are dropped after their last use.
-    pub peak_elements: u64,
 }
 
 impl Function {
     /// The cost of one run. Multiply elements by 4 or 8 for bytes.
     pub fn cost(&self) -> Cost {
         let size = |dims: &[usize]| dims.iter().fold(1u64, |n, &d| n.saturating_mul(d as u64));
-        let mut cost = Cost { nodes: 0, flops: 0, elements: 0, peak_elements: 0 };
-        let mut alive: u64 = self.input_dims().map(size).sum();
-        cost.elements = alive;
-        for (node, released) in self.nodes.iter().zip(self.releases()) {
+        let mut cost = Cost { nodes: 0, flops: 0, elements: self.input_dims().map(size).sum() };
+        for node in &self.nodes {
             let out = size(&node.dims);
             if !matches!(node.op, Op::Input { .. }) {
-                alive = alive.saturating_add(out);
                 cost.elements = cost.elements.saturating_add(out);
             }
-            cost.peak_elements = cost.peak_elements.max(alive);
-            released.iter().for_each(|&n| alive -= size(self.dims(n)));
-
             let operand = |i: usize| self.dims(node.args[i]);
             let flops = match &node.op {
                 Op::Input { .. } | Op::Const { .. } => continue,

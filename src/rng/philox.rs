@@ -17,6 +17,27 @@ pub(super) fn philox4x32_10(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4
     counter
 }
 
+/// Some blocks with one key, side by side: entry `i` of the four rows is block `i`.
+#[inline(always)]
+pub(super) fn philox4x32_10_of<const N: usize>(mut counter: [[u32; N]; 4], mut key: [u32; 2]) -> [[u32; N]; 4] {
+    for round in 0..10 {
+        if round > 0 {
+            key = [key[0].wrapping_add(0x9E37_79B9), key[1].wrapping_add(0xBB67_AE85)];
+        }
+        let mut next = [[0; N]; 4];
+        for i in 0..N {
+            let a = u64::from(counter[0][i]) * 0xD251_1F53;
+            let b = u64::from(counter[2][i]) * 0xCD9E_8D57;
+            next[0][i] = (b >> 32) as u32 ^ counter[1][i] ^ key[0];
+            next[1][i] = b as u32;
+            next[2][i] = (a >> 32) as u32 ^ counter[3][i] ^ key[1];
+            next[3][i] = a as u32;
+        }
+        counter = next;
+    }
+    counter
+}
+
 #[cfg(test)]
 mod tests {
     use super::philox4x32_10;

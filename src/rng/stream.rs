@@ -1,7 +1,8 @@
 //! Streams: an unending row of random numbers with a name.
 
 use super::normal::{normal_quantile, normal_quantiles};
-use super::philox::philox4x32_10;
+use super::philox::{philox4x32_10, philox4x32_10_of};
+use crate::simd::{Avx2, Avx512, Path, Work};
 
 /// Tells the blocks that name children from the blocks that are drawn from.
 const CHILD: [u32; 2] = [0x6368_696C, 0x6472_656E];
@@ -91,40 +92,135 @@ impl Stream {
 
     /// Fills `out` with the uniform draws 0, 1, 2, ...
     pub fn fill_uniform(&self, out: &mut [f64]) {
-        self.fill(out, uniform);
+        self.fill(out, Law::Uniform);
     }
 
     /// Fills `out` with the normal draws 0, 1, 2, ...
     pub fn fill_normal(&self, out: &mut [f64]) {
-        self.fill_open_uniform(out);
-        normal_quantiles(out);
+        self.fill(out, Law::Normal);
     }
 
     /// Fills `out` with the draws 0, 1, 2, ... of the open interval (0, 1).
     pub fn fill_open_uniform(&self, out: &mut [f64]) {
-        self.fill(out, open_uniform);
+        self.fill(out, Law::OpenUniform);
     }
 
-    /// Fills `out` with a transform of the draws 0, 1, 2, ..., one block for every two of them.
-    #[inline]
-    fn fill(&self, out: &mut [f64], transform: impl Fn(u64) -> f64) {
-        for (index, pair) in out.chunks_mut(2).enumerate() {
-            for (slot, bits) in pair.iter_mut().zip(self.block(index as u64)) {
-                *slot = transform(bits);
+    fn fill(&self, out: &mut [f64], law: Law) {
+        Path::detect().dispatch(Fill { stream: self, out, law });
+    }
+}
+
+/// What becomes of random bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Law {
+    Uniform,
+    OpenUniform,
+    Normal,
+}
+
+/// Draws 0, 1, 2, ... of a stream.
+struct Fill<'a> {
+    stream: &'a Stream,
+    out: &'a mut [f64],
+    law: Law,
+}
+
+impl Fill<'_> {
+    #[inline(always)]
+    fn run(self) {
+        let Fill { stream, out, law } = self;
+        match law {
+            Law::Uniform => stream.transformed(out, uniform),
+            Law::OpenUniform => stream.transformed(out, open_uniform),
+            Law::Normal => {
+                stream.transformed(out, open_uniform);
+                normal_quantiles(out);
             }
         }
     }
 }
 
-#[inline]
+impl Work for Fill<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn portable(self) {
+        self.run();
+    }
+
+    #[inline(always)]
+    fn avx2(self, _has: Avx2) {
+        self.run();
+    }
+
+    #[inline(always)]
+    fn avx512(self, _has: Avx512) {
+        self.run();
+    }
+}
+
+/// How many blocks are made side by side.
+const BLOCKS: usize = 16;
+
+/// So few draws are made one block at a time.
+const FEW: usize = 6;
+
+impl Stream {
+    /// A transform of the draws 0, 1, 2, ..., one block for every two of them.
+    #[inline(always)]
+    fn transformed(&self, out: &mut [f64], transform: impl Fn(u64) -> f64 + Copy) {
+        let (whole, rest) = out.as_chunks_mut::<{ 2 * BLOCKS }>();
+        for (number, draws) in whole.iter_mut().enumerate() {
+            *draws = self.blocks(number, transform);
+        }
+        if rest.len() > FEW {
+            let draws = self.blocks(whole.len(), transform);
+            rest.copy_from_slice(&draws[..rest.len()]);
+            return;
+        }
+        let first = whole.len() * BLOCKS;
+        for (i, pair) in rest.chunks_mut(2).enumerate() {
+            for (slot, bits) in pair.iter_mut().zip(self.block((first + i) as u64)) {
+                *slot = transform(bits);
+            }
+        }
+    }
+
+    /// The draws of [`BLOCKS`] blocks, the `number`-th of such.
+    #[inline(always)]
+    fn blocks(&self, number: usize, transform: impl Fn(u64) -> f64) -> [f64; 2 * BLOCKS] {
+        let index: [u64; BLOCKS] = std::array::from_fn(|i| (number * BLOCKS + i) as u64);
+        let [low, high] = [index.map(|i| i as u32), index.map(|i| (i >> 32) as u32)];
+        let counter = [low, high, [self.nonce[0]; BLOCKS], [self.nonce[1]; BLOCKS]];
+        let [a, b, c, d] = philox4x32_10_of(counter, self.key);
+        let mut draws = [0.0; 2 * BLOCKS];
+        for i in 0..BLOCKS {
+            draws[2 * i] = transform(u64::from(a[i]) | u64::from(b[i]) << 32);
+            draws[2 * i + 1] = transform(u64::from(c[i]) | u64::from(d[i]) << 32);
+        }
+        draws
+    }
+}
+
+/// The upper 52 bits as a fraction of 1: the number from 1 to 2 that has them behind the point, less 1.
+#[inline(always)]
+fn fraction(bits: u64) -> f64 {
+    f64::from_bits(0x3FF0_0000_0000_0000 | bits >> 12) - 1.0
+}
+
+/// Half of 2^-52.
+const HALF_CELL: f64 = 0.5 / (1u64 << 52) as f64;
+
+/// The upper 53 bits as a fraction of 1.
+#[inline(always)]
 fn uniform(bits: u64) -> f64 {
-    (bits >> 11) as f64 / (1u64 << 53) as f64
+    fraction(bits) + if bits & 1 << 11 == 0 { 0.0 } else { HALF_CELL }
 }
 
 /// The middles of 2^52 equal cells: 53 bits would round the last middle up to 1, whose normal quantile is infinite.
-#[inline]
+#[inline(always)]
 fn open_uniform(bits: u64) -> f64 {
-    ((bits >> 12) as f64 + 0.5) / (1u64 << 52) as f64
+    fraction(bits) + HALF_CELL
 }
 
 #[cfg(test)]
@@ -144,6 +240,24 @@ mod tests {
     /// The distance that the right law passes with probability 0.999 (Kolmogorov's limit).
     fn critical(n: usize) -> f64 {
         1.95 / (n as f64).sqrt()
+    }
+
+    #[test]
+    fn many_draws_are_the_single_ones_on_every_path() {
+        let stream = Stream::new(7, &["many"]);
+        for len in [0, 1, 5, 7, 31, 32, 33, 200, 100_003] {
+            for path in Path::available() {
+                let check = |law: Law, single: &dyn Fn(u64) -> f64| {
+                    let mut out = vec![0.0; len];
+                    path.dispatch(Fill { stream: &stream, out: &mut out, law });
+                    let differs = (0..len).find(|&i| out[i].to_bits() != single(i as u64).to_bits());
+                    assert_eq!(differs, None, "{law:?}, {len} on {}", path.name());
+                };
+                check(Law::Uniform, &|i| stream.uniform(i));
+                check(Law::OpenUniform, &|i| stream.open_uniform(i));
+                check(Law::Normal, &|i| stream.normal(i));
+            }
+        }
     }
 
     /// Recomputed by an independent program; a change here needs a new number in `GENERATOR`.

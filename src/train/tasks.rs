@@ -1,5 +1,6 @@
 //! The tasks of a step: which take part, and what they hold.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
 
 use super::bind::Kernel;
@@ -84,6 +85,8 @@ pub(super) struct TaskMaker<'a, E: Executor> {
     query: Part,
     /// The task variables of the whole pool, one tensor `[pool, ..]` per variable.
     pool: Option<Vec<Tensor>>,
+    /// The same on the executor, for steps in which the whole pool takes part.
+    whole: Vec<E::Value>,
     clients: Option<Clients<'a>>,
 }
 
@@ -131,18 +134,20 @@ impl<'a, E: Executor> TaskMaker<'a, E> {
             support: programs.support,
             query: programs.query,
             pool: None,
+            whole: vec![],
             clients,
         };
         if let TaskSource::Pool { strata, .. } = source {
             let mut pool: Option<Vec<Tensor>> = None;
             for (s, stratum) in strata.iter().enumerate() {
                 let ids: Vec<TaskId> = (0..stratum.count).map(|index| TaskId { stratum: s, index }).collect();
-                let made = maker.make(s, &ids)?;
+                let made = maker.downloaded(&maker.make(s, &ids)?)?;
                 pool = Some(match pool {
                     None => made,
                     Some(before) => before.into_iter().zip(made).map(|(a, b)| append(a, &b)).collect(),
                 });
             }
+            maker.whole = maker.uploaded(pool.iter().flatten())?;
             maker.pool = pool;
         }
         if let Some(clients) = &maker.clients {
@@ -152,7 +157,7 @@ impl<'a, E: Executor> TaskMaker<'a, E> {
     }
 
     /// The task variables of the given tasks, which fill the program of their stratum.
-    fn make(&self, s: usize, ids: &[TaskId]) -> Result<Vec<Tensor>, TrainError> {
+    fn make(&self, s: usize, ids: &[TaskId]) -> Result<Vec<E::Value>, TrainError> {
         let stratum =
             self.family.stratum(stratum_name(self.family, self.source, s)).expect("lowering found every stratum");
         let streams = &self.streams.strata[s].task;
@@ -165,7 +170,15 @@ impl<'a, E: Executor> TaskMaker<'a, E> {
             }
             other => unreachable!("a task program does not read {other:?}"),
         })?;
+        Ok(values)
+    }
+
+    fn downloaded(&self, values: &[E::Value]) -> Result<Vec<Tensor>, TrainError> {
         Ok(values.iter().map(|v| self.exec.download(v)).collect::<Result<_, _>>()?)
+    }
+
+    fn uploaded(&self, tensors: impl IntoIterator<Item = impl Borrow<Tensor>>) -> Result<Vec<E::Value>, TrainError> {
+        Ok(tensors.into_iter().map(|t| self.exec.upload(t.borrow())).collect::<Result<_, _>>()?)
     }
 
     /// The tasks of one step: the pool as a whole or a sample of it, or fresh ones.
@@ -180,10 +193,10 @@ impl<'a, E: Executor> TaskMaker<'a, E> {
 
     /// The tasks chosen for `step`, with the episodes and examples of visit number `visit`.
     fn visit_tasks_of(&self, step: u64, visit: u64) -> Result<Visit<E>, TrainError> {
-        let (places, ids, latents) = match self.source {
+        let (places, ids, mut values): (Vec<usize>, Vec<TaskId>, Vec<E::Value>) = match self.source {
             TaskSource::Fresh { count, .. } => {
-                let (ids, latents) = self.fresh(step, *count)?;
-                ((0..ids.len()).collect(), ids, latents)
+                let (ids, values) = self.fresh(step, *count)?;
+                ((0..ids.len()).collect(), ids, values)
             }
             TaskSource::Pool { strata, batch, replace, .. } => {
                 let all: Vec<TaskId> = strata
@@ -198,15 +211,18 @@ impl<'a, E: Executor> TaskMaker<'a, E> {
                     (false, true) => (0..batch).collect(),
                     (false, false) => stream.sample_without_replacement(all.len(), batch),
                 };
-                let latents = self.pool.iter().flatten().map(|t| t.rows(&places)).collect();
+                let values = if places.iter().copied().eq(0..all.len()) {
+                    self.whole.clone()
+                } else {
+                    self.uploaded(self.pool.iter().flatten().map(|t| t.rows(&places)))?
+                };
                 let ids = places.iter().map(|&p| all[p]).collect();
-                (places, ids, latents)
+                (places, ids, values)
             }
         };
-        let mut values: Vec<E::Value> = latents.iter().map(|t| self.exec.upload(t)).collect::<Result<_, _>>()?;
         let (support, query) = match &self.clients {
             Some(clients) => {
-                let (support, query) = clients.examples(self.objective, &ids, &repeats(&ids), visit);
+                let (support, query) = clients.examples(self.objective, &ids, &self.repeats(&ids), visit);
                 (self.gather(&support, self.support, clients)?, self.gather(&query, self.query, clients)?)
             }
             None => self.drawn(visit, &ids, &mut values)?,
@@ -215,13 +231,16 @@ impl<'a, E: Executor> TaskMaker<'a, E> {
     }
 
     /// The numbers and strata of the tasks drawn afresh for a step, and their variables.
-    fn fresh(&self, step: u64, count: u64) -> Result<(Vec<TaskId>, Vec<Tensor>), TrainError> {
+    fn fresh(&self, step: u64, count: u64) -> Result<(Vec<TaskId>, Vec<E::Value>), TrainError> {
         let numbers = step * count..(step + 1) * count;
         let weights: Vec<u64> = self.family.strata.iter().map(|s| s.count).collect();
         let total: u64 = weights.iter().sum();
         let stream = &self.streams.stratum;
         let ids: Vec<TaskId> = numbers
             .map(|index| {
+                if let [_] = weights[..] {
+                    return TaskId { stratum: 0, index };
+                }
                 let mut left = stream.below(index, total as usize) as u64;
                 let stratum = weights.iter().position(|&w| {
                     let hit = left < w;
@@ -231,25 +250,24 @@ impl<'a, E: Executor> TaskMaker<'a, E> {
                 TaskId { stratum: stratum.expect("the number lies below the sum of the weights"), index }
             })
             .collect();
-        let mut latents: Option<Vec<Tensor>> = None;
-        for s in 0..self.family.strata.len() {
-            if !ids.iter().any(|t| t.stratum == s) {
-                continue;
-            }
-            let made = self.make(s, &ids)?;
-            match &mut latents {
-                None => latents = Some(made),
-                Some(latents) => {
-                    for (all, of_stratum) in latents.iter_mut().zip(&made) {
-                        let len = all.row_len();
-                        for i in (0..ids.len()).filter(|&i| ids[i].stratum == s) {
-                            all.set_row(i, &of_stratum.data()[i * len..(i + 1) * len]);
-                        }
-                    }
+        let mut strata = (0..self.family.strata.len()).filter(|&s| ids.iter().any(|t| t.stratum == s));
+        let Some(first) = strata.next() else { return Ok((ids, vec![])) };
+        let made = self.make(first, &ids)?;
+        let mut others = strata.peekable();
+        if others.peek().is_none() {
+            return Ok((ids, made));
+        }
+        let mut latents = self.downloaded(&made)?;
+        for s in others {
+            for (all, of_stratum) in latents.iter_mut().zip(self.downloaded(&self.make(s, &ids)?)?) {
+                let len = all.row_len();
+                for i in (0..ids.len()).filter(|&i| ids[i].stratum == s) {
+                    all.set_row(i, &of_stratum.data()[i * len..(i + 1) * len]);
                 }
             }
         }
-        Ok((ids, latents.unwrap_or_default()))
+        let values = self.uploaded(&latents)?;
+        Ok((ids, values))
     }
 
     /// Draws episodes and examples; the episode's variables join the latents.
@@ -259,7 +277,7 @@ impl<'a, E: Executor> TaskMaker<'a, E> {
         ids: &[TaskId],
         latents: &mut Vec<E::Value>,
     ) -> Result<(Examples<E>, Examples<E>), TrainError> {
-        let repeats = repeats(ids);
+        let repeats = self.repeats(ids);
         let mut outputs = Vec::new();
         if let Some(kernel) = &self.visit {
             let filled = |leaf: Leaf, i: usize, draw: &Draw, dims: &[usize]| {
@@ -301,6 +319,20 @@ impl<'a, E: Executor> TaskMaker<'a, E> {
         let [x, y, mask] = clients.gather(held, part.size);
         let mask = if part.masked { Some(self.exec.upload(&mask)?) } else { None };
         Ok(Examples { values: vec![self.exec.upload(&x)?, self.exec.upload(&y)?], mask, counts })
+    }
+
+    /// How many times each task came before in this step: a task that a step holds twice is visited twice, with draws of its own.
+    fn repeats(&self, ids: &[TaskId]) -> Vec<u64> {
+        if !matches!(self.source, TaskSource::Pool { replace: true, .. }) {
+            return vec![0; ids.len()];
+        }
+        let mut visits: HashMap<TaskId, u64> = HashMap::new();
+        let mut count = |id: &TaskId| {
+            let count = visits.entry(*id).or_insert(0);
+            *count += 1;
+            *count - 1
+        };
+        ids.iter().map(&mut count).collect()
     }
 
     /// The stream that shuffles a task's examples into batches.
@@ -375,17 +407,6 @@ fn stratum_name<'n>(family: &'n Family, source: &'n TaskSource, s: usize) -> &'n
 
 /// The scope of training's streams.
 pub(super) const TRAIN: &str = "train";
-
-/// How many times each task came before in this step: a task that a step holds twice is visited twice, with draws of its own.
-fn repeats(ids: &[TaskId]) -> Vec<u64> {
-    let mut visits: HashMap<TaskId, u64> = HashMap::new();
-    let mut count = |id: &TaskId| {
-        let count = visits.entry(*id).or_insert(0);
-        *count += 1;
-        *count - 1
-    };
-    ids.iter().map(&mut count).collect()
-}
 
 /// A draw for every task, `dims` = `[tasks, ..]`.
 fn rows(draw: &Draw, dims: &[usize], streams: impl Iterator<Item = Stream>) -> Tensor {

@@ -11,7 +11,7 @@ kernels=src/exec/exact
 # file, what stands there, what is planted
 plants=(
   "math32.rs|let p = p.mul_add(r, 0.5);|let p = p.mul_add(r, 0.500_000_06);"
-  "reduce.rs|return join(join(four[0], four[2]), join(four[1], four[3]));|return join(join(four[0], four[1]), join(four[2], four[3]));"
+  "reduce.rs|join(join(four[r][0], four[r][2]), join(four[r][1], four[r][3]))|join(join(four[r][0], four[r][1]), join(four[r][2], four[r][3]))"
   "simd/vector.rs|*sum = a.fma(b, *sum)|*sum = a.mul(b).add(*sum)"
 )
 for plant in "${plants[@]}"; do

@@ -131,13 +131,16 @@ pub(super) fn map<T: Float>(x: &[T], out: &mut [T], f: impl Fn(T) -> T) {
 /// The larger, `b` where equal; a number is chosen against NaN.
 #[inline(always)]
 pub(super) fn max<T: Float>(a: T, b: T) -> T {
-    if (a > b) | b.is_nan() { a } else { b }
+    // Two choices and not one, since the first is a single instruction.
+    let larger = if a > b { a } else { b };
+    if b.is_nan() { a } else { larger }
 }
 
 /// The smaller, `b` where equal; a number is chosen against NaN.
 #[inline(always)]
 fn min<T: Float>(a: T, b: T) -> T {
-    if (a < b) | b.is_nan() { a } else { b }
+    let smaller = if a < b { a } else { b };
+    if b.is_nan() { a } else { smaller }
 }
 
 /// A function of two entries, chosen once for many of them.

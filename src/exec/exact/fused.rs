@@ -3,8 +3,9 @@
 use std::ops::{DerefMut, Range};
 
 use super::float::{Float, Pairs, binary, compare};
-use super::simd::{Here, Path, Vector, Vectors, Work};
-use super::view::load;
+use super::simd::{Dispatch, Here, Path, Vector, Vectors, Work};
+use super::spread::{Spread, spread, threads};
+use super::view::{Axes, load};
 use crate::ir::{Binary, Compare, Unary};
 
 /// How many entries of all registers together stay in the nearest cache: 16 KiB of `f32`.
@@ -17,7 +18,7 @@ pub(super) enum StepOp {
     Load {
         buffer: usize,
         offset: usize,
-        axes: Vec<(usize, usize)>,
+        axes: Axes,
     },
     /// The same number.
     Copy,
@@ -68,7 +69,7 @@ enum Target {
 #[derive(Debug, Clone)]
 pub(super) struct Fused {
     pub len: usize,
-    /// The entries that are computed at a time.
+    /// The most entries that are computed at a time.
     pub block: usize,
     /// The buffers that are filled.
     pub outputs: Vec<usize>,
@@ -110,7 +111,7 @@ impl Fused {
                 }
             }
         }
-        let block = (CACHED / registers.max(1)).clamp(256, 2048).min(len);
+        let block = (CACHED / registers.max(1)).clamp(256, 2048);
         Fused { len, block, outputs, registers, steps, targets }
     }
 
@@ -119,17 +120,36 @@ impl Fused {
         self.steps.iter().filter(|s| !matches!(s.op, StepOp::Load { .. } | StepOp::Copy)).count()
     }
 
-    /// The buffers that are read.
-    pub fn reads(&self) -> Vec<usize> {
-        let loads = self.steps.iter().filter_map(|s| match s.op {
-            StepOp::Load { buffer, .. } => Some(buffer),
-            _ => None,
-        });
-        let args = self.steps.iter().flat_map(|s| &s.args).filter_map(|a| match a {
-            Operand::Dense { buffer, .. } | Operand::Scalar { buffer, .. } => Some(*buffer),
-            Operand::Constant(_) | Operand::Step(_) => None,
-        });
-        loads.chain(args).collect()
+    /// What is read: buffers, from where on, and the axes.
+    pub fn readings(&self) -> Vec<(usize, usize, Axes)> {
+        let mut found = vec![];
+        for step in &self.steps {
+            if let StepOp::Load { buffer, offset, axes } = &step.op {
+                found.push((*buffer, *offset, axes.clone()));
+            }
+            for arg in &step.args {
+                match *arg {
+                    Operand::Dense { buffer, offset } => found.push((buffer, offset, vec![(self.len, 1)])),
+                    Operand::Scalar { buffer, at } => found.push((buffer, at, vec![])),
+                    Operand::Constant(_) | Operand::Step(_) => {}
+                }
+            }
+        }
+        found
+    }
+
+    /// Goes through what is read in the order of [`readings`](Fused::readings), to name other buffers.
+    pub fn each_read(&mut self, f: &mut dyn FnMut(&mut usize)) {
+        for step in &mut self.steps {
+            if let StepOp::Load { buffer, .. } = &mut step.op {
+                f(buffer);
+            }
+            for arg in &mut step.args {
+                if let Operand::Dense { buffer, .. } | Operand::Scalar { buffer, .. } = arg {
+                    f(buffer);
+                }
+            }
+        }
     }
 }
 
@@ -143,43 +163,52 @@ enum Source<'a, T> {
 /// Chains of fewer steps, all entries counted, are done by one thread.
 const PARALLEL: usize = 1 << 18;
 
-/// Runs a chain over all its entries, on several threads where there are many. The registers hold one block each.
-pub(super) fn run<'a, T: Vectors, F: Fn(usize) -> &'a [T] + Sync>(
+/// Runs a chain over all entries of some cases, on several threads where there are many. The registers hold one block each.
+pub(super) fn run<'a, T: Vectors, F: Fn(usize) -> &'a [T] + Sync, O: DerefMut<Target = [T]> + Default>(
     path: Path,
     fused: &Fused,
+    cases: usize,
     find: F,
     registers: &mut [Vec<T>],
-    outputs: &mut [Vec<T>],
+    outputs: &mut [O],
 ) {
-    let threads = if fused.len * fused.steps.len() < PARALLEL { 1 } else { rayon::current_num_threads() };
+    let entries = 0..fused.len * cases;
+    let threads = threads(entries.len() * fused.steps.len(), PARALLEL);
     if threads < 2 {
-        return path.run(Run { fused, find: &find, registers, outputs, entries: 0..fused.len });
+        return path.run(Run { fused, find: &find, registers, outputs, entries });
     }
-    let outputs = outputs.iter_mut().map(|o| &mut o[..fused.len]).collect();
-    split(path, fused, &find, outputs, 0..fused.len, threads);
+    let outputs = outputs.iter_mut().map(|o| &mut o[..entries.len()]).collect();
+    spread(Part { path, fused, find: &find, outputs, entries }, threads);
 }
 
-/// Cuts a range of entries into about equal parts.
-fn split<'a, T: Vectors, F: Fn(usize) -> &'a [T] + Sync>(
+/// Some entries of a chain that several threads share.
+struct Part<'r, T, F> {
     path: Path,
-    fused: &Fused,
-    find: &F,
-    mut outputs: Vec<&mut [T]>,
+    fused: &'r Fused,
+    find: &'r F,
+    outputs: Vec<&'r mut [T]>,
     entries: Range<usize>,
-    threads: usize,
-) {
-    if threads < 2 || entries.len() < 2 * fused.block {
-        let mut registers = vec![vec![T::ZERO; fused.block]; fused.registers];
-        return path.run(Run { fused, find, registers: &mut registers, outputs: &mut outputs, entries });
+}
+
+impl<'a, T: Vectors, F: Fn(usize) -> &'a [T] + Sync> Spread for Part<'_, T, F> {
+    fn parts(&self) -> usize {
+        self.entries.len().div_ceil(self.fused.block)
     }
-    let first = entries.len() * (threads / 2) / threads;
-    let middle = entries.start + first;
-    let (left, right): (Vec<_>, Vec<_>) = outputs.into_iter().map(|o| o.split_at_mut(first)).unzip();
-    let (before, after) = (entries.start..middle, middle..entries.end);
-    rayon::join(
-        || split(path, fused, find, left, before, threads / 2),
-        || split(path, fused, find, right, after, threads - threads / 2),
-    );
+
+    fn cut(self, first: usize) -> (Self, Self) {
+        let Part { path, fused, find, outputs, entries } = self;
+        let first = first * fused.block;
+        let middle = entries.start + first;
+        let (left, right) = outputs.into_iter().map(|o| o.split_at_mut(first)).unzip();
+        let part = |outputs, entries| Part { path, fused, find, outputs, entries };
+        (part(left, entries.start..middle), part(right, middle..entries.end))
+    }
+
+    fn work(mut self) {
+        let Part { path, fused, find, entries, .. } = self;
+        let mut registers = vec![vec![T::ZERO; fused.block]; fused.registers];
+        path.run(Run { fused, find, registers: &mut registers, outputs: &mut self.outputs, entries });
+    }
 }
 
 /// A chain over a range of its entries.

@@ -1,101 +1,358 @@
-//! A compiled program: its schedule, the memory it works in, and how it runs.
+//! A compiled program: its stages, the memory it works in, and how it runs.
 
+use std::ops::{Deref, DerefMut, Range};
 use std::sync::Arc;
 
 use super::Array;
+use super::cases::groups;
 use super::fold::Fold;
 use super::fused;
 use super::reduce::Reduction;
 use super::schedule::{Instruction, Origin, Output, Schedule};
-use super::simd::{Path, Vectors};
+use super::simd::{Dispatch, Path, Vectors};
 use super::solve::Systems;
+use super::spread::{Spread, spread};
+use super::stage::{Place, Source, Stage, Stages, Tuning, desk};
 use crate::ir::Function;
 
 /// A compiled program.
 #[derive(Debug)]
-pub struct Kernel<T> {
+pub struct Kernel<T: 'static> {
     schedule: Schedule,
-    /// Where each computed buffer lies, by buffer.
-    slots: Vec<Option<usize>>,
+    stages: Stages,
+    tuning: Tuning,
     memory: Memory<T>,
+    /// The memory of every thread that takes part; the first is the one that calls.
+    desks: Vec<Desk<T>>,
 }
 
 /// The memory of a program, kept from run to run.
 #[derive(Debug)]
 struct Memory<T> {
-    slots: Vec<Vec<T>>,
-    registers: Vec<Vec<T>>,
-    factor: Vec<T>,
+    /// What more than one stage sees.
+    shared: Vec<Vec<T>>,
     /// 0, 1, 2, ...
     positions: Vec<T>,
     /// What earlier runs gave, to be used again once nobody holds it.
     results: Vec<Vec<Arc<Vec<T>>>>,
     dims: Vec<Arc<[usize]>>,
-    /// The outputs of the chain that is running.
-    outputs: Vec<Vec<T>>,
+    /// The whole buffers that the running stage fills.
+    fills: Vec<Vec<T>>,
     /// What stands in the place of a result that is not finished.
     no_dims: Arc<[usize]>,
     no_data: Arc<Vec<T>>,
 }
 
+/// The memory of one thread.
+#[derive(Debug)]
+struct Desk<T: 'static> {
+    locals: Vec<Vec<T>>,
+    registers: Vec<Vec<T>>,
+    factor: Vec<T>,
+    /// Room for two lists, empty between stages.
+    parts: Vec<&'static mut [T]>,
+    rooms: Vec<Room<'static, T>>,
+}
+
 /// The most results of one output that are kept: what was given last, what was given before, and one to fill.
 const KEPT: usize = 3;
 
+/// Who is told of every instruction once it is done, and for how many cases it was.
+pub type Told<'a> = &'a mut dyn FnMut(&Instruction, usize);
+
+/// The schedule and the stages of a verified program whose elements take that many bytes.
+pub fn plan(function: &Function, fuse: bool, tuning: Tuning, bytes: usize) -> (Schedule, Stages) {
+    let schedule = Schedule::new(function, fuse);
+    let groups = groups(&schedule, tuning, bytes);
+    let stages = Stages::new(&schedule, &groups, tuning, bytes);
+    (schedule, stages)
+}
+
 impl<T: Vectors> Kernel<T> {
     /// Compiles a verified program.
-    pub fn new(function: &Function, fuse: bool) -> Kernel<T> {
-        let schedule = Schedule::new(function, fuse);
-        let (slots, sizes) = assign(&schedule);
-        let registers = schedule.instructions.iter().map(|i| match i {
-            Instruction::Fused(chain) => (chain.registers, chain.block),
-            _ => (0, 0),
-        });
-        let (count, size) = registers.fold((0, 0), |(c, s), (count, size)| (c.max(count), s.max(size)));
+    pub fn new(function: &Function, fuse: bool, tuning: Tuning) -> Kernel<T> {
+        let (schedule, stages) = plan(function, fuse, tuning, size_of::<T>());
         let positions = schedule.buffers.iter().filter(|b| b.origin == Origin::Positions).map(|b| b.len).max();
         let memory = Memory {
-            slots: sizes.into_iter().map(|len| vec![T::ZERO; len]).collect(),
-            registers: vec![vec![T::ZERO; size]; count],
-            factor: vec![],
+            shared: stages.sizes.iter().map(|&len| vec![T::ZERO; len]).collect(),
             positions: (0..positions.unwrap_or(0)).map(|i| T::from_f64(i as f64)).collect(),
             results: schedule.outputs.iter().map(|_| Vec::with_capacity(KEPT)).collect(),
             dims: function.output_dims().map(Arc::from).collect(),
-            outputs: vec![],
+            fills: vec![],
             no_dims: Arc::from([]),
             no_data: Arc::default(),
         };
-        Kernel { schedule, slots, memory }
+        let desks = vec![Desk::new(stages.stages.iter())];
+        Kernel { schedule, stages, tuning, memory, desks }
     }
 
-    /// Runs the program on arguments of the right shapes, and appends its results; `watch` is told of every instruction once
-    /// it is done.
-    pub fn run(
-        &mut self,
-        path: Path,
-        args: &[&Array<T>],
-        results: &mut Vec<Array<T>>,
-        mut watch: impl FnMut(&Instruction),
-    ) {
-        let Kernel { schedule, slots, memory } = self;
+    /// Runs the program on arguments of the right shapes, and appends its results.
+    pub fn run(&mut self, path: Path, args: &[&Array<T>], results: &mut Vec<Array<T>>, mut told: Option<Told>) {
+        let Kernel { schedule, stages, memory, .. } = self;
         for (number, output) in schedule.outputs.iter().enumerate() {
             if let Output::Computed(buffer) = output {
-                let slot = slots[*buffer].expect("an output has a slot");
-                memory.slots[slot] = memory.result(number, schedule.buffers[*buffer].len);
+                let slot = stages.memory[*buffer].expect("an output lies in memory");
+                memory.shared[slot] = memory.result(number, schedule.buffers[*buffer].len);
             }
         }
-        for instruction in &schedule.instructions {
-            memory.step(path, instruction, schedule, slots, args);
-            watch(instruction);
+        for number in 0..self.stages.stages.len() {
+            self.stage(path, number, args, &mut told);
         }
+        let Kernel { schedule, stages, memory, .. } = self;
         let nothing = Array { dims: Arc::clone(&memory.no_dims), data: Arc::clone(&memory.no_data) };
         results.resize(schedule.outputs.len(), nothing);
         // An output that is part of another one is copied before that one is given away.
         for late in [false, true] {
             for (number, output) in schedule.outputs.iter().enumerate() {
                 if matches!(output, Output::Computed(_)) == late {
-                    results[number] = memory.finish(schedule, slots, args, number, output);
+                    results[number] = memory.finish(schedule, &stages.memory, args, number, output);
                 }
             }
         }
+    }
+
+    /// Runs one stage, on several threads where there are many cases and much to do. Who is told is told by this thread.
+    fn stage(&mut self, path: Path, number: usize, args: &[&Array<T>], told: &mut Option<Told>) {
+        let stage = &self.stages.stages[number];
+        let alone = stage.cases == 1 || stage.work < self.tuning.parallel || told.is_some();
+        let threads = if alone { 1 } else { rayon::current_num_threads().min(stage.cases) };
+        while self.desks.len() < threads {
+            self.desks.push(Desk::new(self.stages.stages.iter().filter(|s| s.cases > 1)));
+        }
+        let Memory { shared, positions, fills, .. } = &mut self.memory;
+        fills.extend(stage.fills.iter().map(|&(slot, _)| std::mem::take(&mut shared[slot])));
+        let at = At { path, stage, args, positions, shared };
+        let mut parts = recycled(std::mem::take(&mut self.desks[0].parts));
+        parts.extend(fills.iter_mut().zip(&stage.fills).map(|(fill, &(_, each))| &mut fill[..each * stage.cases]));
+        if let [desk] = &mut self.desks[..threads] {
+            at.cases(desk, parts, 0..stage.cases, told);
+        } else {
+            spread(Crew { at: &at, desks: &mut self.desks[..threads], parts, cases: 0..stage.cases }, threads);
+        }
+        stage.fills.iter().zip(fills.drain(..)).for_each(|(&(slot, _), fill)| shared[slot] = fill);
+    }
+}
+
+impl<T: Vectors> Desk<T> {
+    /// What a thread needs for some stages.
+    fn new<'s>(stages: impl Iterator<Item = &'s Stage>) -> Desk<T> {
+        let (locals, registers) = desk(stages);
+        let rooms = |sizes: Vec<usize>| sizes.into_iter().map(|len| vec![T::ZERO; len]).collect();
+        Desk { locals: rooms(locals), registers: rooms(registers), factor: vec![], parts: vec![], rooms: vec![] }
+    }
+}
+
+/// The room of an empty list, for a list of another lifetime.
+fn recycled<A, B>(mut list: Vec<A>) -> Vec<B> {
+    list.clear();
+    list.into_iter().map(|_| unreachable!("the list is empty")).collect()
+}
+
+/// A stage at work.
+struct At<'a, T> {
+    path: Path,
+    stage: &'a Stage,
+    args: &'a [&'a Array<T>],
+    positions: &'a [T],
+    shared: &'a [Vec<T>],
+}
+
+impl<'a, T: Vectors> At<'a, T> {
+    /// Runs some cases at one desk, as many at a time as were planned.
+    fn cases(&self, desk: &mut Desk<T>, parts: Vec<&mut [T]>, cases: Range<usize>, told: &mut Option<Told>) {
+        let Desk { locals, registers, factor, parts: kept_parts, rooms: kept_rooms } = desk;
+        let rooms = recycled(std::mem::take(kept_rooms));
+        let mut bench = Bench { at: self, first: cases.start, parts, locals, rooms };
+        let mut start = cases.start;
+        while start < cases.end {
+            let chunk = start..(start + self.stage.chunk).min(cases.end);
+            for instruction in &self.stage.instructions {
+                bench.step(instruction, chunk.clone(), registers, factor);
+                if let Some(told) = told {
+                    told(instruction, chunk.len());
+                }
+            }
+            start = chunk.end;
+        }
+        let Bench { parts, rooms, .. } = bench;
+        (*kept_parts, *kept_rooms) = (recycled(parts), recycled(rooms));
+    }
+}
+
+/// Threads that share the cases of a stage.
+struct Crew<'c, T: 'static> {
+    at: &'c At<'c, T>,
+    desks: &'c mut [Desk<T>],
+    /// The whole buffers that are filled, from the first of these cases on.
+    parts: Vec<&'c mut [T]>,
+    cases: Range<usize>,
+}
+
+impl<T: Vectors> Spread for Crew<'_, T> {
+    fn parts(&self) -> usize {
+        self.desks.len()
+    }
+
+    fn cut(self, first: usize) -> (Self, Self) {
+        let Crew { at, desks, parts, cases } = self;
+        let count = cases.len() * first / desks.len();
+        let (left, right) = desks.split_at_mut(first);
+        let shares = at.stage.fills.iter().map(|&(_, each)| each * count);
+        let (before, after) = parts.into_iter().zip(shares).map(|(part, share)| part.split_at_mut(share)).unzip();
+        let middle = cases.start + count;
+        (
+            Crew { at, desks: left, parts: before, cases: cases.start..middle },
+            Crew { at, desks: right, parts: after, cases: middle..cases.end },
+        )
+    }
+
+    fn work(self) {
+        let [desk] = self.desks else { unreachable!("as many threads as desks") };
+        self.at.cases(desk, self.parts, self.cases, &mut None);
+    }
+}
+
+/// Where one thread computes its cases of a stage.
+struct Bench<'b, T: 'static> {
+    at: &'b At<'b, T>,
+    /// The first of its cases.
+    first: usize,
+    /// The whole buffers that are filled, from that case on.
+    parts: Vec<&'b mut [T]>,
+    locals: &'b mut [Vec<T>],
+    /// What the running chain fills.
+    rooms: Vec<Room<'b, T>>,
+}
+
+/// What an instruction fills, taken out of its place meanwhile, so that its operands can be read.
+#[derive(Debug)]
+enum Room<'b, T> {
+    Local(Vec<T>),
+    Part { whole: &'b mut [T], from: usize },
+}
+
+impl<T> Default for Room<'_, T> {
+    fn default() -> Self {
+        Room::Local(vec![])
+    }
+}
+
+impl<T> Deref for Room<'_, T> {
+    type Target = [T];
+
+    #[inline]
+    fn deref(&self) -> &[T] {
+        match self {
+            Room::Local(room) => room,
+            Room::Part { whole, from } => &whole[*from..],
+        }
+    }
+}
+
+impl<T> DerefMut for Room<'_, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [T] {
+        match self {
+            Room::Local(room) => room,
+            Room::Part { whole, from } => &mut whole[*from..],
+        }
+    }
+}
+
+impl<'b, T: Vectors> Bench<'b, T> {
+    fn place(&self, number: usize) -> Place {
+        self.at.stage.places[number]
+    }
+
+    /// Takes out what an instruction fills for the cases from `start` on.
+    fn take(&mut self, number: usize, start: usize) -> Room<'b, T> {
+        let Place { source, step } = self.place(number);
+        match source {
+            Source::Local(local) => Room::Local(std::mem::take(&mut self.locals[local])),
+            Source::Filled(part) => {
+                Room::Part { whole: std::mem::take(&mut self.parts[part]), from: step * (start - self.first) }
+            }
+            other => unreachable!("{other:?} is not filled"),
+        }
+    }
+
+    /// Puts it back.
+    fn put(&mut self, number: usize, room: Room<'b, T>) {
+        match (self.place(number).source, room) {
+            (Source::Local(local), Room::Local(room)) => self.locals[local] = room,
+            (Source::Filled(part), Room::Part { whole, .. }) => self.parts[part] = whole,
+            (other, _) => unreachable!("{other:?} is not where this was taken from"),
+        }
+    }
+
+    fn step(&mut self, instruction: &Instruction, cases: Range<usize>, registers: &mut [Vec<T>], factor: &mut Vec<T>) {
+        let (start, count) = (cases.start, cases.len());
+        if let Instruction::Fused(chain) = instruction {
+            let mut rooms = std::mem::take(&mut self.rooms);
+            for &to in &chain.outputs {
+                rooms.push(self.take(to, start));
+            }
+            let find = |number: usize| find(self, number, start);
+            fused::run(self.at.path, chain, count, find, registers, &mut rooms);
+            chain.outputs.iter().zip(rooms.drain(..)).for_each(|(&to, room)| self.put(to, room));
+            self.rooms = rooms;
+            return;
+        }
+        let to = instruction.writes()[0];
+        let mut room = self.take(to, start);
+        let out = &mut room[..self.place(to).step * count];
+        let find = |number: usize| find(self, number, start);
+        match instruction {
+            Instruction::Fused(_) => unreachable!("chains were done above"),
+            Instruction::Reduce { f, from, outer, size, inner, .. } => {
+                if *size == 0 {
+                    out.fill(T::ZERO);
+                } else if !out.is_empty() {
+                    let data = &find(from.0)[from.1..from.1 + count * outer * size * inner];
+                    Reduction { f: *f, data, size: *size, inner: *inner, out }.run(self.at.path);
+                }
+            }
+            Instruction::Product { product, a, b, .. } => {
+                product.cases(count).run(self.at.path, find(*a), find(*b), out);
+            }
+            Instruction::Pad { from, outer, row, before, after, .. } => {
+                out.fill(T::ZERO);
+                let data = &find(from.0)[from.1..from.1 + count * outer * row];
+                if *row > 0 {
+                    for (to, from) in out.chunks_exact_mut(before + row + after).zip(data.chunks_exact(*row)) {
+                        to[*before..before + row].copy_from_slice(from);
+                    }
+                }
+            }
+            Instruction::Fold { windows: w, from, .. } => {
+                let len = count * w.outer * w.count * w.size * w.inner;
+                self.at.path.run(Fold { windows: *w, data: &find(from.0)[from.1..from.1 + len], out });
+            }
+            Instruction::Gather { rows, table, numbers, .. } => {
+                rows.gather(&find(table.0)[table.1..], &find(numbers.0)[numbers.1..], out);
+            }
+            Instruction::Scatter { rows, numbers, terms, .. } => {
+                rows.scatter(&find(numbers.0)[numbers.1..], &find(terms.0)[terms.1..], out);
+            }
+            Instruction::Solve { count: each, p, q, a, b, .. } => {
+                let count = count * each;
+                let (a, b) = (&find(a.0)[a.1..a.1 + count * p * p], &find(b.0)[b.1..b.1 + count * p * q]);
+                self.at.path.run(Systems { p: *p, q: *q, a, b, x: out, factor });
+            }
+        }
+        self.put(to, room);
+    }
+}
+
+/// An operand, for the cases from `start` on.
+fn find<'m, T>(bench: &'m Bench<T>, number: usize, start: usize) -> &'m [T] {
+    let Place { source, step } = bench.at.stage.places[number];
+    match source {
+        Source::Input(input) => &bench.at.args[input].data[step * start..],
+        Source::Positions => &bench.at.positions[step * start..],
+        Source::Memory(slot) => &bench.at.shared[slot][step * start..],
+        Source::Filled(part) => &bench.parts[part][step * (start - bench.first)..],
+        Source::Local(local) => &bench.locals[local],
     }
 }
 
@@ -126,17 +383,19 @@ impl<T: Vectors> Memory<T> {
     fn finish(
         &mut self,
         schedule: &Schedule,
-        slots: &[Option<usize>],
+        memory: &[Option<usize>],
         args: &[&Array<T>],
         number: usize,
         output: &Output,
     ) -> Array<T> {
         let len = self.dims[number].iter().product();
         let data = match *output {
-            Output::Computed(buffer) => std::mem::take(&mut self.slots[slots[buffer].expect("an output has a slot")]),
+            Output::Computed(buffer) => {
+                std::mem::take(&mut self.shared[memory[buffer].expect("an output lies in memory")])
+            }
             Output::Part(buffer, offset) => {
                 let mut data = self.result(number, len);
-                data.copy_from_slice(&self.find(schedule, slots, args, buffer)[offset..offset + len]);
+                data.copy_from_slice(&self.whole(schedule, memory, args, buffer)[offset..offset + len]);
                 data
             }
             Output::Constant(x) => {
@@ -148,147 +407,18 @@ impl<T: Vectors> Memory<T> {
         Array { dims: Arc::clone(&self.dims[number]), data: self.give(number, data) }
     }
 
-    /// The elements of a buffer.
-    fn find<'m>(
+    /// The elements of a whole buffer.
+    fn whole<'m>(
         &'m self,
         schedule: &Schedule,
-        slots: &[Option<usize>],
+        memory: &[Option<usize>],
         args: &'m [&Array<T>],
         buffer: usize,
     ) -> &'m [T] {
-        let Memory { slots: memory, positions, .. } = self;
-        find(memory, positions, schedule, slots, args, buffer)
-    }
-
-    fn step(
-        &mut self,
-        path: Path,
-        instruction: &Instruction,
-        schedule: &Schedule,
-        slots: &[Option<usize>],
-        args: &[&Array<T>],
-    ) {
-        let slot = |buffer: usize| slots[buffer].expect("a computed buffer has a slot");
-        if let Instruction::Fused(chain) = instruction {
-            let mut outputs = std::mem::take(&mut self.outputs);
-            outputs.extend(chain.outputs.iter().map(|&b| std::mem::take(&mut self.slots[slot(b)])));
-            let Memory { slots: memory, positions, registers, .. } = self;
-            let find = |buffer: usize| find(memory, positions, schedule, slots, args, buffer);
-            fused::run(path, chain, find, registers, &mut outputs);
-            chain.outputs.iter().zip(outputs.drain(..)).for_each(|(&b, o)| self.slots[slot(b)] = o);
-            self.outputs = outputs;
-            return;
-        }
-        let to = instruction.writes()[0];
-        let len = schedule.buffers[to].len;
-        let mut taken = std::mem::take(&mut self.slots[slot(to)]);
-        let out = &mut taken[..len];
-        let Memory { slots: memory, positions, factor, .. } = self;
-        let find = |buffer: usize| find(memory, positions, schedule, slots, args, buffer);
-        match instruction {
-            Instruction::Fused(_) => unreachable!("chains were done above"),
-            Instruction::Reduce { f, from, outer, size, inner, .. } => {
-                if *size == 0 {
-                    out.fill(T::ZERO);
-                } else if len > 0 {
-                    let data = &find(from.0)[from.1..from.1 + outer * size * inner];
-                    path.run(Reduction { f: *f, data, size: *size, inner: *inner, out });
-                }
-            }
-            Instruction::Product { product, a, b, .. } => product.run(path, find(*a), find(*b), out),
-            Instruction::Pad { from, outer, row, before, after, .. } => {
-                out.fill(T::ZERO);
-                let data = &find(from.0)[from.1..from.1 + outer * row];
-                if *row > 0 {
-                    for (to, from) in out.chunks_exact_mut(before + row + after).zip(data.chunks_exact(*row)) {
-                        to[*before..before + row].copy_from_slice(from);
-                    }
-                }
-            }
-            Instruction::Fold { windows, from, .. } => {
-                let len = windows.outer * windows.count * windows.size * windows.inner;
-                path.run(Fold { windows: *windows, data: &find(from.0)[from.1..from.1 + len], out });
-            }
-            Instruction::Gather { rows, table, numbers, .. } => {
-                rows.gather(&find(table.0)[table.1..], &find(numbers.0)[numbers.1..], out);
-            }
-            Instruction::Scatter { rows, numbers, terms, .. } => {
-                let numbers = &find(numbers.0)[numbers.1..];
-                rows.scatter(numbers, &find(terms.0)[terms.1..], out);
-            }
-            Instruction::Solve { count, p, q, a, b, .. } => {
-                let (a, b) = (&find(a.0)[a.1..a.1 + count * p * p], &find(b.0)[b.1..b.1 + count * p * q]);
-                path.run(Systems { p: *p, q: *q, a, b, x: out, factor });
-            }
-        }
-        self.slots[slot(to)] = taken;
-    }
-}
-
-/// The elements of a buffer.
-fn find<'m, T>(
-    memory: &'m [Vec<T>],
-    positions: &'m [T],
-    schedule: &Schedule,
-    slots: &[Option<usize>],
-    args: &'m [&Array<T>],
-    buffer: usize,
-) -> &'m [T] {
-    let Some(&known) = schedule.buffers.get(buffer) else { unreachable!("a schedule names its own buffers") };
-    match known.origin {
-        Origin::Input(index) => &args[index].data,
-        Origin::Positions => &positions[..known.len],
-        Origin::Computed => &memory[slots[buffer].expect("a computed buffer has a slot")][..known.len],
-    }
-}
-
-/// A slot for every computed buffer, and the sizes of the slots. A slot is used again once its buffer was read for the last time;
-/// outputs have one of their own.
-fn assign(schedule: &Schedule) -> (Vec<Option<usize>>, Vec<usize>) {
-    let mut last = vec![0; schedule.buffers.len()];
-    for (i, instruction) in schedule.instructions.iter().enumerate() {
-        instruction.reads().into_iter().for_each(|b| last[b] = i);
-    }
-    let mut kept = vec![false; schedule.buffers.len()];
-    for output in &schedule.outputs {
-        match output {
-            Output::Computed(b) => kept[*b] = true,
-            Output::Part(b, _) => last[*b] = usize::MAX,
-            Output::Constant(_) => {}
+        match schedule.buffers[buffer].origin {
+            Origin::Input(index) => &args[index].data,
+            Origin::Positions => &self.positions,
+            Origin::Computed => &self.shared[memory[buffer].expect("an output lies in memory")],
         }
     }
-    let (mut slots, mut sizes): (Vec<Option<usize>>, Vec<usize>) = (vec![None; schedule.buffers.len()], vec![]);
-    let mut free: Vec<usize> = Vec::new();
-    let mut ends: Vec<(usize, usize)> = Vec::new();
-    for (i, instruction) in schedule.instructions.iter().enumerate() {
-        for &buffer in instruction.writes() {
-            let len = schedule.buffers[buffer].len;
-            if kept[buffer] {
-                // Filled with the room of a result when a run begins.
-                sizes.push(0);
-                slots[buffer] = Some(sizes.len() - 1);
-                continue;
-            }
-            // The smallest that is large enough, else the largest, which grows.
-            let fitting = (0..free.len()).filter(|&f| sizes[free[f]] >= len).min_by_key(|&f| sizes[free[f]]);
-            let chosen = fitting.or_else(|| (0..free.len()).max_by_key(|&f| sizes[free[f]]));
-            let slot = chosen.map_or_else(
-                || {
-                    sizes.push(0);
-                    sizes.len() - 1
-                },
-                |f| free.swap_remove(f),
-            );
-            sizes[slot] = sizes[slot].max(len);
-            slots[buffer] = Some(slot);
-            ends.push((last[buffer].max(i), slot));
-        }
-        ends.retain(|&(end, slot)| {
-            if end <= i {
-                free.push(slot);
-            }
-            end > i
-        });
-    }
-    (slots, sizes)
 }

@@ -13,11 +13,10 @@ const ROUND: f32 = 12_582_912.0;
 const LN2_HIGH: f32 = 0.693_359_4; // 355 / 512
 const LN2_LOW: f32 = -2.121_944_4e-4;
 
-/// 2^n for an integer-valued `n` from -126 to 127.
+/// 2^n for the integer `n` from -126 to 127 in the low bits of a sum with [`ROUND`], less those of another such sum.
 #[inline(always)]
-fn power_of_two(n: f32) -> f32 {
-    // The integer stands in the low bits of n + ROUND.
-    f32::from_bits(((n + ROUND).to_bits().wrapping_add(127)) << 23)
+fn power_of_two(sum: u32) -> f32 {
+    f32::from_bits(sum.wrapping_add(127) << 23)
 }
 
 /// `e^x`
@@ -26,7 +25,8 @@ pub fn exp(x: f32) -> f32 {
     // Beyond these the result is infinite or 0; NaN passes through the selects below.
     let clamped = if x > 89.0 { 89.0 } else { x };
     let clamped = if clamped < -104.0 { -104.0 } else { clamped };
-    let n = (clamped.mul_add(std::f32::consts::LOG2_E, ROUND)) - ROUND;
+    let rounded = clamped.mul_add(std::f32::consts::LOG2_E, ROUND);
+    let n = rounded - ROUND;
     let r = n.mul_add(-LN2_HIGH, clamped);
     let r = n.mul_add(-LN2_LOW, r);
     let p = 1.987_569_1e-4f32;
@@ -37,8 +37,8 @@ pub fn exp(x: f32) -> f32 {
     let p = p.mul_add(r, 0.5);
     let p = p.mul_add(r * r, r) + 1.0;
     // Two factors, since 2^n itself may be too large or too small.
-    let half = (n.mul_add(0.5, ROUND)) - ROUND;
-    let result = p * power_of_two(half) * power_of_two(n - half);
+    let half = n.mul_add(0.5, ROUND).to_bits();
+    let result = p * power_of_two(half) * power_of_two(rounded.to_bits().wrapping_sub(half));
     if x.is_nan() { f32::NAN } else { result }
 }
 

@@ -1,6 +1,7 @@
 //! Batched matrix products: every entry is one chain of fused multiply-adds in increasing `k`, however the work is cut.
 
-use super::simd::{Here, Matrix, Path, Vector, Vectors, Work, multiply, turn};
+use super::simd::{Dispatch, Here, Matrix, Path, Vector, Vectors, Work, multiply, turn};
+use super::spread::{Spread, spread, threads};
 
 /// How a batch of matrices lies in a buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,14 +36,18 @@ const SMALL: usize = 1 << 14;
 /// The steps of `k` for which a packed part of `b` stays in the second-level cache.
 const DEPTH: usize = 256;
 
-/// Of so few rows, a product reads its second operand where it lies, since packing it would take longer.
+/// Of so few rows, a product does not pack the whole second operand, which would take longer.
 const FEW: usize = 16;
 
-/// The steps of `k` that such a product makes at a time.
+/// The steps of `k` that such a product makes at a time where it reads the second operand in its place.
 const SHALLOW: usize = 32;
 
 /// The rows of `a` that are packed at a time.
 const ROWS: usize = 96;
+
+/// The columns of a second operand that such a product turns at a time, and the entries from which on it does so.
+const STRIP: usize = 32;
+const NEAR: usize = 1 << 12;
 
 impl Product {
     /// Whether every entry that the product reads lies within buffers of these lengths.
@@ -55,6 +60,26 @@ impl Product {
             && (empty || last(&self.a, self.m, self.k) < a && last(&self.b, self.k, self.n) < b)
     }
 
+    /// The products of several cases, where `self` is those of one. Rows of one second matrix that follow each other become one matrix.
+    pub fn cases(&self, cases: usize) -> Product {
+        let Product { count, m, a, b, .. } = *self;
+        if b.next == 0 && a.next == m * a.row {
+            return Product { count: 1, m: count * m * cases, ..self.clone() };
+        }
+        Product { count: count * cases, ..self.clone() }
+    }
+
+    /// About how many entries of packed operands one thread holds meanwhile.
+    pub fn packed(&self) -> usize {
+        let Product { m, k, n, b, .. } = *self;
+        match k * n {
+            _ if n == 1 => k * ROWS.min(m),
+            small if small <= SMALL => small * usize::from(b.column != 1),
+            _ if m <= FEW => DEPTH * STRIP,
+            _ => DEPTH.min(k) * (n + ROWS),
+        }
+    }
+
     /// Computes the products; large ones on all threads of the pool.
     pub fn run<T: Vectors>(&self, path: Path, a: &[T], b: &[T], c: &mut [T]) {
         assert!(self.fits(a.len(), b.len(), c.len()), "the matrices lie within their buffers");
@@ -62,33 +87,43 @@ impl Product {
             c.fill(T::ZERO);
             return;
         }
-        let work = self.count * self.m * self.k * self.n;
-        let threads = if work < PARALLEL { 1 } else { rayon::current_num_threads() };
-        self.split(path, a, b, c, threads);
+        let threads = threads(self.count * self.m * self.k * self.n, PARALLEL);
+        spread(Part { product: self.clone(), path, a, b, c }, threads);
+    }
+}
+
+/// Some matrices of a batch, or some rows of one.
+struct Part<'a, T> {
+    product: Product,
+    path: Path,
+    a: &'a [T],
+    b: &'a [T],
+    c: &'a mut [T],
+}
+
+impl<T: Vectors> Spread for Part<'_, T> {
+    fn parts(&self) -> usize {
+        if self.product.count > 1 { self.product.count } else { self.product.m }
     }
 
-    /// Cuts the batch, or else the rows, into about equal parts; the bits of an entry do not depend on it.
-    fn split<T: Vectors>(&self, path: Path, a: &[T], b: &[T], c: &mut [T], threads: usize) {
-        let parts = if self.count > 1 { self.count } else { self.m };
-        if threads < 2 || parts < 2 {
-            return self.on(path, a, b, c);
-        }
-        let first = parts * (threads / 2) / threads;
-        let (mut one, mut other) = (self.clone(), self.clone());
-        if self.count > 1 {
-            (one.count, other.count) = (first, parts - first);
-            other.a.offset += first * self.a.next;
-            other.b.offset += first * self.b.next;
+    fn cut(self, first: usize) -> (Self, Self) {
+        let Part { product, path, a, b, c } = self;
+        let (mut one, mut other) = (product.clone(), product);
+        if one.count > 1 {
+            (one.count, other.count) = (first, other.count - first);
+            other.a.offset += first * other.a.next;
+            other.b.offset += first * other.b.next;
         } else {
-            (one.m, other.m) = (first, parts - first);
-            other.a.offset += first * self.a.row;
+            (one.m, other.m) = (first, other.m - first);
+            other.a.offset += first * other.a.row;
         }
         let (c, rest) = c.split_at_mut(one.count * one.m * one.n);
-        rayon::join(|| one.split(path, a, b, c, threads / 2), || other.split(path, a, b, rest, threads - threads / 2));
+        (Part { product: one, path, a, b, c }, Part { product: other, path, a, b, c: rest })
     }
 
-    fn on<T: Vectors>(&self, path: Path, a: &[T], b: &[T], c: &mut [T]) {
-        T::with_buffer(|packed| path.run(Tiles { product: self, a, b, c, packed }));
+    fn work(self) {
+        let Part { product, path, a, b, c } = self;
+        T::with_buffer(|packed| path.run(Tiles { product: &product, a, b, c, packed }));
     }
 }
 
@@ -115,13 +150,13 @@ impl<T: Vectors> Work<T> for Tiles<'_, T> {
             let (from_a, from_b) = (&self.a[a.offset..], &self.b[b.offset..]);
             let to = &mut self.c[c..c + m * n];
             if n == 1 && a.row != 1 {
-                vector(from_a, a, from_b, b, k, to);
+                self.column(here, a, b, c);
             } else if n == 1 {
                 // A column is the row of a product of transposed matrices.
                 let column = Matrix { data: from_b, row: b.column, column: b.row };
                 let turned = Matrix { data: from_a, row: a.column, column: a.row };
                 multiply(here, (1, k, m), column, turned, to, m, false);
-            } else if m <= FEW && b.column != 1 && b.row == 1 {
+            } else if m <= FEW && b.row == 1 && k * n > NEAR {
                 self.turned(here, a, b, c);
             } else if k * n <= SMALL || (m <= FEW && b.column == 1) {
                 let place_b = if b.column == 1 {
@@ -148,38 +183,38 @@ impl<T: Vectors> Work<T> for Tiles<'_, T> {
     }
 }
 
-/// A matrix times a vector: sixteen rows at a time.
-#[inline(always)]
-fn vector<T: Vectors>(a: &[T], place_a: Matrices, b: &[T], place_b: Matrices, k: usize, c: &mut [T]) {
-    for (group, to) in c.chunks_mut(16).enumerate() {
-        let mut sum = [T::ZERO; 16];
-        for l in 0..k {
-            let x = b[l * place_b.row];
-            let a = &a[group * 16 * place_a.row + l * place_a.column..];
-            for (i, s) in sum.iter_mut().enumerate().take(to.len()) {
-                *s = a[i * place_a.row].fma(x, *s);
-            }
-        }
-        to.copy_from_slice(&sum[..to.len()]);
-    }
-}
-
 impl<T: Vectors> Tiles<'_, T> {
-    /// A product of a few rows with a matrix that lies column by column: the product of the transposed matrices, turned back.
+    /// A matrix times a vector: some rows at a time are turned, so that their chains run side by side.
+    #[inline(always)]
+    fn column<V: Vector<T>>(&mut self, here: Here<V>, a: Matrices, b: Matrices, c: usize) {
+        let Product { m, k, .. } = *self.product;
+        let row = Matrix { data: &self.b[b.offset..], row: b.column, column: b.row };
+        self.packed.resize(k * ROWS.min(m), T::ZERO);
+        for top in (0..m).step_by(ROWS) {
+            let rows = ROWS.min(m - top);
+            let from = &self.a[a.offset + top * a.row..];
+            copy(here, from, Matrices { row: a.column, column: a.row, ..a }, (k, rows), self.packed);
+            let turned = Matrix { data: self.packed, row: rows, column: 1 };
+            multiply(here, (1, k, rows), row, turned, &mut self.c[c + top..], rows, false);
+        }
+    }
+
+    /// A product of few rows with a large matrix that lies column by column: some columns at a time are turned in the nearest cache.
     #[inline(always)]
     fn turned<V: Vector<T>>(&mut self, here: Here<V>, a: Matrices, b: Matrices, c: usize) {
         let Product { m, k, n, .. } = *self.product;
-        self.packed.resize(k * m + n * m, T::ZERO);
-        let (columns, product) = self.packed.split_at_mut(k * m);
-        let turned = if a.row == 1 {
-            Matrix { data: &self.a[a.offset..], row: a.column, column: 1 }
-        } else {
-            copy(here, &self.a[a.offset..], Matrices { row: a.column, column: a.row, ..a }, (k, m), columns);
-            Matrix { data: columns, row: m, column: 1 }
-        };
-        let rows = Matrix { data: &self.b[b.offset..], row: b.column, column: b.row };
-        multiply(here, (n, k, m), rows, turned, product, m, false);
-        copy(here, product, Matrices { offset: 0, next: 0, row: 1, column: m }, (m, n), &mut self.c[c..c + m * n]);
+        self.packed.resize(DEPTH * STRIP, T::ZERO);
+        for from in (0..k).step_by(DEPTH) {
+            let depth = DEPTH.min(k - from);
+            let rows = Matrix { data: &self.a[a.offset + from * a.column..], row: a.row, column: a.column };
+            for first in (0..n).step_by(STRIP) {
+                let columns = STRIP.min(n - first);
+                let place = &self.b[b.offset + from * b.row + first * b.column..];
+                copy(here, place, b, (depth, columns), self.packed);
+                let strip = Matrix { data: self.packed, row: columns, column: 1 };
+                multiply(here, (m, depth, columns), rows, strip, &mut self.c[c + first..], n, from > 0);
+            }
+        }
     }
 
     /// A large product, in blocks that stay in the caches (Goto and van de Geijn, ACM TOMS 34(3), 2008).
@@ -291,7 +326,8 @@ mod tests {
         for path in Path::available() {
             for threads in [1, 3] {
                 let mut c = vec![T::NAN; count * m * n];
-                product.split(path, &data_a, &data_b, &mut c, threads);
+                let part = Part { product: product.clone(), path, a: &data_a, b: &data_b, c: &mut c };
+                spread(part, threads);
                 let found: Vec<u64> = c.iter().map(|x| x.to_f64().to_bits()).collect();
                 assert_eq!(found, wanted, "{product:?} on {} with {threads} threads", path.name());
             }

@@ -4,6 +4,7 @@
 //! over blocks that stay in the cache, a matrix product is one chain of fused multiply-adds per entry, a sum is a tree whose shape
 //! depends on its length alone. `docs/numerics.md` states the contract.
 
+mod cases;
 mod float;
 mod fold;
 mod fused;
@@ -15,6 +16,8 @@ mod reduce;
 mod schedule;
 mod simd;
 mod solve;
+mod spread;
+mod stage;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -28,7 +31,9 @@ use super::{ExecError, Executor, Precision, Signature};
 use crate::ir::{Function, Tensor};
 
 pub use float::Float;
+use schedule::Instruction;
 pub use simd::Path;
+use stage::Tuning;
 pub use watch::{Operation, Watch};
 
 /// Raised whenever the same program may give other bits.
@@ -39,6 +44,7 @@ pub const EPOCH: u32 = 1;
 pub struct Exact<T> {
     path: Path,
     fuse: bool,
+    tuning: Tuning,
     watch: Option<Arc<dyn Watch>>,
     element: PhantomData<T>,
 }
@@ -46,7 +52,7 @@ pub struct Exact<T> {
 impl<T> Exact<T> {
     /// An executor for a path that this processor has.
     pub fn new(path: Path) -> Exact<T> {
-        Exact { path, fuse: true, watch: None, element: PhantomData }
+        Exact { path, fuse: true, tuning: Tuning::default(), watch: None, element: PhantomData }
     }
 
     /// The same executor with every elementwise operation an instruction of its own, for the tests of fusion.
@@ -54,10 +60,28 @@ impl<T> Exact<T> {
         Exact { fuse: false, ..self }
     }
 
+    /// The same executor with every group of instructions that can run case by case doing so, and on all threads; for the tests.
+    pub fn case_by_case(self) -> Exact<T> {
+        Exact { tuning: Tuning { cache: 0, parallel: 0 }, ..self }
+    }
+
     /// The same executor, with someone who watches.
     pub fn watched(self, watch: Arc<dyn Watch>) -> Exact<T> {
         Exact { watch: Some(watch), ..self }
     }
+}
+
+/// The most bytes that a run of a program has in use on one thread, by the very plan that it is run by: its arguments, its results and
+/// what lies between. Every further thread adds what the cases that run together need; the list of instructions itself is small.
+pub fn memory(function: &Function, precision: Precision) -> Result<u64, ExecError> {
+    Signature::of(function)?;
+    let bytes = match precision {
+        Precision::F32 => size_of::<f32>(),
+        Precision::F64 => size_of::<f64>(),
+    };
+    let (_, stages) = kernel::plan(function, true, Tuning::default(), bytes);
+    let ports = function.input_dims().chain(function.output_dims()).map(|dims| dims.iter().product::<usize>());
+    Ok((bytes * (ports.sum::<usize>() + stages.entries())) as u64)
 }
 
 /// A value of the exact executor: row-major elements that other values may share.
@@ -69,7 +93,7 @@ pub struct Array<T> {
 
 /// A compiled program with its signature.
 #[derive(Debug)]
-pub struct Program<T> {
+pub struct Program<T: 'static> {
     signature: Signature,
     kernel: RefCell<kernel::Kernel<T>>,
 }
@@ -100,7 +124,7 @@ macro_rules! executor {
             fn compile(&self, function: &Function) -> Result<Program<$t>, ExecError> {
                 Ok(Program {
                     signature: Signature::of(function)?,
-                    kernel: RefCell::new(kernel::Kernel::new(function, self.fuse)),
+                    kernel: RefCell::new(kernel::Kernel::new(function, self.fuse, self.tuning)),
                 })
             }
 
@@ -120,13 +144,14 @@ macro_rules! executor {
                 results.clear();
                 let mut kernel = program.kernel.borrow_mut();
                 match &self.watch {
-                    None => kernel.run(self.path, args, results, |_| ()),
+                    None => kernel.run(self.path, args, results, None),
                     Some(watch) => {
                         let name = &program.signature.name;
                         watch.begun(name);
-                        kernel.run(self.path, args, results, |instruction| {
-                            watch.done(name, &Operation::of(instruction));
-                        });
+                        let mut told = |instruction: &Instruction, cases: usize| {
+                            watch.done(name, &Operation::of(instruction, cases));
+                        };
+                        kernel.run(self.path, args, results, Some(&mut told));
                     }
                 }
                 Ok(())

@@ -5,12 +5,18 @@
 //! 1 and 1, lanes without a term left out. Terms with others between them are added in increasing order within chunks of 64,
 //! and then the chunks in increasing order.
 
+use std::array::from_fn;
+
 use super::float::{Float, max};
-use super::simd::{Here, Vector, Vectors, Work};
+use super::simd::{Dispatch, Here, Path, Vector, Vectors, Work};
+use super::spread::{Spread, spread, threads};
 use crate::ir::Reduce;
 
 const LANES: usize = 16;
 const CHUNK: usize = 64;
+
+/// How many rows of terms side by side are reduced together.
+const TOGETHER: usize = 8;
 
 /// A reduction of `[outer, size, inner]` to `[outer, inner]`; `size` is not 0.
 pub(super) struct Reduction<'a, T> {
@@ -21,7 +27,52 @@ pub(super) struct Reduction<'a, T> {
     pub out: &'a mut [T],
 }
 
-impl<T: Vectors> Work<T> for Reduction<'_, T> {
+/// Reductions of fewer entries are done by one thread.
+const PARALLEL: usize = 1 << 18;
+
+impl<T: Vectors> Reduction<'_, T> {
+    /// Reduces; many entries on all threads of the pool.
+    pub fn run(self, path: Path) {
+        let Reduction { f, data, size, inner, out } = self;
+        spread(Part { path, f, data, size, inner, pitch: inner, out }, threads(data.len(), PARALLEL));
+    }
+}
+
+/// Some of the rows, or some of the columns of the only row: these are `pitch` apart in memory.
+struct Part<'a, T> {
+    path: Path,
+    f: Reduce,
+    data: &'a [T],
+    size: usize,
+    inner: usize,
+    pitch: usize,
+    out: &'a mut [T],
+}
+
+impl<T: Vectors> Spread for Part<'_, T> {
+    fn parts(&self) -> usize {
+        let rows = self.out.len() / self.inner;
+        if rows > 1 { rows } else { self.inner.div_ceil(BLOCK) }
+    }
+
+    fn cut(self, first: usize) -> (Self, Self) {
+        let Part { path, f, data, size, inner, pitch, out } = self;
+        let (place, from, inners) = if out.len() > inner {
+            (first * inner, first * size * pitch, (inner, inner))
+        } else {
+            (first * BLOCK, first * BLOCK, (first * BLOCK, inner - first * BLOCK))
+        };
+        let (before, after) = out.split_at_mut(place);
+        let left = Part { path, f, data, size, inner: inners.0, pitch, out: before };
+        (left, Part { path, f, data: &data[from..], size, inner: inners.1, pitch, out: after })
+    }
+
+    fn work(self) {
+        self.path.run(self);
+    }
+}
+
+impl<T: Vectors> Work<T> for Part<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -33,38 +84,59 @@ impl<T: Vectors> Work<T> for Reduction<'_, T> {
     }
 }
 
-impl<T: Float> Reduction<'_, T> {
+impl<T: Float> Part<'_, T> {
     #[inline(always)]
     fn with(self, join: impl Fn(T, T) -> T + Copy) {
-        if self.inner == 1 {
-            for (to, terms) in self.out.iter_mut().zip(self.data.chunks_exact(self.size)) {
-                *to = lanes(terms, join);
+        if self.pitch == 1 && self.size >= LANES {
+            let (blocks, rest) = self.out.as_chunks_mut::<TOGETHER>();
+            let (some, others) = self.data.split_at(blocks.len() * TOGETHER * self.size);
+            for (to, terms) in blocks.iter_mut().zip(some.chunks_exact(TOGETHER * self.size)) {
+                *to = lanes(terms, self.size, join);
+            }
+            for (to, terms) in rest.iter_mut().zip(others.chunks_exact(self.size)) {
+                [*to] = lanes(terms, self.size, join);
             }
             return;
         }
-        for (to, rows) in self.out.chunks_exact_mut(self.inner).zip(self.data.chunks_exact(self.size * self.inner)) {
-            columns(rows, to, join);
+        if self.pitch == 1 {
+            for (to, terms) in self.out.iter_mut().zip(self.data.chunks_exact(self.size)) {
+                *to = few(terms, join);
+            }
+            return;
+        }
+        for (to, rows) in self.out.chunks_exact_mut(self.inner).zip(self.data.chunks(self.size * self.pitch)) {
+            columns(rows, self.size, self.pitch, to, join);
         }
     }
 }
 
-/// Terms side by side.
+/// Rows of terms side by side, at least as many as there are lanes; several rows together, so that none waits for another.
 #[inline(always)]
-fn lanes<T: Float>(terms: &[T], join: impl Fn(T, T) -> T + Copy) -> T {
+fn lanes<T: Float, const ROWS: usize>(rows: &[T], size: usize, join: impl Fn(T, T) -> T + Copy) -> [T; ROWS] {
+    let mut lane = [[T::ZERO; LANES]; ROWS];
+    for (lane, terms) in lane.iter_mut().zip(rows.chunks_exact(size)) {
+        let (first, terms) = terms.split_first_chunk::<LANES>().expect("as many terms as lanes");
+        let (whole, rest) = terms.as_chunks::<LANES>();
+        let mut sum = *first;
+        for terms in whole {
+            for i in 0..LANES {
+                sum[i] = join(sum[i], terms[i]);
+            }
+        }
+        *lane = sum;
+        lane.iter_mut().zip(rest).for_each(|(l, &x)| *l = join(*l, x));
+    }
+    let eight: [[T; 8]; ROWS] = from_fn(|r| from_fn(|i| join(lane[r][i], lane[r][8 + i])));
+    let four: [[T; 4]; ROWS] = from_fn(|r| from_fn(|i| join(eight[r][i], eight[r][4 + i])));
+    from_fn(|r| join(join(four[r][0], four[r][2]), join(four[r][1], four[r][3])))
+}
+
+/// Fewer terms than there are lanes.
+#[inline(always)]
+fn few<T: Float>(terms: &[T], join: impl Fn(T, T) -> T + Copy) -> T {
     let mut lane = [T::ZERO; LANES];
-    let filled = terms.len().min(LANES);
-    lane[..filled].copy_from_slice(&terms[..filled]);
-    let mut rows = terms[filled..].chunks_exact(LANES);
-    for row in &mut rows {
-        lane.iter_mut().zip(row).for_each(|(l, &x)| *l = join(*l, x));
-    }
-    lane.iter_mut().zip(rows.remainder()).for_each(|(l, &x)| *l = join(*l, x));
-    if filled == LANES {
-        let eight: [T; 8] = std::array::from_fn(|i| join(lane[i], lane[8 + i]));
-        let four: [T; 4] = std::array::from_fn(|i| join(eight[i], eight[4 + i]));
-        return join(join(four[0], four[2]), join(four[1], four[3]));
-    }
-    let (mut width, mut filled) = (LANES, filled);
+    lane[..terms.len()].copy_from_slice(terms);
+    let (mut width, mut filled) = (LANES, terms.len());
     while width > 1 {
         width /= 2;
         for i in 0..filled.saturating_sub(width).min(width) {
@@ -78,17 +150,16 @@ fn lanes<T: Float>(terms: &[T], join: impl Fn(T, T) -> T + Copy) -> T {
 /// How many columns are added up in registers at once.
 const BLOCK: usize = 32;
 
-/// Rows of terms, added column by column.
+/// `size` rows of terms, `pitch` apart, added column by column.
 #[inline(always)]
-fn columns<T: Float>(rows: &[T], out: &mut [T], join: impl Fn(T, T) -> T + Copy) {
+fn columns<T: Float>(rows: &[T], size: usize, pitch: usize, out: &mut [T], join: impl Fn(T, T) -> T + Copy) {
     let inner = out.len();
-    let size = rows.len() / inner;
     let mut first = 0;
     while first + BLOCK <= inner {
         let mut total = [T::ZERO; BLOCK];
         for chunk in (0..size).step_by(CHUNK) {
             let row = |i: usize| -> &[T; BLOCK] {
-                rows[i * inner + first..i * inner + first + BLOCK].try_into().expect("a slice of that length")
+                rows[i * pitch + first..i * pitch + first + BLOCK].try_into().expect("a slice of that length")
             };
             let mut sum = *row(chunk);
             for i in chunk + 1..(chunk + CHUNK).min(size) {
@@ -107,9 +178,9 @@ fn columns<T: Float>(rows: &[T], out: &mut [T], join: impl Fn(T, T) -> T + Copy)
     for c in first..inner {
         let mut total = T::ZERO;
         for chunk in (0..size).step_by(CHUNK) {
-            let mut sum = rows[chunk * inner + c];
+            let mut sum = rows[chunk * pitch + c];
             for i in chunk + 1..(chunk + CHUNK).min(size) {
-                sum = join(sum, rows[i * inner + c]);
+                sum = join(sum, rows[i * pitch + c]);
             }
             total = if chunk == 0 { sum } else { join(total, sum) };
         }
@@ -119,7 +190,6 @@ fn columns<T: Float>(rows: &[T], out: &mut [T], join: impl Fn(T, T) -> T + Copy)
 
 #[cfg(test)]
 mod tests {
-    use super::super::simd::Path;
     use super::*;
 
     /// The tree as the text above says it.
@@ -154,7 +224,7 @@ mod tests {
                     (0..2 * size * inner).map(|i| (i as f64 * 0.7).sin() * 1e3f64.powi(i as i32 % 3)).collect();
                 for path in Path::available() {
                     let mut out = vec![0.0; 2 * inner];
-                    path.run(Reduction { f: Reduce::Sum, data: &data, size, inner, out: &mut out });
+                    Reduction { f: Reduce::Sum, data: &data, size, inner, out: &mut out }.run(path);
                     for (at, found) in out.iter().enumerate() {
                         let (o, i) = (at / inner, at % inner);
                         let terms: Vec<f64> = (0..size).map(|s| data[(o * size + s) * inner + i]).collect();

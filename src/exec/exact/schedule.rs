@@ -434,7 +434,7 @@ impl Instruction {
     /// The buffers it reads.
     pub fn reads(&self) -> Vec<usize> {
         match self {
-            Instruction::Fused(fused) => fused.reads(),
+            Instruction::Fused(fused) => fused.readings().into_iter().map(|(buffer, _, _)| buffer).collect(),
             Instruction::Reduce { from, .. } | Instruction::Pad { from, .. } => vec![from.0],
             Instruction::Product { a, b, .. } => vec![*a, *b],
             Instruction::Fold { from, .. } => vec![from.0],
@@ -442,6 +442,25 @@ impl Instruction {
                 vec![a.0, b.0]
             }
             Instruction::Solve { a, b, .. } => vec![a.0, b.0],
+        }
+    }
+
+    /// Goes through the operands in the order of [`reads`](Instruction::reads), to name other buffers.
+    pub fn each_read(&mut self, f: &mut dyn FnMut(&mut usize)) {
+        match self {
+            Instruction::Fused(fused) => fused.each_read(f),
+            Instruction::Reduce { from, .. } | Instruction::Pad { from, .. } => f(&mut from.0),
+            Instruction::Product { a, b, .. } => {
+                f(a);
+                f(b);
+            }
+            Instruction::Fold { from, .. } => f(&mut from.0),
+            Instruction::Gather { table: a, numbers: b, .. }
+            | Instruction::Scatter { numbers: a, terms: b, .. }
+            | Instruction::Solve { a, b, .. } => {
+                f(&mut a.0);
+                f(&mut b.0);
+            }
         }
     }
 
@@ -456,6 +475,33 @@ impl Instruction {
             | Instruction::Scatter { to, .. }
             | Instruction::Product { to, .. }
             | Instruction::Solve { to, .. } => std::slice::from_ref(to),
+        }
+    }
+
+    /// The same, to name other buffers.
+    pub fn writes_mut(&mut self) -> &mut [usize] {
+        match self {
+            Instruction::Fused(fused) => &mut fused.outputs,
+            Instruction::Reduce { to, .. }
+            | Instruction::Pad { to, .. }
+            | Instruction::Fold { to, .. }
+            | Instruction::Gather { to, .. }
+            | Instruction::Scatter { to, .. }
+            | Instruction::Product { to, .. }
+            | Instruction::Solve { to, .. } => std::slice::from_mut(to),
+        }
+    }
+
+    /// About how many multiply-adds it takes; an elementwise operation counts as a few, since it waits for memory.
+    pub fn work(&self) -> usize {
+        match self {
+            Instruction::Fused(fused) => 4 * fused.len * fused.arithmetic().max(1),
+            Instruction::Reduce { outer, size, inner, .. } => 4 * outer * size * inner,
+            Instruction::Product { product: p, .. } => p.count * p.m * p.k * p.n,
+            Instruction::Pad { outer, row, before, after, .. } => 4 * outer * (before + row + after),
+            Instruction::Fold { windows: w, .. } => 4 * w.outer * w.count * w.size * w.inner,
+            Instruction::Gather { rows, .. } | Instruction::Scatter { rows, .. } => 4 * rows.entries(),
+            Instruction::Solve { count, p, q, .. } => count * p * p * (p + q),
         }
     }
 }

@@ -1,5 +1,8 @@
 //! Reading a buffer under other dims without moving anything: broadcasts, permutations and slices are strides.
 
+/// Size and stride of every axis, outermost first.
+pub(super) type Axes = Vec<(usize, usize)>;
+
 /// Entries of a buffer in some order: entry `i` of dims `d` lies at `offset` plus the product of each position with its stride.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct View {
@@ -7,8 +10,7 @@ pub(super) struct View {
     pub buffer: usize,
     /// Where the first entry lies.
     pub offset: usize,
-    /// Size and stride of every axis, outermost first.
-    pub axes: Vec<(usize, usize)>,
+    pub axes: Axes,
 }
 
 impl View {
@@ -80,8 +82,8 @@ impl View {
     }
 
     /// The axes with those joined that one stride can walk; none of size 1.
-    pub fn merged(&self) -> Vec<(usize, usize)> {
-        let mut merged: Vec<(usize, usize)> = Vec::new();
+    pub fn merged(&self) -> Axes {
+        let mut merged: Axes = Vec::new();
         for &(size, stride) in self.axes.iter().filter(|(size, _)| *size != 1) {
             match merged.last_mut() {
                 Some(last) if last.1 == stride * size => *last = (last.0 * size, stride),
@@ -109,6 +111,15 @@ pub(super) fn load<T: Copy>(data: &[T], offset: usize, axes: &[(usize, usize)], 
         out.fill(data[offset]);
         return;
     };
+    let (mut row, within) = (start / inner, start % inner);
+    // The part of a row that comes first, and then whole rows.
+    let (first, rows) = out.split_at_mut(out.len().min(inner - within));
+    if let [(_, step)] = *outer {
+        let at = offset + row * step;
+        entries(data, at + within * stride, stride, first);
+        rows.chunks_mut(inner).enumerate().for_each(|(i, to)| entries(data, at + (i + 1) * step, stride, to));
+        return;
+    }
     // The position along every outer axis, on the stack unless there are very many.
     let (mut few, mut many) = ([0; 8], vec![]);
     let position = if outer.len() <= few.len() {
@@ -117,24 +128,14 @@ pub(super) fn load<T: Copy>(data: &[T], offset: usize, axes: &[(usize, usize)], 
         many.resize(outer.len(), 0);
         &mut many[..]
     };
-    let (mut row, mut within) = (start / inner, start % inner);
     let mut at = offset;
     for (i, &(size, stride)) in outer.iter().enumerate().rev() {
         position[i] = row % size;
         at += position[i] * stride;
         row /= size;
     }
-    let mut done = 0;
-    while done < out.len() {
-        let count = (inner - within).min(out.len() - done);
-        let (to, from) = (&mut out[done..done + count], at + within * stride);
-        match stride {
-            1 => copy(&data[from..from + count], to),
-            0 => to.fill(data[from]),
-            _ => to.iter_mut().enumerate().for_each(|(i, to)| *to = data[from + i * stride]),
-        }
-        done += count;
-        within = 0;
+    entries(data, at + within * stride, stride, first);
+    for to in rows.chunks_mut(inner) {
         for (i, &(size, stride)) in outer.iter().enumerate().rev() {
             position[i] += 1;
             at += stride;
@@ -144,6 +145,17 @@ pub(super) fn load<T: Copy>(data: &[T], offset: usize, axes: &[(usize, usize)], 
             position[i] = 0;
             at -= size * stride;
         }
+        entries(data, at, stride, to);
+    }
+}
+
+/// Copies entries that lie `stride` apart.
+#[inline(always)]
+fn entries<T: Copy>(data: &[T], at: usize, stride: usize, to: &mut [T]) {
+    match stride {
+        1 => copy(&data[at..at + to.len()], to),
+        0 => repeat(data[at], to),
+        _ => to.iter_mut().enumerate().for_each(|(i, to)| *to = data[at + i * stride]),
     }
 }
 
@@ -159,6 +171,14 @@ fn copy<T: Copy>(from: &[T], to: &mut [T]) {
     to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
     let ((from, _), (to, _)) = (rest.as_chunks::<1>(), places.as_chunks_mut::<1>());
     to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+}
+
+/// Fills a row, which is often short.
+#[inline(always)]
+fn repeat<T: Copy>(x: T, to: &mut [T]) {
+    let (to, rest) = to.as_chunks_mut::<16>();
+    to.iter_mut().for_each(|to| *to = [x; 16]);
+    rest.iter_mut().for_each(|to| *to = x);
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ pub trait Watch: Send + Sync {
     fn done(&self, program: &str, operation: &Operation);
 }
 
-/// One operation of a compiled program.
+/// One operation of a compiled program, or as many of its cases as were done together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Operation {
     /// What kind of work it is: `matmul`, `elementwise`, `reduce`, `pad` or `solve`.
@@ -23,30 +23,35 @@ pub struct Operation {
 }
 
 impl Operation {
-    pub(super) fn of(instruction: &Instruction) -> Operation {
+    pub(super) fn of(instruction: &Instruction, cases: usize) -> Operation {
         let (group, sizes, flops) = match instruction {
             Instruction::Fused(fused) => {
-                ("elementwise", format!("{} x {} steps", fused.len, fused.arithmetic()), fused.len * fused.arithmetic())
+                let len = cases * fused.len;
+                ("elementwise", format!("{len} x {} steps", fused.arithmetic()), len * fused.arithmetic())
             }
             Instruction::Reduce { outer, size, inner, .. } => {
+                let outer = cases * outer;
                 ("reduce", format!("[{outer}, {size}, {inner}]"), outer * size * inner)
             }
-            Instruction::Product { product: p, .. } => {
+            Instruction::Product { product, .. } => {
+                let p = product.cases(cases);
                 let turned = |m: &Matrices| if m.row == 1 && m.column != 1 { "'" } else { "" };
                 let (a, b) = (turned(&p.a), turned(&p.b));
                 let sizes = format!("{} x [{}, {}]{a} [{}, {}]{b}", p.count, p.m, p.k, p.k, p.n);
                 ("matmul", sizes, 2 * p.count * p.m * p.k * p.n)
             }
             Instruction::Pad { outer, row, before, after, .. } => {
-                ("pad", format!("{outer} x {before} + {row} + {after}"), 0)
+                ("pad", format!("{} x {before} + {row} + {after}", cases * outer), 0)
             }
             Instruction::Fold { windows: w, .. } => {
-                let sizes = format!("{} x {} windows of {} x {}", w.outer, w.count, w.size, w.inner);
-                ("fold", sizes, w.outer * w.count * w.size * w.inner)
+                let outer = cases * w.outer;
+                let sizes = format!("{outer} x {} windows of {} x {}", w.count, w.size, w.inner);
+                ("fold", sizes, outer * w.count * w.size * w.inner)
             }
             Instruction::Gather { rows, .. } => ("gather", rows.to_string(), 0),
             Instruction::Scatter { rows, .. } => ("scatter", rows.to_string(), rows.entries()),
             Instruction::Solve { count, p, q, .. } => {
+                let count = cases * count;
                 ("solve", format!("{count} x [{p}, {p}] [{p}, {q}]"), count * (p * p * p / 3 + 2 * p * p * q))
             }
         };

@@ -160,10 +160,16 @@ mod x86 {
             // SAFETY: the caller has the instructions.
             unsafe { _mm512_fmadd_pd(a, b, self) }
         }
+        #[inline(always)]
+        unsafe fn turn(from: *const f64, stride: usize, to: *mut f64, pitch: usize) {
+            // SAFETY: as the trait says; where there is AVX-512 or AVX2 there is AVX.
+            unsafe { turn_f64(from, stride, to, pitch) }
+        }
     }
 
-    /// `Vector::turn` by shuffles: pairs, then fours, then halves.
-    #[inline(always)]
+    /// `Vector::turn` by shuffles: pairs, then fours, then halves. Only so marked are its closures compiled for these instructions.
+    #[target_feature(enable = "avx")]
+    #[inline]
     unsafe fn turn_f32(from: *const f32, stride: usize, to: *mut f32, pitch: usize) {
         // SAFETY: the caller vouches for the pointers and the instructions.
         unsafe {
@@ -181,6 +187,28 @@ mod x86 {
             for i in 0..4 {
                 _mm256_storeu_ps(to.add(i * pitch), _mm256_permute2f128_ps::<0x20>(top[i], bottom[i]));
                 _mm256_storeu_ps(to.add((i + 4) * pitch), _mm256_permute2f128_ps::<0x31>(top[i], bottom[i]));
+            }
+        }
+    }
+
+    /// `Vector::turn` by shuffles of squares of four: pairs, then halves.
+    #[target_feature(enable = "avx")]
+    #[inline]
+    unsafe fn turn_f64(from: *const f64, stride: usize, to: *mut f64, pitch: usize) {
+        // SAFETY: the caller vouches for the pointers and the instructions.
+        unsafe {
+            for (i, j) in [(0, 0), (0, 4), (4, 0), (4, 4)] {
+                let row = |l: usize| _mm256_loadu_pd(from.add((i + l) * stride + j));
+                let (a, b, c, d) = (row(0), row(1), row(2), row(3));
+                let (ab, cd) = (
+                    (_mm256_unpacklo_pd(a, b), _mm256_unpackhi_pd(a, b)),
+                    (_mm256_unpacklo_pd(c, d), _mm256_unpackhi_pd(c, d)),
+                );
+                let put = |l: usize, x: __m256d| _mm256_storeu_pd(to.add((j + l) * pitch + i), x);
+                put(0, _mm256_permute2f128_pd::<0x20>(ab.0, cd.0));
+                put(1, _mm256_permute2f128_pd::<0x20>(ab.1, cd.1));
+                put(2, _mm256_permute2f128_pd::<0x31>(ab.0, cd.0));
+                put(3, _mm256_permute2f128_pd::<0x31>(ab.1, cd.1));
             }
         }
     }
@@ -257,6 +285,11 @@ mod x86 {
         unsafe fn fma(self, a: Self, b: Self) -> Self {
             // SAFETY: the caller has the instructions.
             unsafe { _mm256_fmadd_pd(a, b, self) }
+        }
+        #[inline(always)]
+        unsafe fn turn(from: *const f64, stride: usize, to: *mut f64, pitch: usize) {
+            // SAFETY: as the trait says; where there is AVX-512 or AVX2 there is AVX.
+            unsafe { turn_f64(from, stride, to, pitch) }
         }
     }
 }

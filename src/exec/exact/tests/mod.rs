@@ -31,15 +31,24 @@ where
     let wanted = run_on(&Exact::<T>::new(Path::detect()), function, args);
     for path in Path::available() {
         let executor = Exact::<T>::new(path);
-        for (executor, how) in [(executor.clone(), "fused"), (executor.without_fusion(), "not fused")] {
+        let ways = [
+            (executor.clone(), "fused"),
+            (executor.clone().without_fusion(), "not fused"),
+            (executor.clone().case_by_case(), "case by case"),
+            (executor.without_fusion().case_by_case(), "case by case, not fused"),
+        ];
+        for (executor, how) in ways {
             let found = run_on(&executor, function, args);
             assert_eq!(bits(&found), bits(&wanted), "{} {how}: {function:?}", path.name());
         }
     }
     for threads in [1, 2, 7] {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        let found = pool.install(|| run_on(&Exact::<T>::new(Path::detect()), function, args));
-        assert_eq!(bits(&found), bits(&wanted), "{threads} threads: {function:?}");
+        let executor = Exact::<T>::new(Path::detect());
+        for executor in [executor.clone(), executor.case_by_case()] {
+            let found = pool.install(|| run_on(&executor, function, args));
+            assert_eq!(bits(&found), bits(&wanted), "{threads} threads: {function:?}");
+        }
     }
     wanted
 }
