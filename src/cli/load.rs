@@ -149,23 +149,8 @@ fn with_data(compiled: Compiled, texts: &Texts, sink: &mut Sink) -> Option<Exper
             continue; // A file that cannot be read has been reported.
         };
         let first = files.iter().find(|f| f.set == source.name)?;
-        if source.reader.is_weights() {
-            match read_weights(&contents) {
-                Ok(weights) => {
-                    check_weights(&plan, &source.name, &weights, first.span, sink);
-                    sets.insert_weights(source.name.clone(), weights);
-                }
-                Err(error) => sink.push(
-                    Diagnostic::error("E0602", first.span, format!("`{}`: {error}", first.path)).help(error.help()),
-                ),
-            }
-            continue;
-        }
-        match data::read(&source.reader, &contents) {
-            Ok(set) => {
-                check_set(&plan, &source.name, &set, first.span, sink);
-                sets.insert(source.name.clone(), set);
-            }
+        match read_into(&mut sets, source, &contents) {
+            Ok(()) => check_fit(&plan, &source.name, &sets, first.span, sink),
             Err(error) => sink
                 .push(Diagnostic::error("E0602", first.span, format!("`{}`: {error}", first.path)).help(error.help())),
         }
@@ -211,20 +196,30 @@ pub fn read_sets(plan: &Plan, found: &BTreeMap<String, Vec<u8>>) -> Result<DataS
     for source in sources(plan).into_values() {
         let files = contents(source, |name| found.get(name).map(Vec::as_slice))
             .ok_or_else(|| format!("data `{}` is missing", source.name))?;
-        if source.reader.is_weights() {
-            let weights = read_weights(&files).map_err(|e| format!("data `{}`: {e}", source.name))?;
-            sets.insert_weights(source.name.clone(), weights);
-            continue;
-        }
-        let set = data::read(&source.reader, &files).map_err(|e| format!("data `{}`: {e}", source.name))?;
-        sets.insert(source.name.clone(), set);
+        read_into(&mut sets, source, &files).map_err(|e| format!("data `{}`: {e}", source.name))?;
     }
     Ok(sets)
 }
 
-/// The parameters in the one file of a source.
-fn read_weights(files: &[&[u8]]) -> Result<Weights, DataError> {
-    data::read_safetensors(files.first().copied().unwrap_or_default())
+/// Adds what the files of a source hold: examples, or parameters.
+fn read_into(sets: &mut DataSets, source: &DataSource, files: &[&[u8]]) -> Result<(), DataError> {
+    let name = source.name.clone();
+    if source.reader.is_weights() {
+        sets.insert_weights(name, data::read_safetensors(files.first().copied().unwrap_or_default())?);
+    } else {
+        sets.insert(name, data::read(&source.reader, files)?);
+    }
+    Ok(())
+}
+
+/// Examples or parameters must fit the plan that was made for them.
+fn check_fit(plan: &Plan, name: &str, sets: &DataSets, span: Span, sink: &mut Sink) {
+    if let Some(set) = sets.get(name) {
+        check_set(plan, name, set, span, sink);
+    }
+    if let Some(weights) = sets.weights(name) {
+        check_weights(plan, name, weights, span, sink);
+    }
 }
 
 /// A file of parameters must have some of the model's, and with the dims that they have there.

@@ -3,7 +3,6 @@
 use super::added::Whole;
 use super::arm::Checked;
 use super::calls::{Names, assign};
-use super::chosen::single;
 use super::dims::{describe, same};
 use super::family::CheckedFamily;
 use super::seen::Seen;
@@ -30,7 +29,7 @@ pub(super) struct Around<'a> {
 
 /// Whether the model is to read the support set itself.
 pub(super) fn is_in_context(expr: &Expr) -> bool {
-    single(expr).is_some_and(|name| name.text == "in_context")
+    expr.single().is_some_and(|name| name.text == "in_context")
 }
 
 /// `none`, `in_context`, one block, or a list of blocks.

@@ -1,6 +1,5 @@
 //! Calls of catalog entries: which name, which arguments, in which range.
 
-use super::chosen::single;
 use super::constant::Constants;
 use crate::catalog::{self, Arg as Value, Args, Entry, Initial, Kind, Param, Rate, Ty};
 use crate::diag::{Diagnostic, Sink, Span};
@@ -182,12 +181,12 @@ impl Names<'_> {
             (Ty::Rate, _) => return self.rate(entry, param, expr, sink).map(Value::Rate),
             (Ty::Groups, _) => return self.groups(expr, sink).map(Value::Names),
             (Ty::AddedGroups, _) => return self.added_groups(expr, sink).map(Value::Names),
-            (Ty::Anchor, _) if single(expr).is_some_and(|n| n.text == "start") => {
+            (Ty::Anchor, _) if expr.single().is_some_and(|n| n.text == "start") => {
                 return Some(Value::Word("start".into()));
             }
             (Ty::Anchor, _) => return self.groups(expr, sink).map(Value::Names),
             (Ty::Strata, _) => return self.strata(expr, family, sink).map(Value::Names),
-            (Ty::Word(words), _) => single(expr).map(|name| {
+            (Ty::Word(words), _) => expr.single().map(|name| {
                 let known = words.contains(&name.text.as_str());
                 if !known {
                     let what = format!("`{}` of `{}`", param.name, entry.name);
@@ -195,8 +194,8 @@ impl Names<'_> {
                 }
                 known.then(|| Value::Word(name.text.clone()))
             }),
-            (Ty::Input | Ty::Dim, _) => single(expr).map(|name| Some(Value::Word(name.text.clone()))),
-            (Ty::Family, _) => single(expr).map(|name| self.family(name, sink).map(|f| Value::Names(vec![f]))),
+            (Ty::Input | Ty::Dim, _) => expr.single().map(|name| Some(Value::Word(name.text.clone()))),
+            (Ty::Family, _) => expr.single().map(|name| self.family(name, sink).map(|f| Value::Names(vec![f]))),
             (Ty::Range, ExprKind::Range(lo, hi)) => {
                 Some(self.range(lo, hi, expr.span, sink).map(|(lo, hi)| Value::Range(lo, hi)))
             }

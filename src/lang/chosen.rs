@@ -138,14 +138,6 @@ fn matches(pattern: &str, text: &str) -> bool {
     ends.into_iter().any(|end| starts.contains(&end))
 }
 
-/// The one name an expression is.
-pub(super) fn single(expr: &Expr) -> Option<&Name> {
-    match &expr.kind {
-        ExprKind::Path(path) if path.len() == 1 => path.first(),
-        _ => None,
-    }
-}
-
 /// `a` or `[a, b]`
 fn names_of<'e>(expr: &'e Expr, wanted: &str, example: &str, sink: &mut Sink) -> Option<Vec<&'e Name>> {
     let items = match &expr.kind {
@@ -154,7 +146,7 @@ fn names_of<'e>(expr: &'e Expr, wanted: &str, example: &str, sink: &mut Sink) ->
     };
     let mut wrong =
         |span: Span| sink.push(Diagnostic::error("E0410", span, wanted).help(format!("for example {example}")));
-    let names: Vec<Option<&Name>> = items.iter().map(single).collect();
+    let names: Vec<Option<&Name>> = items.iter().map(Expr::single).collect();
     for (item, name) in items.iter().zip(&names) {
         if name.is_none() && !matches!(item.kind, ExprKind::Error) {
             wrong(item.span);

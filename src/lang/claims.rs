@@ -4,7 +4,6 @@
 //! a point. It is checked and expanded point by point: [`Place`] says at which.
 
 use super::calls::{assign, real, unknown_entry};
-use super::chosen::single;
 use super::constant::Constants;
 use super::points::AXES;
 use super::sweep::Grid;
@@ -104,7 +103,7 @@ impl Claims<'_> {
             ExprKind::Neg(x) => self.is_free(x, axis),
             ExprKind::Binary(_, a, b) => self.is_free(a, axis) || self.is_free(b, axis),
             ExprKind::Call { callee, args } => reduced(callee, args)
-                .is_some_and(|(of, over)| !over.and_then(single).is_some_and(names) && self.is_free(of, axis)),
+                .is_some_and(|(of, over)| !over.and_then(Expr::single).is_some_and(names) && self.is_free(of, axis)),
             _ => false,
         }
     }
@@ -270,7 +269,7 @@ impl Claims<'_> {
     /// What `over` names; seeds where it is not given.
     fn over<'e>(&self, over: Option<&'e Expr>, sink: &mut Sink) -> Option<(Over, Option<&'e Name>)> {
         let Some(expr) = over else { return Some((Over::Seeds, None)) };
-        let name = single(expr);
+        let name = expr.single();
         let found = name.and_then(|name| match name.text.as_str() {
             "seeds" => Some(Over::Seeds),
             "steps" => Some(Over::Steps),

@@ -1,7 +1,6 @@
 //! The fields of `train`, `stage` and `evaluate`.
 
 use super::calls::unknown_word;
-use super::chosen::single;
 use crate::diag::{Diagnostic, Sink, Span};
 use crate::syntax::ast::{Expr, ExprKind, Field, Section};
 
@@ -111,7 +110,7 @@ fn is(field: &Field, name: &str) -> bool {
 /// The value that a word stands for.
 pub(super) fn word<T: Copy>(expr: &Expr, field: &str, words: &[(&str, T)], sink: &mut Sink) -> Option<T> {
     let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-    match (single(expr), &expr.kind) {
+    match (expr.single(), &expr.kind) {
         (Some(name), _) => {
             let found = words.iter().find(|(word, _)| name.text == *word);
             if found.is_none() {

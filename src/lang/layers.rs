@@ -3,12 +3,15 @@
 //!
 //! A dim in the type of a layer's input that is no dim of the file stands for whatever dim the argument has there.
 
+use std::sync::LazyLock;
+
 use indexmap::IndexMap;
 
 use super::constant::Constants;
 use super::dims::{Dim, Types, describe, read_dims};
 use super::rewrite::{bind, place, substitute};
 use super::writer::Writer;
+use crate::catalog::{self, Kind};
 use crate::diag::{Diagnostic, Sink, Span};
 use crate::syntax::ast::{Arg, Decl, Dims, Expr, ExprKind, Item, ItemKind, Layer, Model, Name, Param};
 use crate::syntax::parse;
@@ -29,14 +32,12 @@ const MAX_LAYERS: usize = 10_000;
 pub(super) fn expand(model: &Model, items: &[Item], constants: &Constants, sink: &mut Sink) -> Model {
     let own: Vec<&Layer> =
         items.iter().filter_map(|i| if let ItemKind::Layer(layer) = &i.kind { Some(layer) } else { None }).collect();
-    let library = library();
     let mut known = Types::new();
     for (name, dims) in &model.inputs {
         known.insert(name.text.clone(), read_dims(dims, constants, &mut Sink::new()));
     }
     let mut expansion = Expansion {
         own: &own,
-        library: &library,
         constants,
         types: Writer::new(constants, &known, Some("a layer computes")),
         out: Model { params: model.params.clone(), lets: vec![], ..model.clone() },
@@ -57,10 +58,13 @@ pub(super) fn expand(model: &Model, items: &[Item], constants: &Constants, sink:
     expansion.out
 }
 
-/// The layers of the standard library.
-fn library() -> Vec<Layer> {
-    let layers = parse(LIBRARY, &mut Sink::new()).items.into_iter();
-    layers.filter_map(|item| if let ItemKind::Layer(layer) = item.kind { Some(layer) } else { None }).collect()
+/// The layers of the standard library, read once and only where a file calls what nothing else is called.
+fn library() -> &'static [Layer] {
+    static LAYERS: LazyLock<Vec<Layer>> = LazyLock::new(|| {
+        let layers = parse(LIBRARY, &mut Sink::new()).items.into_iter();
+        layers.filter_map(|item| if let ItemKind::Layer(layer) = item.kind { Some(layer) } else { None }).collect()
+    });
+    &LAYERS
 }
 
 /// A layer, and whether the file declares it.
@@ -68,7 +72,6 @@ type Found<'a> = (&'a Layer, bool);
 
 struct Expansion<'a> {
     own: &'a [&'a Layer],
-    library: &'a [Layer],
     constants: &'a Constants,
     /// What is known of the types so far; mistakes are reported when the result is checked.
     types: Writer<'a>,
@@ -113,10 +116,14 @@ impl<'a> Expansion<'a> {
         expr
     }
 
-    /// The layer of that name, and whether the file declares it.
+    /// The layer of that name, and whether the file declares it. A function comes before a layer of the library.
     fn find(&self, name: &str) -> Option<Found<'a>> {
-        let own = self.own.iter().find(|layer| layer.model.name.text == name).map(|layer| (*layer, true));
-        own.or_else(|| self.library.iter().find(|layer| layer.model.name.text == name).map(|layer| (layer, false)))
+        let named = |layer: &&Layer| layer.model.name.text == name;
+        if let Some(layer) = self.own.iter().copied().find(named) {
+            return Some((layer, true));
+        }
+        let is_function = self.constants.functions.contains_key(name) || catalog::find(Kind::Function, name).is_some();
+        if is_function { None } else { library().iter().find(named).map(|layer| (layer, false)) }
     }
 
     /// `repeat(block(x), times: n)`: the layer again and again, each time on what the one before gave.
@@ -410,4 +417,18 @@ const SCAN: Form = Form {
 fn refuse<T>(form: &Form, span: Span, sink: &mut Sink) -> Option<T> {
     sink.push(Diagnostic::error("E0240", span, form.message).help(form.help));
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::library;
+    use crate::catalog::{self, Kind};
+
+    #[test]
+    fn no_layer_of_the_library_has_the_name_of_a_function() {
+        assert!(library().len() >= 17);
+        for layer in library() {
+            assert!(catalog::find(Kind::Function, &layer.model.name.text).is_none(), "{}", layer.model.name.text);
+        }
+    }
 }

@@ -3,7 +3,6 @@
 use super::added::Whole;
 use super::arm::Checked;
 use super::calls::{Names, assign, entry_wanted, unknown_entry};
-use super::chosen::single;
 use super::dims::{Dim, Types, describe, describe_sizes, same, sizes};
 use super::evaluate::CheckedEvaluation;
 use super::objective::is_expression;
@@ -124,7 +123,7 @@ impl Measures<'_> {
         if let ExprKind::Call { callee, args } = &value.kind {
             let of_metric = args
                 .first()
-                .and_then(|a| single(&a.value))
+                .and_then(|a| a.value.single())
                 .is_some_and(|n| catalog::find(Kind::ExampleMetric, &n.text).is_some());
             if of_metric && catalog::find(Kind::Reduction, &callee.text).is_some() {
                 sink.push(

@@ -5,7 +5,7 @@ use super::dims::{Dim, check_size, describe, describe_sizes, read_dims, sizes};
 use super::writer::{Typed, Writer};
 use crate::catalog::{Entry, Initial, Param, Pool, Reducer, Ty, Windows, operator};
 use crate::diag::{Diagnostic, Sink, Span};
-use crate::ir::NodeId;
+use crate::ir::{Builder, NodeId};
 use crate::syntax::ast::{Arg, Dims, Expr, ExprKind, Name};
 
 /// The arguments of a call, by the names of the parameters.
@@ -67,26 +67,12 @@ impl Writer<'_> {
             "max_pool" => self.pool(&given, Pool::Max, sink),
             "avg_pool" => self.pool(&given, Pool::Mean, sink),
             "layer_norm" => {
-                let (x, epsilon) = (self.tensor(&given, "x", sink), self.setting(&given, "epsilon", sink));
-                let (x, epsilon) = (x?, epsilon?);
-                if x.dims.is_empty() {
-                    sink.push(given.refuses("x", &x.dims, "a tensor with a last dim to normalise over"));
-                    return None;
-                }
-                Some(Typed { node: operator::normalise(&mut self.b, x.node, 1, epsilon), dims: x.dims })
+                let over_last = |b: &mut Builder, x, epsilon| operator::normalise(b, x, 1, epsilon);
+                self.norm(&given, "a tensor with a last dim to normalise over", over_last, sink)
             }
             "batch_norm" => {
-                let (x, epsilon) = (self.tensor(&given, "x", sink), self.setting(&given, "epsilon", sink));
-                let (x, epsilon) = (x?, epsilon?);
-                if x.dims.is_empty() {
-                    sink.push(given.refuses(
-                        "x",
-                        &x.dims,
-                        "a tensor with a first dim, each of whose entries is normalised",
-                    ));
-                    return None;
-                }
-                Some(Typed { node: operator::normalise_examples(&mut self.b, x.node, epsilon), dims: x.dims })
+                let wants = "a tensor with a first dim, each of whose entries is normalised";
+                self.norm(&given, wants, operator::normalise_examples, sink)
             }
             "group_norm" => self.group_norm(&given, sink),
             "embed" => self.embed(&given, sink),
@@ -207,6 +193,22 @@ impl Writer<'_> {
         let places = windowed(given, &x.dims, &windows, sink)?;
         let node = operator::pool(&mut self.b, x.node, &windows, pool);
         Some(Typed { node, dims: [&x.dims[..1], &places].concat() })
+    }
+
+    fn norm(
+        &mut self,
+        given: &Given,
+        wants: &str,
+        lower: impl FnOnce(&mut Builder, NodeId, f64) -> NodeId,
+        sink: &mut Sink,
+    ) -> Option<Typed> {
+        let (x, epsilon) = (self.tensor(given, "x", sink), self.setting(given, "epsilon", sink));
+        let (x, epsilon) = (x?, epsilon?);
+        if x.dims.is_empty() {
+            sink.push(given.refuses("x", &x.dims, wants));
+            return None;
+        }
+        Some(Typed { node: lower(&mut self.b, x.node, epsilon), dims: x.dims })
     }
 
     fn group_norm(&mut self, given: &Given, sink: &mut Sink) -> Option<Typed> {

@@ -1,6 +1,5 @@
 //! Series in claims: which arm at which point of the sweeps, which measure, which steps.
 
-use super::chosen::single;
 use super::claims::{Claims, Place};
 use super::points::AXES;
 use crate::diag::{Diagnostic, Sink, Span};
@@ -293,7 +292,7 @@ impl Claims<'_> {
             },
             _ => None,
         };
-        let is_last = index.and_then(single).is_some_and(|name| name.text == "last");
+        let is_last = index.and_then(Expr::single).is_some_and(|name| name.text == "last");
         let of_stage = index.and_then(stage_end);
         let step = match (index, of_stage, series.arm) {
             (Some(_), Some((stage, end)), Some(arm)) => Some(step_of_stage(arm, stage, end, sink)?),

@@ -360,3 +360,13 @@ impl Comparison {
         }
     }
 }
+
+impl Expr {
+    /// The one name that it is.
+    pub fn single(&self) -> Option<&Name> {
+        match &self.kind {
+            ExprKind::Path(path) if path.len() == 1 => path.first(),
+            _ => None,
+        }
+    }
+}

@@ -172,7 +172,7 @@ impl Builder<'_, '_> {
                 }
                 (Some(key), value) => takes.push((key, Some(value))),
                 (None, Expr { kind: ExprKind::Error, .. }) => {}
-                (None, value) => match single(&value) {
+                (None, value) => match value.single() {
                     Some(name) => takes.push((name.clone(), None)),
                     None => self.report.push(
                         Diagnostic::error("E0123", value.span, "a layer takes inputs and settings by name")
@@ -307,14 +307,6 @@ impl Builder<'_, '_> {
             );
         }
         Some(Param { group, decl: Decl { name, dims: binding.dims, drawn: binding.drawn, value: binding.value? } })
-    }
-}
-
-/// The one name an expression is.
-fn single(expr: &Expr) -> Option<&Name> {
-    match &expr.kind {
-        ExprKind::Path(path) if path.len() == 1 => path.first(),
-        _ => None,
     }
 }
 

@@ -8,7 +8,7 @@ use metadsl::ir::{Builder, Function, NodeId, Tensor, grad};
 use metadsl::plan::Model;
 
 use crate::compile::compile;
-use crate::harness::{reference, tensor};
+use crate::harness::{outputs, reference, tensor};
 
 const TINY: &str = r#"
 edition 2026
@@ -43,14 +43,6 @@ fn model() -> Model {
 fn checkpoint() -> Weights {
     let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference/tiny_bert.safetensors");
     read_safetensors(&std::fs::read(file).expect("it is there")).expect("it can be read")
-}
-
-/// Results of a program of the model's parameters and the ids.
-fn run<E: Executor>(executor: &E, function: &Function, args: &[Tensor]) -> Vec<Tensor> {
-    let kernel = executor.compile(function).expect("compiles");
-    let args: Vec<E::Value> = args.iter().map(|x| executor.upload(x).expect("uploads")).collect();
-    let results = executor.run(&kernel, &args.iter().collect::<Vec<_>>()).expect("runs");
-    results.iter().map(|value| executor.download(value).expect("downloads")).collect()
 }
 
 fn close(found: &Tensor, wanted: &Tensor, tolerance: f64, what: &str) {
@@ -114,7 +106,7 @@ fn agrees<E: Executor>(executor: &E, tolerance: f64) {
         };
         let mut args: Vec<Tensor> = names.iter().map(value).collect();
         args.push(tensor(&json["ids"]));
-        let results = run(executor, &function, &args);
+        let results = outputs(executor, &function, &args);
         let hidden = tensor(&json[if changed { "hidden_with_factors" } else { "hidden" }]);
         close(&results[0], &hidden, tolerance, "the last hidden state");
         if changed {

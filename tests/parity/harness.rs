@@ -7,7 +7,7 @@ use metadsl::exec::Executor;
 #[cfg(feature = "dfdx")]
 use metadsl::exec::dfdx::Dfdx;
 use metadsl::exec::reference::Reference;
-use metadsl::ir::{Precision, Tensor};
+use metadsl::ir::{Function, Precision, Tensor};
 use metadsl::plan::lower::{self, AdaptPrograms, ClientSizes, Input, Program, TrainPrograms};
 use metadsl::plan::{Arm, Plan};
 use serde_json::Value as Json;
@@ -33,12 +33,17 @@ impl<E: Executor> Runner for E {
 
     fn run(&self, program: &Program, find: &dyn Fn(Input) -> Tensor) -> Outputs {
         let f = &program.function;
-        let kernel = self.compile(f).unwrap_or_else(|e| panic!("{e}"));
-        let args: Vec<E::Value> = program.inputs.iter().map(|&i| self.upload(&find(i)).expect("uploads")).collect();
-        let results = Executor::run(self, &kernel, &args.iter().collect::<Vec<_>>()).unwrap_or_else(|e| panic!("{e}"));
-        let named = f.outputs.iter().zip(&results);
-        named.map(|(port, value)| (port.name.clone(), self.download(value).expect("downloads"))).collect()
+        let args: Vec<Tensor> = program.inputs.iter().map(|&i| find(i)).collect();
+        f.outputs.iter().map(|port| port.name.clone()).zip(outputs(self, f, &args)).collect()
     }
+}
+
+/// The outputs of a program, in order.
+pub fn outputs<E: Executor>(executor: &E, function: &Function, args: &[Tensor]) -> Vec<Tensor> {
+    let kernel = executor.compile(function).unwrap_or_else(|e| panic!("{e}"));
+    let args: Vec<E::Value> = args.iter().map(|x| executor.upload(x).expect("uploads")).collect();
+    let results = Executor::run(executor, &kernel, &args.iter().collect::<Vec<_>>()).unwrap_or_else(|e| panic!("{e}"));
+    results.iter().map(|value| executor.download(value).expect("downloads")).collect()
 }
 
 /// Every executor of this build that needs no device of its own, in both float types.

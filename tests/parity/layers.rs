@@ -8,7 +8,7 @@ use metadsl::ir::{Builder, Function, NodeId, Tensor, batch, grad};
 use serde_json::Value as Json;
 
 use crate::compile::compile;
-use crate::harness::{reference, tensor};
+use crate::harness::{outputs, reference, tensor};
 
 fn over(size: &[usize], stride: usize, padding: usize, dilation: usize) -> Vec<Windows> {
     size.iter().map(|&size| Windows { size, stride, padding, dilation }).collect()
@@ -118,14 +118,10 @@ fn agrees<E: Executor>(executor: &E, tolerance: f64) {
     for (name, case) in cases {
         let (inputs, weights) = (tensors(&case["inputs"]), tensor(&case["weights"]));
         let function = program(name, &inputs, &weights);
-        let kernel = executor.compile(&function).expect("compiles");
-        let args: Vec<E::Value> =
-            inputs.iter().chain([&weights]).map(|x| executor.upload(x).expect("uploads")).collect();
-        let results = executor.run(&kernel, &args.iter().collect::<Vec<_>>()).expect("runs");
+        let results = outputs(executor, &function, &[inputs, vec![weights]].concat());
         let wanted = [vec![tensor(&case["y"])], tensors(&case["first"]), tensors(&case["second"])].concat();
         assert_eq!(results.len(), wanted.len());
         for (i, (found, wanted)) in results.iter().zip(&wanted).enumerate() {
-            let found = executor.download(found).expect("downloads");
             assert_eq!(found.dims(), wanted.dims(), "{name}, output {i}");
             for (x, y) in found.data().iter().zip(wanted.data()) {
                 assert!((x - y).abs() <= tolerance * (1.0 + y.abs()), "{name}, output {i}: {x} for {y}");
@@ -143,4 +139,33 @@ fn in_double_precision() {
 #[test]
 fn in_single_precision() {
     agrees(&Exact::<f32>::new(Path::detect()), 2e-5);
+}
+
+#[test]
+fn a_function_of_the_file_comes_before_a_layer_of_the_library() {
+    const TEXT: &str = "
+edition 2026
+experiment own
+dim d = 3
+tasks lines { example { x: [d] ~ normal; y: [] = sum(x) } }
+fn linear(x: [d]) -> [] { sum(x) }
+model net(x: [d]) -> [] {
+  param w: [d] = 0
+  let total = linear(w * x)
+  total
+}
+train {
+  tasks = fresh(lines, 1)
+  split = { support: 1, query: 1 }
+  loss = squared
+  adapt = none
+  outer = mean
+  update = sgd(rate: 0.1)
+  steps = 1
+}
+measure size = sum(w)
+";
+    let plan = compile(TEXT, &[]);
+    let names: Vec<&str> = plan.arms[0].model.params.iter().map(|p| p.name.as_str()).collect();
+    assert_eq!(names, ["w"]);
 }

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use metadsl::catalog::operator;
 use metadsl::exec::Executor;
 use metadsl::exec::exact::{Exact, Path};
 use metadsl::ir::{Builder, NodeId, Tensor, Unary};
@@ -71,8 +72,25 @@ fn products(path: Path) {
                 // SAFETY: the three matrices have `n * n` entries, row by row.
                 unsafe {
                     gemm::gemm(
-                        n, n, n, out.as_mut_ptr(), 1, rows, false, a.as_ptr(), 1, rows, c.as_ptr(), 1, rows, 0.0, 1.0,
-                        false, false, false, gemm::Parallelism::None,
+                        n,
+                        n,
+                        n,
+                        out.as_mut_ptr(),
+                        1,
+                        rows,
+                        false,
+                        a.as_ptr(),
+                        1,
+                        rows,
+                        c.as_ptr(),
+                        1,
+                        rows,
+                        0.0,
+                        1.0,
+                        false,
+                        false,
+                        false,
+                        gemm::Parallelism::None,
                     );
                 }
             }));
@@ -90,15 +108,7 @@ fn elementwise(path: Path) {
         let zero = b.full(0.0, &[MANY]);
         b.binary(metadsl::ir::Binary::Max, x[0], zero)
     };
-    let softmax = |b: &mut Builder, x: &[NodeId]| {
-        let most = b.reduce_max(x[0], 1);
-        let most = b.broadcast(most, 1, 64);
-        let shifted = b.sub(x[0], most);
-        let powers = b.unary(Unary::Exp, shifted);
-        let total = b.sum(powers, 1);
-        let total = b.broadcast(total, 1, 64);
-        b.div(powers, total)
-    };
+    let softmax = |b: &mut Builder, x: &[NodeId]| operator::softmax(b, x[0]);
     let work: [(&str, Ready); 6] = [
         ("exp", Ready::new(path, &[many], |b, x| b.unary(Unary::Exp, x[0]))),
         ("tanh", Ready::new(path, &[many], |b, x| b.unary(Unary::Tanh, x[0]))),

@@ -240,6 +240,7 @@ fn within(schedule: &Schedule, readers: &[usize], group: &Group) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalog::operator;
     use crate::exec::testing::program;
     use crate::ir::{Builder, Function, NodeId, Unary};
 
@@ -273,15 +274,7 @@ mod tests {
 
     #[test]
     fn rows_are_cases_too() {
-        let softmax = program(&[&[4096, 64]], |b, x| {
-            let most = b.reduce_max(x[0], 1);
-            let most = b.broadcast(most, 1, 64);
-            let shifted = b.sub(x[0], most);
-            let powers = b.unary(Unary::Exp, shifted);
-            let total = b.sum(powers, 1);
-            let total = b.broadcast(total, 1, 64);
-            vec![b.div(powers, total)]
-        });
+        let softmax = program(&[&[4096, 64]], |b, x| vec![operator::softmax(b, x[0])]);
         assert_eq!(shape(&softmax, LARGE), [(4096, 4)]);
     }
 
