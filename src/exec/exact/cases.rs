@@ -12,7 +12,8 @@
 
 use std::collections::HashMap;
 
-use super::matmul::{Matrices, Product};
+use super::fold::Windows;
+use super::matmul::{Batch, Matrices, Product};
 use super::schedule::{Buffer, Instruction, Origin, Output, Schedule};
 use super::stage::{Group, Life, Tuning, rooms};
 
@@ -62,9 +63,10 @@ pub(super) fn readings(instruction: &Instruction, cases: usize, buffers: &[Buffe
             let step = share(*outer)? * row;
             (step > 0).then(|| vec![reading(from.0, from.1, step, step)])
         }
-        Instruction::Fold { windows: w, from, .. } => {
-            let step = share(w.outer)? * w.count * w.size * w.inner;
-            (step * w.len > 0).then(|| vec![reading(from.0, from.1, step, step)])
+        Instruction::Fold { windows, from, .. } => {
+            let one = cut_windows(windows, cases)?;
+            let &(size, stride) = one.outer.first()?;
+            (one.entries() * one.len > 0).then(|| vec![reading(from.0, from.1, size * stride, one.reach() + 1)])
         }
         // A number may name any row of its table, so that nothing is known of what a case reads.
         Instruction::Gather { .. } | Instruction::Scatter { .. } => None,
@@ -74,27 +76,42 @@ pub(super) fn readings(instruction: &Instruction, cases: usize, buffers: &[Buffe
             (b_len > 0).then(|| vec![operand(a, a_len), operand(b, b_len)])
         }
         Instruction::Product { product, a, b, .. } => {
-            let p = cut_product(product, cases)?;
-            if p.m * p.k * p.n == 0 || (p.b.next == 0 && p.k * p.n > SHARED) {
+            let (p, step_a, step_b) = cut_product(product, cases)?;
+            if p.m * p.k * p.n == 0 || (step_b == 0 && p.k * p.n > SHARED) {
                 return None;
             }
-            let operand = |buffer: usize, place: &Matrices, rows: usize, columns: usize| {
-                let last = (p.count - 1) * place.next + (rows - 1) * place.row + (columns - 1) * place.column;
-                reading(buffer, place.offset, p.count * place.next, last + 1)
-            };
-            Some(vec![operand(*a, &p.a, p.m, p.k), operand(*b, &p.b, p.k, p.n)])
+            let last = [p.last_a(), p.last_b()];
+            Some(vec![
+                reading(*a, p.a.offset, step_a, last[0] - p.a.offset + 1),
+                reading(*b, p.b.offset, step_b, last[1] - p.b.offset + 1),
+            ])
         }
     }
 }
 
-/// The product of one case: its matrices, or its rows where all cases are rows of one matrix.
-fn cut_product(product: &Product, cases: usize) -> Option<Product> {
-    let Product { count, m, a, b, .. } = *product;
-    if cases > 1 && count == 1 && m.is_multiple_of(cases) {
-        let m = m / cases;
-        return Some(Product { m, a: Matrices { next: m * a.row, ..a }, b: Matrices { next: 0, ..b }, ..*product });
+/// The product of one case, and how far its operands move from one case to the next: its matrices, or its rows where all cases are rows
+/// of one matrix.
+fn cut_product(product: &Product, cases: usize) -> Option<(Product, usize, usize)> {
+    let Product { count, m, a, b, ref listed, .. } = *product;
+    if cases > 1 && count == 1 && m.is_multiple_of(cases) && listed.is_none() {
+        let (m, next) = (m / cases, |jump| Batch { near: 1, step: 0, jump });
+        let (a, b) = (Matrices { next: next(m * a.row), ..a }, Matrices { next: next(0), ..b });
+        return Some((Product { m, a, b, ..product.clone() }, m * a.row, 0));
     }
-    count.is_multiple_of(cases).then_some(Product { count: count / cases, ..*product })
+    if !count.is_multiple_of(cases) {
+        return None;
+    }
+    let count = count / cases;
+    let (step_a, step_b) = (a.next.stride(count)?, b.next.stride(count)?);
+    Some((Product { count, ..product.clone() }, step_a, step_b))
+}
+
+/// The windows of one case.
+fn cut_windows(windows: &Windows, cases: usize) -> Option<Windows> {
+    let mut one = windows.clone();
+    let outermost = one.outer.first_mut()?;
+    outermost.0 = outermost.0.is_multiple_of(cases).then_some(outermost.0 / cases)?;
+    Some(one)
 }
 
 /// One case of an instruction that can be cut; of those that cannot, there is one case.
@@ -103,11 +120,14 @@ pub(super) fn cut(instruction: &Instruction, cases: usize) -> Instruction {
     match &mut one {
         Instruction::Fused(fused) => fused.len /= cases,
         Instruction::Reduce { outer, .. } | Instruction::Pad { outer, .. } => *outer /= cases,
-        Instruction::Fold { windows, .. } => windows.outer /= cases,
+        Instruction::Fold { windows, .. } if cases > 1 => {
+            *windows = cut_windows(windows, cases).expect("the windows can be cut");
+        }
+        Instruction::Fold { .. } => {}
         Instruction::Gather { .. } | Instruction::Scatter { .. } => {}
         Instruction::Solve { count, .. } => *count /= cases,
         Instruction::Product { product, .. } => {
-            *product = cut_product(product, cases).expect("the product can be cut");
+            *product = cut_product(product, cases).expect("the product can be cut").0;
         }
     }
     one
@@ -122,7 +142,7 @@ fn candidates(schedule: &Schedule) -> Vec<usize> {
                 found.extend(fused.readings().iter().filter_map(|(_, _, axes)| axes.first().map(|a| a.0)));
             }
             Instruction::Reduce { outer, .. } | Instruction::Pad { outer, .. } => found.push(*outer),
-            Instruction::Fold { windows, .. } => found.push(windows.outer),
+            Instruction::Fold { windows, .. } => found.push(windows.outer()),
             Instruction::Gather { .. } | Instruction::Scatter { .. } => {}
             Instruction::Solve { count, .. } => found.push(*count),
             Instruction::Product { product, .. } => found.push(product.count),

@@ -304,12 +304,12 @@ impl<'b, T: Vectors> Bench<'b, T> {
         let find = |number: usize| find(self, number, start);
         match instruction {
             Instruction::Fused(_) => unreachable!("chains were done above"),
-            Instruction::Reduce { f, from, outer, size, inner, .. } => {
+            Instruction::Reduce { f, adjacent, from, outer, size, inner, .. } => {
                 if *size == 0 {
                     out.fill(T::ZERO);
                 } else if !out.is_empty() {
                     let data = &find(from.0)[from.1..from.1 + count * outer * size * inner];
-                    Reduction { f: *f, data, size: *size, inner: *inner, out }.run(self.at.path);
+                    Reduction { f: *f, adjacent: *adjacent, data, size: *size, inner: *inner, out }.run(self.at.path);
                 }
             }
             Instruction::Product { product, a, b, .. } => {
@@ -324,9 +324,8 @@ impl<'b, T: Vectors> Bench<'b, T> {
                     }
                 }
             }
-            Instruction::Fold { windows: w, from, .. } => {
-                let len = count * w.outer * w.count * w.size * w.inner;
-                self.at.path.run(Fold { windows: *w, data: &find(from.0)[from.1..from.1 + len], out });
+            Instruction::Fold { windows, from, .. } => {
+                self.at.path.run(Fold { windows, times: count, data: &find(from.0)[from.1..], out });
             }
             Instruction::Gather { rows, table, numbers, .. } => {
                 rows.gather(&find(table.0)[table.1..], &find(numbers.0)[numbers.1..], out);

@@ -1,6 +1,8 @@
 //! Batched matrix products: every entry is one chain of fused multiply-adds in increasing `k`, however the work is cut.
 
-use super::simd::{Dispatch, Here, Matrix, Path, Vector, Vectors, Work, multiply, turn};
+use std::sync::Arc;
+
+use super::simd::{Dispatch, Entries, Here, Matrix, Path, Vector, Vectors, Work, multiply, turn};
 use super::spread::{Spread, spread, threads};
 
 /// How a batch of matrices lies in a buffer.
@@ -8,23 +10,64 @@ use super::spread::{Spread, spread, threads};
 pub(super) struct Matrices {
     /// Where the first entry lies.
     pub offset: usize,
-    /// From one matrix to the next; 0 where all are the same one.
-    pub next: usize,
+    /// From one matrix to the next.
+    pub next: Batch,
     /// From one row to the next.
     pub row: usize,
     /// From one column to the next.
     pub column: usize,
 }
 
+/// How the matrices of a batch follow each other: matrix `i` lies `i / near * jump + i % near * step` behind the first one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Batch {
+    pub near: usize,
+    pub step: usize,
+    pub jump: usize,
+}
+
+impl Batch {
+    /// Where a matrix lies, seen from the first.
+    fn at(&self, i: usize) -> usize {
+        i / self.near * self.jump + i % self.near * self.step
+    }
+
+    /// From one to the next of groups of so many matrices, where that is always as far.
+    pub fn stride(&self, count: usize) -> Option<usize> {
+        count.is_multiple_of(self.near).then(|| count / self.near * self.jump)
+    }
+
+    /// How far the farthest of so many matrices lies behind the first.
+    fn reach(&self, count: usize) -> usize {
+        let last = count.saturating_sub(1);
+        last / self.near * self.jump + last.min(self.near - 1) * self.step
+    }
+}
+
+/// Where the entries of a matrix lie that no two strides can walk, such as the windows of a convolution: entry `(i, l)` lies at
+/// `rows[first + i] + columns[l]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Listed {
+    pub rows: Arc<[usize]>,
+    pub first: usize,
+    pub columns: Arc<[usize]>,
+    /// Where the farthest entry lies.
+    pub reach: usize,
+}
+
 /// `c[i] = a[i] b[i]` for `count` matrices `[m, k]` and `[k, n]`; `c` is dense.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Product {
+    /// The number of the first matrix.
+    pub first: usize,
     pub count: usize,
     pub m: usize,
     pub k: usize,
     pub n: usize,
     pub a: Matrices,
     pub b: Matrices,
+    /// Where the entries of `a` lie, if two strides cannot say it.
+    pub listed: Option<Listed>,
 }
 
 /// Products of fewer multiply-adds are done by one thread.
@@ -47,32 +90,48 @@ const ROWS: usize = 96;
 
 /// The columns of a second operand that such a product turns at a time, and the entries from which on it does so.
 const STRIP: usize = 32;
+/// The entries of a second operand that are multiplied at a time with a first one whose entries are listed.
+const NEAR_PART: usize = 1 << 13;
 const NEAR: usize = 1 << 12;
 
 impl Product {
     /// Whether every entry that the product reads lies within buffers of these lengths.
     fn fits(&self, a: usize, b: usize, c: usize) -> bool {
-        let last = |p: &Matrices, rows: usize, columns: usize| {
-            p.offset + p.next * (self.count - 1) + p.row * (rows - 1) + p.column * (columns - 1)
-        };
         let empty = self.count * self.m * self.n * self.k == 0;
-        c == self.count * self.m * self.n
-            && (empty || last(&self.a, self.m, self.k) < a && last(&self.b, self.k, self.n) < b)
+        c == self.count * self.m * self.n && (empty || self.last_a() < a && self.last_b() < b)
+    }
+
+    /// The farthest entry of `a` that is read; nothing is empty.
+    pub fn last_a(&self) -> usize {
+        let within = match &self.listed {
+            Some(listed) => listed.reach,
+            None => self.a.row * (self.m - 1) + self.a.column * (self.k - 1),
+        };
+        self.a.offset + self.a.next.reach(self.first + self.count) + within
+    }
+
+    /// The same of `b`.
+    pub fn last_b(&self) -> usize {
+        let within = self.b.row * (self.k - 1) + self.b.column * (self.n - 1);
+        self.b.offset + self.b.next.reach(self.first + self.count) + within
     }
 
     /// The products of several cases, where `self` is those of one. Rows of one second matrix that follow each other become one matrix.
     pub fn cases(&self, cases: usize) -> Product {
-        let Product { count, m, a, b, .. } = *self;
-        if b.next == 0 && a.next == m * a.row {
-            return Product { count: 1, m: count * m * cases, ..self.clone() };
+        let Product { count, m, a, b, ref listed, .. } = *self;
+        let count = count * cases;
+        let rows = a.next.stride(1) == Some(m * a.row) && listed.is_none();
+        if b.next.reach(count) == 0 && rows {
+            return Product { count: 1, m: count * m, ..self.clone() };
         }
-        Product { count: count * cases, ..self.clone() }
+        Product { count, ..self.clone() }
     }
 
     /// About how many entries of packed operands one thread holds meanwhile.
     pub fn packed(&self) -> usize {
-        let Product { m, k, n, b, .. } = *self;
+        let Product { m, k, n, b, ref listed, .. } = *self;
         match k * n {
+            all if listed.is_some() => all * usize::from(b.column != 1),
             _ if n == 1 => k * ROWS.min(m),
             small if small <= SMALL => small * usize::from(b.column != 1),
             _ if m <= FEW => DEPTH * STRIP,
@@ -111,11 +170,13 @@ impl<T: Vectors> Spread for Part<'_, T> {
         let (mut one, mut other) = (product.clone(), product);
         if one.count > 1 {
             (one.count, other.count) = (first, other.count - first);
-            other.a.offset += first * other.a.next;
-            other.b.offset += first * other.b.next;
+            other.first += first;
         } else {
             (one.m, other.m) = (first, other.m - first);
-            other.a.offset += first * other.a.row;
+            match &mut other.listed {
+                Some(listed) => listed.first += first,
+                None => other.a.offset += first * other.a.row,
+            }
         }
         let (c, rest) = c.split_at_mut(one.count * one.m * one.n);
         (Part { product: one, path, a, b, c }, Part { product: other, path, a, b, c: rest })
@@ -142,14 +203,18 @@ impl<T: Vectors> Work<T> for Tiles<'_, T> {
 
     #[inline(always)]
     fn run<V: Vector<T>>(mut self, here: Here<V>) {
-        let Product { m, k, n, count, a, b } = *self.product;
-        for case in 0..count {
-            let a = Matrices { offset: a.offset + case * a.next, ..a };
-            let b = Matrices { offset: b.offset + case * b.next, ..b };
-            let c = case * m * n;
+        let Product { first, m, k, n, count, a, b, ref listed } = *self.product;
+        let mut packed = None;
+        for case in first..first + count {
+            let a = Matrices { offset: a.offset + a.next.at(case), ..a };
+            let b = Matrices { offset: b.offset + b.next.at(case), ..b };
+            let c = (case - first) * m * n;
             let (from_a, from_b) = (&self.a[a.offset..], &self.b[b.offset..]);
             let to = &mut self.c[c..c + m * n];
-            if n == 1 && a.row != 1 {
+            if let Some(listed) = listed {
+                let again = packed.replace(b.offset) == Some(b.offset);
+                self.listed(here, listed, from_a, (b, again), c);
+            } else if n == 1 && a.row != 1 {
                 self.column(here, a, b, c);
             } else if n == 1 {
                 // A column is the row of a product of transposed matrices.
@@ -162,7 +227,7 @@ impl<T: Vectors> Work<T> for Tiles<'_, T> {
                 let place_b = if b.column == 1 {
                     Matrix { data: from_b, row: b.row, column: 1 }
                 } else {
-                    if case == 0 || b.next > 0 {
+                    if packed.replace(b.offset) != Some(b.offset) {
                         self.packed.resize(k * n, T::ZERO);
                         copy(here, from_b, b, (k, n), self.packed);
                     }
@@ -184,6 +249,38 @@ impl<T: Vectors> Work<T> for Tiles<'_, T> {
 }
 
 impl<T: Vectors> Tiles<'_, T> {
+    /// A product whose first operand is read entry by entry wherever it lies; `again` says that the second one was packed before.
+    #[inline(always)]
+    fn listed<V: Vector<T>>(
+        &mut self,
+        here: Here<V>,
+        listed: &Listed,
+        a: &[T],
+        (b, again): (Matrices, bool),
+        c: usize,
+    ) {
+        let Product { m, k, n, .. } = *self.product;
+        let from = &self.b[b.offset..];
+        let right = if b.column == 1 {
+            Matrix { data: from, row: b.row, column: 1 }
+        } else {
+            if !again {
+                self.packed.resize(k * n, T::ZERO);
+                copy(here, from, b, (k, n), self.packed);
+            }
+            Matrix { data: self.packed, row: n, column: 1 }
+        };
+        let rows = &listed.rows[listed.first..listed.first + m];
+        // A part of `k` at a time, so that what is read of the second operand stays in the nearest cache.
+        let depth = (NEAR_PART / n).clamp(SHALLOW, k.max(SHALLOW));
+        for from in (0..k).step_by(depth) {
+            let columns = &listed.columns[from..k.min(from + depth)];
+            let right = Matrix { data: &right.data[from * right.row..], ..right };
+            let left = Entries { data: a, rows, columns };
+            multiply(here, (m, columns.len(), n), left, right, &mut self.c[c..c + m * n], n, from > 0);
+        }
+    }
+
     /// A matrix times a vector: some rows at a time are turned, so that their chains run side by side.
     #[inline(always)]
     fn column<V: Vector<T>>(&mut self, here: Here<V>, a: Matrices, b: Matrices, c: usize) {
@@ -301,11 +398,11 @@ mod tests {
     fn check<T: Vectors>(count: usize, m: usize, k: usize, n: usize, turned: (bool, bool), shared: bool) {
         let lay = |rows: usize, columns: usize, turned: bool, next: usize| {
             let (row, column) = if turned { (1, rows) } else { (columns, 1) };
-            Matrices { offset: 3, next, row, column }
+            Matrices { offset: 3, next: Batch { near: 1, step: 0, jump: next }, row, column }
         };
         let a = lay(m, k, turned.0, m * k);
         let b = lay(k, n, turned.1, if shared { 0 } else { k * n });
-        let product = Product { count, m, k, n, a, b };
+        let product = Product { first: 0, count, m, k, n, a, b, listed: None };
         let data_a: Vec<T> = (0..3 + count * m * k).map(number).collect();
         let mut data_b: Vec<T> = (0..3 + count * k * n).map(|i| number(i + 5)).collect();
         if k * n > 2 {
@@ -316,8 +413,8 @@ mod tests {
             for i in 0..m {
                 for j in 0..n {
                     let entry = |l: usize| {
-                        let x = data_a[3 + case * a.next + i * a.row + l * a.column];
-                        (x, data_b[3 + case * b.next + l * b.row + j * b.column])
+                        let x = data_a[3 + a.next.at(case) + i * a.row + l * a.column];
+                        (x, data_b[3 + b.next.at(case) + l * b.row + j * b.column])
                     };
                     wanted.push((0..k).map(entry).fold(T::ZERO, |sum, (x, y)| x.fma(y, sum)).to_f64().to_bits());
                 }
@@ -357,9 +454,10 @@ mod tests {
 
     #[test]
     fn nothing_to_add_is_zero() {
-        let none = Matrices { offset: 0, next: 0, row: 1, column: 1 };
+        let none = Matrices { offset: 0, next: Batch { near: 1, step: 0, jump: 0 }, row: 1, column: 1 };
         let mut c = [f32::NAN; 6];
-        Product { count: 1, m: 2, k: 0, n: 3, a: none, b: none }.run(Path::detect(), &[], &[], &mut c);
+        let product = Product { first: 0, count: 1, m: 2, k: 0, n: 3, a: none, b: none, listed: None };
+        product.run(Path::detect(), &[], &[], &mut c);
         assert_eq!(c, [0.0; 6]);
     }
 }

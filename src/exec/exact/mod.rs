@@ -9,6 +9,7 @@ mod float;
 mod fold;
 mod fused;
 mod kernel;
+mod lower;
 mod math32;
 mod math64;
 mod matmul;

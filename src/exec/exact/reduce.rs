@@ -3,7 +3,7 @@
 //! The shape of a sum depends on the number of its terms alone. Terms that lie side by side (`inner` = 1) are dealt to 16 lanes, term
 //! `i` to lane `i mod 16`; a lane adds its terms in increasing order, and the lanes are joined in a tree: 8 and 8, 4 and 4, 2 and 2,
 //! 1 and 1, lanes without a term left out. Terms with others between them are added in increasing order within chunks of 64,
-//! and then the chunks in increasing order.
+//! and then the chunks in increasing order. Which of the two it is, the program says; how the terms lie in memory is another matter.
 
 use std::array::from_fn;
 
@@ -18,9 +18,10 @@ const CHUNK: usize = 64;
 /// How many rows of terms side by side are reduced together.
 const TOGETHER: usize = 8;
 
-/// A reduction of `[outer, size, inner]` to `[outer, inner]`; `size` is not 0.
+/// A reduction of `[outer, size, inner]` to `[outer, inner]`; `size` is not 0. `adjacent` chooses the tree.
 pub(super) struct Reduction<'a, T> {
     pub f: Reduce,
+    pub adjacent: bool,
     pub data: &'a [T],
     pub size: usize,
     pub inner: usize,
@@ -33,8 +34,8 @@ const PARALLEL: usize = 1 << 18;
 impl<T: Vectors> Reduction<'_, T> {
     /// Reduces; many entries on all threads of the pool.
     pub fn run(self, path: Path) {
-        let Reduction { f, data, size, inner, out } = self;
-        spread(Part { path, f, data, size, inner, pitch: inner, out }, threads(data.len(), PARALLEL));
+        let Reduction { f, adjacent, data, size, inner, out } = self;
+        spread(Part { path, f, adjacent, data, size, inner, pitch: inner, out }, threads(data.len(), PARALLEL));
     }
 }
 
@@ -42,6 +43,7 @@ impl<T: Vectors> Reduction<'_, T> {
 struct Part<'a, T> {
     path: Path,
     f: Reduce,
+    adjacent: bool,
     data: &'a [T],
     size: usize,
     inner: usize,
@@ -56,15 +58,15 @@ impl<T: Vectors> Spread for Part<'_, T> {
     }
 
     fn cut(self, first: usize) -> (Self, Self) {
-        let Part { path, f, data, size, inner, pitch, out } = self;
+        let Part { path, f, adjacent, data, size, inner, pitch, out } = self;
         let (place, from, inners) = if out.len() > inner {
             (first * inner, first * size * pitch, (inner, inner))
         } else {
             (first * BLOCK, first * BLOCK, (first * BLOCK, inner - first * BLOCK))
         };
         let (before, after) = out.split_at_mut(place);
-        let left = Part { path, f, data, size, inner: inners.0, pitch, out: before };
-        (left, Part { path, f, data: &data[from..], size, inner: inners.1, pitch, out: after })
+        let left = Part { path, f, adjacent, data, size, inner: inners.0, pitch, out: before };
+        (left, Part { path, f, adjacent, data: &data[from..], size, inner: inners.1, pitch, out: after })
     }
 
     fn work(self) {
@@ -87,7 +89,7 @@ impl<T: Vectors> Work<T> for Part<'_, T> {
 impl<T: Float> Part<'_, T> {
     #[inline(always)]
     fn with(self, join: impl Fn(T, T) -> T + Copy) {
-        if self.pitch == 1 && self.size >= LANES {
+        if self.adjacent && self.pitch == 1 && self.size >= LANES {
             let (blocks, rest) = self.out.as_chunks_mut::<TOGETHER>();
             let (some, others) = self.data.split_at(blocks.len() * TOGETHER * self.size);
             for (to, terms) in blocks.iter_mut().zip(some.chunks_exact(TOGETHER * self.size)) {
@@ -98,14 +100,18 @@ impl<T: Float> Part<'_, T> {
             }
             return;
         }
-        if self.pitch == 1 {
+        if self.adjacent && self.pitch == 1 {
             for (to, terms) in self.out.iter_mut().zip(self.data.chunks_exact(self.size)) {
                 *to = few(terms, join);
             }
             return;
         }
         for (to, rows) in self.out.chunks_exact_mut(self.inner).zip(self.data.chunks(self.size * self.pitch)) {
-            columns(rows, self.size, self.pitch, to, join);
+            if self.adjacent {
+                trees(rows, self.size, self.pitch, to, join);
+            } else {
+                columns(rows, self.size, self.pitch, to, join);
+            }
         }
     }
 }
@@ -145,6 +151,47 @@ fn few<T: Float>(terms: &[T], join: impl Fn(T, T) -> T + Copy) -> T {
         filled = filled.min(width);
     }
     lane[0]
+}
+
+/// How many columns have their lanes in the nearest cache at once.
+const NARROW: usize = 16;
+
+/// `size` rows of terms, `pitch` apart, every column joined like terms side by side.
+#[inline(always)]
+fn trees<T: Float>(rows: &[T], size: usize, pitch: usize, out: &mut [T], join: impl Fn(T, T) -> T + Copy) {
+    let mut first = 0;
+    while first < out.len() {
+        let width = NARROW.min(out.len() - first);
+        let mut lane = [[T::ZERO; NARROW]; LANES];
+        let filled = size.min(LANES);
+        if width == NARROW {
+            let row = |i: usize| -> &[T; NARROW] {
+                rows[i * pitch + first..][..NARROW].try_into().expect("a slice of that length")
+            };
+            (0..filled).for_each(|i| lane[i] = *row(i));
+            for i in LANES..size {
+                let (lane, row) = (&mut lane[i % LANES], row(i));
+                lane.iter_mut().zip(row).for_each(|(l, &x)| *l = join(*l, x));
+            }
+        } else {
+            let row = |i: usize| &rows[i * pitch + first..][..width];
+            (0..filled).for_each(|i| lane[i][..width].copy_from_slice(row(i)));
+            for i in LANES..size {
+                lane[i % LANES].iter_mut().zip(row(i)).for_each(|(l, &x)| *l = join(*l, x));
+            }
+        }
+        let (mut half, mut left) = (LANES, filled);
+        while half > 1 {
+            half /= 2;
+            let (to, others) = lane.split_at_mut(half);
+            for (to, other) in to.iter_mut().zip(others).take(left.saturating_sub(half)) {
+                to.iter_mut().zip(&*other).for_each(|(to, &x)| *to = join(*to, x));
+            }
+            left = left.min(half);
+        }
+        out[first..first + width].copy_from_slice(&lane[0][..width]);
+        first += width;
+    }
 }
 
 /// How many columns are added up in registers at once.
@@ -222,14 +269,15 @@ mod tests {
             for inner in [1, 2, 31, 32, 33, 70] {
                 let data: Vec<f64> =
                     (0..2 * size * inner).map(|i| (i as f64 * 0.7).sin() * 1e3f64.powi(i as i32 % 3)).collect();
-                for path in Path::available() {
+                for (path, adjacent) in Path::available().into_iter().flat_map(|p| [(p, true), (p, false)]) {
                     let mut out = vec![0.0; 2 * inner];
-                    Reduction { f: Reduce::Sum, data: &data, size, inner, out: &mut out }.run(path);
+                    Reduction { f: Reduce::Sum, adjacent, data: &data, size, inner, out: &mut out }.run(path);
                     for (at, found) in out.iter().enumerate() {
                         let (o, i) = (at / inner, at % inner);
                         let terms: Vec<f64> = (0..size).map(|s| data[(o * size + s) * inner + i]).collect();
-                        let wanted = if inner == 1 { tree(&terms) } else { chunks(&terms) };
-                        assert_eq!(found.to_bits(), wanted.to_bits(), "{size} terms, inner {inner}, {}", path.name());
+                        let wanted = if adjacent { tree(&terms) } else { chunks(&terms) };
+                        let what = format!("{size} terms, inner {inner}, {adjacent}, {}", path.name());
+                        assert_eq!(found.to_bits(), wanted.to_bits(), "{what}");
                     }
                 }
             }

@@ -1,14 +1,17 @@
 //! From a program to a flat list of instructions over numbered buffers.
 //!
-//! Reshapes, broadcasts, permutations and slices become views, which cost nothing; elementwise operations of one size are fused as far
-//! as nothing between them needs a whole result; the rest is one instruction each. Instructions are ordered by rank: an instruction
+//! Reshapes, broadcasts, permutations, slices and windows become views, which cost nothing; elementwise operations of one size are fused
+//! as far as nothing between them needs a whole result; the rest is one instruction each. Instructions are ordered by rank: an instruction
 //! comes after everything it reads because its rank is larger.
+//!
+//! In which order the entries of a result lie is free: elementwise operations, sums and the like leave them as those of their operands
+//! lie, and a product leaves them as it makes them. Only what is given away lies row by row.
 
 use std::collections::HashMap;
 
 use super::fold::Windows;
 use super::fused::{Fused, Operand, Step, StepOp};
-use super::matmul::{Matrices, Product};
+use super::matmul::Product;
 use super::view::View;
 use crate::exec::rows::Rows;
 use crate::ir::{Function, Node, NodeId, Op, Reduce};
@@ -37,13 +40,13 @@ pub(super) struct Buffer {
 pub(super) enum Instruction {
     /// A chain of elementwise operations.
     Fused(Fused),
-    /// A reduction of dense entries `[outer, size, inner]`.
-    Reduce { f: Reduce, from: (usize, usize), outer: usize, size: usize, inner: usize, to: usize },
+    /// A reduction of dense entries `[outer, size, inner]`; `adjacent` says which tree its terms make.
+    Reduce { f: Reduce, adjacent: bool, from: (usize, usize), outer: usize, size: usize, inner: usize, to: usize },
     /// A batched matrix product.
     Product { product: Product, a: usize, b: usize, to: usize },
     /// Zeros before and after the dense rows `[outer, size * inner]`.
     Pad { from: (usize, usize), outer: usize, row: usize, before: usize, after: usize, to: usize },
-    /// The sum of dense windows where they lie.
+    /// The sum of windows where they lie.
     Fold { windows: Windows, from: (usize, usize), to: usize },
     /// Rows of dense tables by dense numbers.
     Gather { rows: Rows, table: (usize, usize), numbers: (usize, usize), to: usize },
@@ -74,7 +77,7 @@ pub(super) struct Schedule {
 
 /// The value of a node.
 #[derive(Debug, Clone)]
-enum Value {
+pub(super) enum Value {
     Constant(f64),
     View(View),
 }
@@ -98,7 +101,7 @@ enum Producer {
 /// A group with more members would not keep its intermediate results in the cache.
 const MOST_MEMBERS: usize = 96;
 
-struct Scheduler<'f> {
+pub(super) struct Scheduler<'f> {
     function: &'f Function,
     values: Vec<Value>,
     buffers: Vec<Buffer>,
@@ -146,71 +149,26 @@ impl<'f> Scheduler<'f> {
             Op::Input { index, dims } => Value::View(self.buffer(Origin::Input(*index), dims)),
             Op::Iota { dims, axis } => {
                 let positions = self.buffer(Origin::Positions, &[dims[*axis]]);
-                let place = |(i, &size): (usize, &usize)| (size, usize::from(i == *axis));
-                Value::View(View { axes: dims.iter().enumerate().map(place).collect(), ..positions })
+                let others = dims.iter().enumerate().filter(|(i, _)| i != axis);
+                Value::View(others.fold(positions, |view, (i, &size)| view.broadcast(i, size)))
             }
             Op::Detach | Op::CaseMean => args[0].clone(),
             Op::Broadcast { axis, size } => view(&|v| v.broadcast(*axis, *size)),
             Op::Permute { order } => view(&|v| v.permute(order)),
-            Op::Slice { axis, start, len } => view(&|v| v.slice(*axis, *start, *len)),
-            Op::Reshape { dims } => match &args[0] {
-                Value::Constant(x) => Value::Constant(*x),
-                Value::View(old) => Value::View(match old.reshape(dims) {
-                    Some(new) => new,
-                    None => {
-                        let moved = self.dense(&args[0], shapes[0]);
-                        moved.reshape(dims).expect("dense entries have any dims")
-                    }
-                }),
-            },
+            Op::Slice { axis, start, len } => self.viewed(&args[0], shapes[0], &|v| v.slice(*axis, *start, *len)),
+            Op::Reshape { dims } => self.viewed(&args[0], shapes[0], &|v| v.reshape(dims)),
+            Op::Window { axis, stride, dilation, .. } => {
+                let counts = (node.dims[*axis], node.dims[axis + 1]);
+                self.viewed(&args[0], shapes[0], &|v| v.window(*axis, counts, *stride, *dilation))
+            }
             Op::Unary { f } => self.elementwise(StepOp::Unary(*f), args, &node.dims),
             Op::Binary { f } => self.elementwise(StepOp::Binary(*f), args, &node.dims),
             Op::Compare { f } => self.elementwise(StepOp::Compare(*f), args, &node.dims),
             Op::Select => self.elementwise(StepOp::Select, args, &node.dims),
-            Op::Reduce { f, axis } => {
-                let dims = shapes[0].to_vec();
-                let (outer, inner) = (dims[..*axis].iter().product(), dims[*axis + 1..].iter().product());
-                let from = self.dense(&args[0], &dims);
-                let to = self.buffer(Origin::Computed, &node.dims);
-                let place = (from.buffer, from.offset);
-                let instruction =
-                    Instruction::Reduce { f: *f, from: place, outer, size: dims[*axis], inner, to: to.buffer };
-                self.single(instruction, &[from.buffer], to)
-            }
-            Op::Pad { axis, before, after } => {
-                let dims = shapes[0].to_vec();
-                let inner: usize = dims[*axis + 1..].iter().product();
-                let from = self.dense(&args[0], &dims);
-                let to = self.buffer(Origin::Computed, &node.dims);
-                let instruction = Instruction::Pad {
-                    from: (from.buffer, from.offset),
-                    outer: dims[..*axis].iter().product(),
-                    row: dims[*axis] * inner,
-                    before: before * inner,
-                    after: after * inner,
-                    to: to.buffer,
-                };
-                self.single(instruction, &[from.buffer], to)
-            }
-            Op::Window { axis, stride, dilation, .. } => {
-                let counts = (node.dims[*axis], node.dims[axis + 1]);
-                view(&|v| v.window(*axis, counts, *stride, *dilation))
-            }
+            Op::Reduce { f, axis } => self.reduce(*f, *axis, &args[0], shapes[0]),
+            Op::Pad { axis, before, after } => self.pad(*axis, (*before, *after), &args[0], shapes[0]),
             Op::Fold { axis, len, stride, dilation } => {
-                let dims = shapes[0].to_vec();
-                let from = self.dense(&args[0], &dims);
-                let to = self.buffer(Origin::Computed, &node.dims);
-                let windows = Windows {
-                    outer: dims[..*axis].iter().product(),
-                    count: dims[*axis],
-                    size: dims[axis + 1],
-                    inner: dims[axis + 2..].iter().product(),
-                    len: *len,
-                    stride: *stride,
-                    dilation: *dilation,
-                };
-                let instruction = Instruction::Fold { windows, from: (from.buffer, from.offset), to: to.buffer };
-                self.single(instruction, &[from.buffer], to)
+                self.fold(*axis, (*len, *stride, *dilation), &args[0], shapes[0])
             }
             Op::Gather { .. } | Op::Scatter { .. } => {
                 let [a, b] = [0, 1].map(|i| self.dense(&args[i], shapes[i]));
@@ -245,20 +203,28 @@ impl<'f> Scheduler<'f> {
                 self.single(instruction, &[a.buffer, b.buffer], to)
             }
             Op::MatMul { transpose_a, transpose_b } => {
-                let (a, place_a) = self.matrices(&args[0], shapes[0], *transpose_a);
-                let (b, place_b) = self.matrices(&args[1], shapes[1], *transpose_b);
-                let (batch, last) = node.dims.split_at(node.dims.len() - 2);
-                let dims = shapes[0].to_vec();
-                let k = dims[dims.len() - if *transpose_a { 2 } else { 1 }];
-                let product =
-                    Product { count: batch.iter().product(), m: last[0], k, n: last[1], a: place_a, b: place_b };
-                let to = self.buffer(Origin::Computed, &node.dims);
-                self.single(Instruction::Product { product, a, b, to: to.buffer }, &[a, b], to)
+                let turned = |view: View, turn: bool| {
+                    let rank = view.axes.len();
+                    let mut order: Vec<usize> = (0..rank).collect();
+                    if turn {
+                        order.swap(rank - 2, rank - 1);
+                    }
+                    view.permute(&order)
+                };
+                let [a, b] = [0, 1].map(|i| self.placed(&args[i], shapes[i]));
+                self.product(turned(a, *transpose_a), turned(b, *transpose_b))
             }
         }
     }
 
-    fn buffer(&mut self, origin: Origin, dims: &[usize]) -> View {
+    /// What a view makes of a value, copied first where strides cannot say it.
+    pub(super) fn viewed(&mut self, value: &Value, dims: &[usize], make: &dyn Fn(&View) -> Option<View>) -> Value {
+        let Value::View(view) = value else { return value.clone() };
+        let made = make(view).unwrap_or_else(|| make(&self.dense(value, dims)).expect("dense entries have any dims"));
+        Value::View(made)
+    }
+
+    pub(super) fn buffer(&mut self, origin: Origin, dims: &[usize]) -> View {
         self.buffers.push(Buffer { origin, len: dims.iter().product() });
         self.producers.push(Producer::Nothing);
         View::whole(self.buffers.len() - 1, dims)
@@ -272,48 +238,77 @@ impl<'f> Scheduler<'f> {
         }
     }
 
-    fn single(&mut self, instruction: Instruction, reads: &[usize], to: View) -> Value {
+    pub(super) fn single(&mut self, instruction: Instruction, reads: &[usize], to: View) -> Value {
         let rank = 1 + reads.iter().map(|&b| self.rank(b)).max().unwrap_or(0);
         self.producers[to.buffer] = Producer::Single(self.singles.len());
         self.singles.push((rank, instruction));
         Value::View(to)
     }
 
-    /// The entries side by side, copied if they are not.
-    fn dense(&mut self, value: &Value, dims: &[usize]) -> View {
+    /// The entries row by row, copied if they are not.
+    pub(super) fn dense(&mut self, value: &Value, dims: &[usize]) -> View {
         match value {
-            Value::View(view) if view.is_dense() => View { axes: View::whole(0, dims).axes, ..view.clone() },
-            _ => match self.elementwise(StepOp::Copy, vec![value.clone()], dims) {
-                Value::View(view) => view,
-                Value::Constant(_) => unreachable!("a copy has a buffer"),
-            },
+            Value::View(view) if view.is_dense() => View { axes: View::whole(0, dims).axes, ..*view },
+            _ => self.member(StepOp::Copy, vec![value.clone()], dims),
         }
     }
 
-    /// How a batch of matrices lies, copied if strides cannot say it; read with rows and columns exchanged where asked.
-    fn matrices(&mut self, value: &Value, dims: &[usize], transposed: bool) -> (usize, Matrices) {
-        let batch = |view: &View| {
-            let outer = View { axes: view.axes[..view.axes.len() - 2].to_vec(), ..view.clone() };
-            match outer.merged()[..] {
-                [] => Some(0),
-                [(_, stride)] => Some(stride),
-                _ => None,
+    /// The entries side by side in the order of some axes, copied if they are in none, and that order.
+    pub(super) fn compact(&mut self, value: &Value, dims: &[usize]) -> (View, Vec<usize>) {
+        if let Value::View(view) = value {
+            let order = view.order();
+            let sorted = view.permute(&order);
+            if sorted.is_dense() {
+                return (sorted, order);
             }
+            if view.is_full() {
+                let dims: Vec<usize> = order.iter().map(|&axis| dims[axis]).collect();
+                return (self.dense(&Value::View(sorted), &dims), order);
+            }
+        }
+        (self.dense(value, dims), (0..dims.len()).collect())
+    }
+
+    /// The view of a value, which gets a buffer if it is a constant.
+    pub(super) fn placed(&mut self, value: &Value, dims: &[usize]) -> View {
+        match value {
+            Value::View(view) => view.clone(),
+            Value::Constant(_) => self.dense(value, dims),
+        }
+    }
+
+    /// An elementwise operation, whose result lies as its operands do where none of them lies row by row. What is the same all along an
+    /// axis is computed once.
+    pub(super) fn elementwise(&mut self, op: StepOp, args: Vec<Value>, dims: &[usize]) -> Value {
+        let views = args.iter().filter_map(|a| if let Value::View(v) = a { Some(v) } else { None });
+        let repeats = |axis: usize| dims[axis] > 1 && views.clone().all(|v| v.stride(axis) == Some(0));
+        if views.clone().next().is_some()
+            && let Some(axis) = (0..dims.len()).find(|&axis| repeats(axis))
+        {
+            let one = |arg: &Value| match arg {
+                Value::View(view) => Value::View(view.at(axis, 0).expect("an axis of one stride")),
+                constant => constant.clone(),
+            };
+            let rest = [&dims[..axis], &dims[axis + 1..]].concat();
+            let once = self.elementwise(op, args.iter().map(one).collect(), &rest);
+            let Value::View(view) = once else { unreachable!("what is computed has a buffer") };
+            return Value::View(view.broadcast(axis, dims[axis]));
+        }
+        let full: Vec<&View> = views.filter(|v| v.is_full()).collect();
+        let dense = |v: &&&View| v.permute(&v.order()).is_dense();
+        let leader = full.iter().find(dense).or(full.first()).filter(|_| !full.iter().any(|v| v.is_dense()));
+        let Some(order) = leader.map(|v| v.order()) else { return Value::View(self.member(op, args, dims)) };
+        let permuted = |arg: Value| match arg {
+            Value::View(view) => Value::View(view.permute(&order)),
+            constant => constant,
         };
-        let view = match value {
-            Value::View(view) if batch(view).is_some() => view.clone(),
-            _ => self.dense(value, dims),
-        };
-        let next = batch(&view).expect("the batch axes of dense entries merge");
-        let [(rows, row), (columns, column)] = view.axes[view.axes.len() - 2..] else { unreachable!("two axes") };
-        // The stride of an axis of one entry is never used; a plain one lets more products read in place.
-        let (row, column) = (if rows == 1 { columns * column } else { row }, if columns == 1 { 1 } else { column });
-        let (row, column) = if transposed { (column, row) } else { (row, column) };
-        (view.buffer, Matrices { offset: view.offset, next, row, column })
+        let dims: Vec<usize> = order.iter().map(|&axis| dims[axis]).collect();
+        let args = args.into_iter().map(permuted).collect();
+        Value::View(self.member(op, args, &dims).unpermute(&order))
     }
 
     /// A member of a group: of one that computes an operand, or of another of the same length, if all it reads comes before.
-    fn elementwise(&mut self, op: StepOp, args: Vec<Value>, dims: &[usize]) -> Value {
+    fn member(&mut self, op: StepOp, args: Vec<Value>, dims: &[usize]) -> View {
         let len = dims.iter().product();
         let views = |args: &[Value]| -> Vec<View> {
             args.iter().filter_map(|a| if let Value::View(v) = a { Some(v.clone()) } else { None }).collect()
@@ -338,7 +333,7 @@ impl<'f> Scheduler<'f> {
         let to = self.buffer(Origin::Computed, dims);
         self.producers[to.buffer] = Producer::Group(group);
         self.groups[group].members.push((to.buffer, op, args));
-        Value::View(to)
+        to
     }
 
     fn finish(mut self) -> Schedule {
@@ -499,7 +494,7 @@ impl Instruction {
             Instruction::Reduce { outer, size, inner, .. } => 4 * outer * size * inner,
             Instruction::Product { product: p, .. } => p.count * p.m * p.k * p.n,
             Instruction::Pad { outer, row, before, after, .. } => 4 * outer * (before + row + after),
-            Instruction::Fold { windows: w, .. } => 4 * w.outer * w.count * w.size * w.inner,
+            Instruction::Fold { windows: w, .. } => 4 * w.entries(),
             Instruction::Gather { rows, .. } | Instruction::Scatter { rows, .. } => 4 * rows.entries(),
             Instruction::Solve { count, p, q, .. } => count * p * p * (p + q),
         }

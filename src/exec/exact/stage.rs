@@ -179,8 +179,8 @@ pub(super) fn rooms(lives: &[Life]) -> (Vec<usize>, Vec<usize>) {
             }
             end >= life.from
         });
-        // The smallest that is large enough, else the largest, which grows.
-        let fitting = (0..free.len()).filter(|&f| sizes[free[f]] >= life.len).min_by_key(|&f| sizes[free[f]]);
+        // The smallest that is large enough, of equals the one that was used last and is still in the cache, else the largest, which grows.
+        let fitting = (0..free.len()).rev().filter(|&f| sizes[free[f]] >= life.len).min_by_key(|&f| sizes[free[f]]);
         let found = fitting.or_else(|| (0..free.len()).max_by_key(|&f| sizes[free[f]]));
         let room = found.map_or_else(
             || {

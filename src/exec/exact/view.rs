@@ -1,96 +1,127 @@
 //! Reading a buffer under other dims without moving anything: broadcasts, permutations and slices are strides.
 
-/// Size and stride of every axis, outermost first.
+/// Sizes and strides, outermost first.
 pub(super) type Axes = Vec<(usize, usize)>;
 
-/// Entries of a buffer in some order: entry `i` of dims `d` lies at `offset` plus the product of each position with its stride.
+/// Entries of a buffer in some order: entry `i` of dims `d` lies at `offset` plus what each position adds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct View {
     /// The buffer.
     pub buffer: usize,
     /// Where the first entry lies.
     pub offset: usize,
-    pub axes: Axes,
+    /// What every axis walks: one stride or, where axes were joined that no single stride can walk, several. None of size 1.
+    pub axes: Vec<Axes>,
 }
 
 impl View {
     /// A buffer as it is.
     pub fn whole(buffer: usize, dims: &[usize]) -> View {
-        let mut axes = vec![(0, 0); dims.len()];
+        let mut axes = vec![vec![]; dims.len()];
         let mut stride = 1;
         for (axis, &size) in dims.iter().enumerate().rev() {
-            axes[axis] = (size, stride);
+            axes[axis] = walk(size, stride);
             stride *= size;
         }
         View { buffer, offset: 0, axes }
     }
 
+    /// The number of entries along an axis.
+    pub fn size(&self, axis: usize) -> usize {
+        self.axes[axis].iter().map(|(size, _)| size).product()
+    }
+
     /// The number of entries.
     pub fn len(&self) -> usize {
-        self.axes.iter().map(|(size, _)| size).product()
+        self.axes.iter().flatten().map(|(size, _)| size).product()
+    }
+
+    /// The one stride of an axis, if one is enough; 0 for an axis of one entry.
+    pub fn stride(&self, axis: usize) -> Option<usize> {
+        match self.axes[axis][..] {
+            [] => Some(0),
+            [(_, stride)] => Some(stride),
+            _ => None,
+        }
     }
 
     /// A new axis of copies.
     pub fn broadcast(&self, axis: usize, size: usize) -> View {
         let mut view = self.clone();
-        view.axes.insert(axis, (size, 0));
+        view.axes.insert(axis, walk(size, 0));
         view
     }
 
     /// The axes in another order.
     pub fn permute(&self, order: &[usize]) -> View {
-        View { axes: order.iter().map(|&axis| self.axes[axis]).collect(), ..self.clone() }
+        View { axes: order.iter().map(|&axis| self.axes[axis].clone()).collect(), ..*self }
     }
 
-    /// A part of an axis.
-    pub fn slice(&self, axis: usize, start: usize, len: usize) -> View {
+    /// What [`permute`](View::permute) makes back of what it made of this order.
+    pub fn unpermute(&self, order: &[usize]) -> View {
+        let mut axes = vec![vec![]; order.len()];
+        order.iter().zip(&self.axes).for_each(|(&axis, walk)| axes[axis] = walk.clone());
+        View { axes, ..*self }
+    }
+
+    /// A part of an axis, where it is one of a single stride.
+    pub fn slice(&self, axis: usize, start: usize, len: usize) -> Option<View> {
+        if len == self.size(axis) {
+            return Some(self.clone());
+        }
+        let stride = self.stride(axis)?;
         let mut view = self.clone();
-        view.offset += start * view.axes[axis].1;
-        view.axes[axis].0 = len;
-        view
+        view.offset += start * stride;
+        view.axes[axis] = walk(len, stride);
+        Some(view)
     }
 
-    /// Windows over an axis: which window, and which of its `size` entries.
-    pub fn window(&self, axis: usize, (count, size): (usize, usize), stride: usize, dilation: usize) -> View {
-        let step = self.axes[axis].1;
+    /// One position of an axis, which disappears.
+    pub fn at(&self, axis: usize, position: usize) -> Option<View> {
+        let mut view = self.slice(axis, position, 1)?;
+        view.axes.remove(axis);
+        Some(view)
+    }
+
+    /// Windows over an axis of a single stride: which window, and which of its `size` entries.
+    pub fn window(&self, axis: usize, (count, size): (usize, usize), stride: usize, dilation: usize) -> Option<View> {
+        let step = self.stride(axis)?;
         let mut view = self.clone();
-        view.axes.splice(axis..=axis, [(count, step * stride), (size, step * dilation)]);
-        view
+        view.axes.splice(axis..=axis, [walk(count, step * stride), walk(size, step * dilation)]);
+        Some(view)
     }
 
-    /// The same entries under other dims, where strides can say that.
+    /// The same entries under other dims, where strides can say that: axes can always be joined, and cut where their parts end.
     pub fn reshape(&self, dims: &[usize]) -> Option<View> {
-        let (mut old, mut new) = (self.merged().into_iter().rev().peekable(), Vec::new());
-        // Each new axis, from the inside out, is cut from the innermost run of entries that is left.
-        let mut run = (1, 1);
+        if dims.contains(&0) {
+            return Some(View { axes: dims.iter().map(|&size| walk(size, 0)).collect(), ..*self });
+        }
+        let (mut old, mut new) = (self.merged().into_iter().rev(), Vec::with_capacity(dims.len()));
+        // Each new axis, from the inside out, is cut from the innermost part that is left.
+        let mut part = (1, 0);
         for &size in dims.iter().rev() {
-            if size == 1 {
-                new.push((1, 0));
-                continue;
+            let (mut left, mut axis) = (size, vec![]);
+            while left > 1 {
+                if part.0 == 1 {
+                    part = old.next()?;
+                }
+                let cut = if part.0 % left == 0 { left } else { part.0 };
+                if left % cut != 0 {
+                    return None;
+                }
+                axis.push((cut, part.1));
+                (left, part) = (left / cut, (part.0 / cut, part.1 * cut));
             }
-            if run.0 == 1 {
-                run = old.next()?;
-            }
-            if run.0 % size != 0 {
-                return None;
-            }
-            new.push((size, run.1));
-            run = (run.0 / size, run.1 * size);
+            axis.reverse();
+            new.push(merged(axis.into_iter()));
         }
         new.reverse();
-        Some(View { axes: new, ..self.clone() })
+        Some(View { axes: new, ..*self })
     }
 
     /// The axes with those joined that one stride can walk; none of size 1.
     pub fn merged(&self) -> Axes {
-        let mut merged: Axes = Vec::new();
-        for &(size, stride) in self.axes.iter().filter(|(size, _)| *size != 1) {
-            match merged.last_mut() {
-                Some(last) if last.1 == stride * size => *last = (last.0 * size, stride),
-                _ => merged.push((size, stride)),
-            }
-        }
-        merged
+        merged(self.axes.iter().flatten().copied())
     }
 
     /// Whether the entries lie side by side.
@@ -102,6 +133,36 @@ impl View {
     pub fn is_scalar(&self) -> bool {
         matches!(self.merged()[..], [] | [(_, 0)])
     }
+
+    /// The order of the axes in which the entries lie in memory.
+    pub fn order(&self) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.axes.len()).collect();
+        // Axes of one entry lie anywhere; in front they are out of the way.
+        order.sort_by_key(|&axis| std::cmp::Reverse(self.axes[axis].last().map_or(usize::MAX, |(_, stride)| *stride)));
+        order
+    }
+
+    /// Whether every entry is another one, as far as strides tell.
+    pub fn is_full(&self) -> bool {
+        self.axes.iter().flatten().all(|(_, stride)| *stride > 0)
+    }
+}
+
+/// An axis of a single stride.
+fn walk(size: usize, stride: usize) -> Axes {
+    if size == 1 { vec![] } else { vec![(size, stride)] }
+}
+
+/// Parts with those joined that one stride can walk; none of size 1.
+fn merged(parts: impl Iterator<Item = (usize, usize)>) -> Axes {
+    let mut merged: Axes = Vec::new();
+    for (size, stride) in parts.filter(|(size, _)| *size != 1) {
+        match merged.last_mut() {
+            Some(last) if last.1 == stride * size => *last = (last.0 * size, stride),
+            _ => merged.push((size, stride)),
+        }
+    }
+    merged
 }
 
 /// Copies the entries `start..start + out.len()` of a view with these merged axes.
@@ -155,7 +216,14 @@ fn entries<T: Copy>(data: &[T], at: usize, stride: usize, to: &mut [T]) {
     match stride {
         1 => copy(&data[at..at + to.len()], to),
         0 => repeat(data[at], to),
-        _ => to.iter_mut().enumerate().for_each(|(i, to)| *to = data[at + i * stride]),
+        2 => {
+            let pairs = &data[at..at + (2 * to.len()).saturating_sub(1)];
+            let (pairs, last) = pairs.as_chunks::<2>();
+            let (first, rest) = to.split_at_mut(pairs.len());
+            first.iter_mut().zip(pairs).for_each(|(to, [x, _])| *to = *x);
+            rest.iter_mut().zip(last).for_each(|(to, x)| *to = *x);
+        }
+        _ => to.iter_mut().zip(data[at..].iter().step_by(stride)).for_each(|(to, x)| *to = *x),
     }
 }
 
@@ -204,23 +272,38 @@ mod tests {
         assert_eq!(read(&matrix.permute(&[1, 0]), &data), [0, 3, 1, 4, 2, 5]);
         assert_eq!(read(&matrix.broadcast(1, 2), &data), [0, 1, 2, 0, 1, 2, 3, 4, 5, 3, 4, 5]);
         assert_eq!(read(&matrix.broadcast(2, 2), &data), [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]);
-        assert_eq!(read(&matrix.slice(1, 1, 2), &data), [1, 2, 4, 5]);
-        assert_eq!(read(&matrix.slice(1, 2, 1).permute(&[1, 0]), &data), [2, 5]);
-        assert!(matrix.is_dense() && !matrix.permute(&[1, 0]).is_dense() && matrix.slice(0, 1, 1).is_dense());
+        assert_eq!(read(&matrix.slice(1, 1, 2).unwrap(), &data), [1, 2, 4, 5]);
+        assert_eq!(read(&matrix.slice(1, 2, 1).unwrap().permute(&[1, 0]), &data), [2, 5]);
+        assert_eq!(read(&matrix.at(0, 1).unwrap(), &data), [3, 4, 5]);
+        assert!(matrix.is_dense() && !matrix.permute(&[1, 0]).is_dense() && matrix.slice(0, 1, 1).unwrap().is_dense());
         assert!(View::whole(0, &[]).broadcast(0, 3).is_scalar() && !matrix.is_scalar());
+        assert!(matrix.is_full() && !matrix.broadcast(0, 2).is_full());
     }
 
     #[test]
-    fn reshaping_is_possible_where_axes_merge() {
+    fn axes_can_be_joined_and_cut_where_their_parts_end() {
         let data: Vec<i32> = (0..12).collect();
         let matrix = View::whole(0, &[3, 4]);
         let turned = matrix.permute(&[1, 0]);
-        assert_eq!(turned.reshape(&[12]), None);
+        assert_eq!(read(&turned.reshape(&[12]).unwrap(), &data), read(&turned, &data));
+        assert_eq!(turned.reshape(&[12]).unwrap().stride(0), None);
         assert_eq!(read(&turned.reshape(&[2, 2, 3]).unwrap(), &data), read(&turned, &data));
-        assert_eq!(read(&matrix.broadcast(0, 2).reshape(&[6, 4]).unwrap_or(turned.clone()), &data).len(), 12);
-        assert_eq!(matrix.broadcast(0, 2).reshape(&[6, 4]), None);
-        assert_eq!(read(&matrix.broadcast(0, 2).reshape(&[2, 12]).unwrap(), &data).len(), 24);
-        assert_eq!(matrix.reshape(&[1, 12, 1]).unwrap().axes, [(1, 0), (12, 1), (1, 0)]);
-        assert_eq!(View::whole(0, &[1, 1]).reshape(&[]).unwrap().axes, []);
+        assert_eq!(turned.reshape(&[12]).unwrap().reshape(&[4, 3]), Some(turned.clone()));
+        assert_eq!(turned.reshape(&[6, 2]), None, "two are no part of three");
+        assert_eq!(turned.reshape(&[12]).unwrap().slice(0, 3, 5), None);
+        assert_eq!(
+            read(&matrix.broadcast(0, 2).reshape(&[6, 4]).unwrap(), &data),
+            [data.clone(), data.clone()].concat()
+        );
+        assert_eq!(matrix.reshape(&[1, 12, 1]).unwrap().axes, [vec![], vec![(12, 1)], vec![]]);
+        assert_eq!(View::whole(0, &[1, 1]).reshape(&[]).unwrap().axes, Vec::<Axes>::new());
+    }
+
+    #[test]
+    fn an_order_says_how_entries_lie() {
+        let cube = View::whole(0, &[2, 3, 4]).permute(&[2, 0, 1]);
+        assert_eq!(cube.order(), [1, 2, 0]);
+        assert!(cube.permute(&cube.order()).is_dense());
+        assert_eq!(cube.permute(&cube.order()).unpermute(&cube.order()), cube);
     }
 }

@@ -16,7 +16,8 @@ pub trait Watch: Send + Sync {
 pub struct Operation {
     /// What kind of work it is: `matmul`, `elementwise`, `reduce`, `pad` or `solve`.
     pub group: &'static str,
-    /// Its sizes, as in `25 x [10, 40] [40, 40]'`; a matrix that is read transposed has an apostrophe.
+    /// Its sizes, as in `25 x [10, 40] [40, 40]'`; a matrix that is read transposed has an
+    /// apostrophe, one whose entries lie like those of windows a star.
     pub sizes: String,
     /// Floating-point operations.
     pub flops: u64,
@@ -36,7 +37,7 @@ impl Operation {
             Instruction::Product { product, .. } => {
                 let p = product.cases(cases);
                 let turned = |m: &Matrices| if m.row == 1 && m.column != 1 { "'" } else { "" };
-                let (a, b) = (turned(&p.a), turned(&p.b));
+                let (a, b) = (if p.listed.is_some() { "*" } else { turned(&p.a) }, turned(&p.b));
                 let sizes = format!("{} x [{}, {}]{a} [{}, {}]{b}", p.count, p.m, p.k, p.k, p.n);
                 ("matmul", sizes, 2 * p.count * p.m * p.k * p.n)
             }
@@ -44,9 +45,8 @@ impl Operation {
                 ("pad", format!("{} x {before} + {row} + {after}", cases * outer), 0)
             }
             Instruction::Fold { windows: w, .. } => {
-                let outer = cases * w.outer;
-                let sizes = format!("{outer} x {} windows of {} x {}", w.count, w.size, w.inner);
-                ("fold", sizes, outer * w.count * w.size * w.inner)
+                let sizes = format!("{} x {} windows of {} x {}", cases * w.outer(), w.count.0, w.size.0, w.inner.0);
+                ("fold", sizes, cases * w.entries())
             }
             Instruction::Gather { rows, .. } => ("gather", rows.to_string(), 0),
             Instruction::Scatter { rows, .. } => ("scatter", rows.to_string(), rows.entries()),
