@@ -92,6 +92,11 @@ impl Windows {
                 let terms = &data[window * count.1 + entry * size.1..];
                 if inner.1 == 1 {
                     covered.iter_mut().zip(terms).for_each(|(total, &x)| *total = total.add(x));
+                } else if inner.1 == 3 {
+                    // The windows of most convolutions.
+                    let (terms, last) = terms[..3 * inner.0 - 2].as_chunks::<3>();
+                    covered.iter_mut().zip(terms).for_each(|(total, [x, _, _])| *total = total.add(*x));
+                    covered.iter_mut().skip(terms.len()).zip(last).for_each(|(total, &x)| *total = total.add(x));
                 } else {
                     let terms = terms.iter().step_by(inner.1);
                     covered.iter_mut().zip(terms).for_each(|(total, &x)| *total = total.add(x));

@@ -8,8 +8,11 @@ use super::spread::{Spread, spread, threads};
 use super::view::{Axes, load};
 use crate::ir::{Binary, Compare, Unary};
 
-/// How many entries of all registers together stay in the nearest cache: 16 KiB of `f32`.
-const CACHED: usize = 4096;
+/// How many entries of all registers together stay in the nearest cache: 32 KiB of `f32`.
+const CACHED: usize = 8192;
+
+/// The fewest entries that are worth a block.
+const LEAST: usize = 256;
 
 /// What a step does.
 #[derive(Debug, Clone, PartialEq)]
@@ -77,11 +80,40 @@ pub(super) struct Fused {
     pub registers: usize,
     steps: Vec<Step>,
     targets: Vec<Target>,
+    /// By step: of a load that brings the same entries for every block, over how many entries it does.
+    spans: Vec<Option<usize>>,
+}
+
+/// A row of entries that is read again and again, and how often: a shift of every channel, for example.
+fn repeated(op: &StepOp) -> Option<(usize, usize)> {
+    let StepOp::Load { axes, .. } = op else { return None };
+    match axes[..] {
+        [.., (times, 0), (row, 1)] => Some((row, times)),
+        _ => None,
+    }
+}
+
+/// The least number that both divide.
+fn least_multiple(a: usize, b: usize) -> usize {
+    let (mut x, mut y) = (a, b);
+    while y > 0 {
+        (x, y) = (y, x % y);
+    }
+    a / x * b
 }
 
 impl Fused {
-    /// Finds a register for every step that is no output; a register is free again after its last reader.
+    /// Finds a register for every step that is no output; a register is free again after its last reader. A row that is read again and
+    /// again has its register for good.
     pub fn new(len: usize, steps: Vec<Step>, outputs: Vec<usize>) -> Fused {
+        let rows = steps.iter().filter_map(|step| repeated(&step.op)).map(|(row, _)| row);
+        // Where blocks are whole rows of all kinds, every block begins alike.
+        let whole = rows.fold(1, least_multiple);
+        let span = |step: &Step| match repeated(&step.op) {
+            Some((row, times)) if whole <= LEAST => Some(row * times),
+            _ => None,
+        };
+        let spans: Vec<Option<usize>> = steps.iter().map(span).collect();
         let mut last = vec![0; steps.len()];
         for (i, step) in steps.iter().enumerate() {
             for arg in &step.args {
@@ -95,24 +127,30 @@ impl Fused {
             // The result may not lie where an operand of this very step lies, so those are freed afterwards.
             targets.push(match step.output {
                 Some(output) => Target::Output(output),
-                None => Target::Register(free.pop().unwrap_or_else(|| {
-                    registers += 1;
-                    registers - 1
-                })),
+                None => {
+                    // What is kept from block to block lies where no other step writes.
+                    let reused = if spans[i].is_none() { free.pop() } else { None };
+                    Target::Register(reused.unwrap_or_else(|| {
+                        registers += 1;
+                        registers - 1
+                    }))
+                }
             });
             let mut done: Vec<usize> =
                 step.args.iter().filter_map(|a| if let Operand::Step(s) = a { Some(*s) } else { None }).collect();
             done.push(i);
             done.sort_unstable();
             done.dedup();
-            for step in done.into_iter().filter(|&s| last[s] == i || (s == i && last[s] == 0)) {
+            let over = |s: &usize| spans[*s].is_none() && (last[*s] == i || (*s == i && last[*s] == 0));
+            for step in done.into_iter().filter(over) {
                 if let Target::Register(register) = targets[step] {
                     free.push(register);
                 }
             }
         }
-        let block = (CACHED / registers.max(1)).clamp(256, 2048);
-        Fused { len, block, outputs, registers, steps, targets }
+        let block = (CACHED / registers.max(1)).clamp(LEAST, 2048);
+        let block = if whole <= LEAST { block / whole * whole } else { block };
+        Fused { len, block, outputs, registers, steps, targets, spans }
     }
 
     /// The number of steps that compute something.
@@ -229,10 +267,15 @@ impl<'a, T: Vectors, F: Fn(usize) -> &'a [T], O: DerefMut<Target = [T]> + Defaul
     fn run<V: Vector<T>>(self, _here: Here<V>) {
         let Range { mut start, end } = self.entries;
         let first = start;
+        // A row that repeats all along these entries is brought once; the first block is the longest.
+        let kept = |span: &Option<usize>| span.is_some_and(|span| first / span == (end - 1) / span);
         while start < end {
             let block = start..(start + self.fused.block).min(end);
             let place = block.start - first..block.end - first;
-            for (step, &target) in self.fused.steps.iter().zip(&self.fused.targets) {
+            for ((step, &target), span) in self.fused.steps.iter().zip(&self.fused.targets).zip(&self.fused.spans) {
+                if start > first && kept(span) {
+                    continue;
+                }
                 // The result is taken out while it is written, so that the operands can be borrowed.
                 let (mut register, mut output) = (vec![], O::default());
                 let out = match target {

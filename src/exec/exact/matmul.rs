@@ -29,7 +29,8 @@ pub(super) struct Batch {
 impl Batch {
     /// Where a matrix lies, seen from the first.
     fn at(&self, i: usize) -> usize {
-        i / self.near * self.jump + i % self.near * self.step
+        // Most batches need no division, which would take as long as a small product.
+        if self.near == 1 { i * self.jump } else { i / self.near * self.jump + i % self.near * self.step }
     }
 
     /// From one to the next of groups of so many matrices, where that is always as far.
@@ -132,7 +133,7 @@ impl Product {
         let Product { m, k, n, b, ref listed, .. } = *self;
         match k * n {
             all if listed.is_some() => all * usize::from(b.column != 1),
-            _ if n == 1 => k * ROWS.min(m),
+            _ if n == 1 => k * ROWS.min(m) * usize::from(m * k > NEAR),
             small if small <= SMALL => small * usize::from(b.column != 1),
             _ if m <= FEW => DEPTH * STRIP,
             _ => DEPTH.min(k) * (n + ROWS),
@@ -214,6 +215,9 @@ impl<T: Vectors> Work<T> for Tiles<'_, T> {
             if let Some(listed) = listed {
                 let again = packed.replace(b.offset) == Some(b.offset);
                 self.listed(here, listed, from_a, (b, again), c);
+            } else if n == 1 && a.row != 1 && m * k <= NEAR {
+                let column = Matrix { data: from_b, row: b.row, column: 1 };
+                multiply(here, (m, k, 1), Matrix { data: from_a, row: a.row, column: a.column }, column, to, 1, false);
             } else if n == 1 && a.row != 1 {
                 self.column(here, a, b, c);
             } else if n == 1 {
@@ -221,6 +225,8 @@ impl<T: Vectors> Work<T> for Tiles<'_, T> {
                 let column = Matrix { data: from_b, row: b.column, column: b.row };
                 let turned = Matrix { data: from_a, row: a.column, column: a.row };
                 multiply(here, (1, k, m), column, turned, to, m, false);
+            } else if b.column != 1 && 2 * m * (k + n) < k * n && k * n <= SMALL {
+                self.swapped(here, a, b, c);
             } else if m <= FEW && b.row == 1 && k * n > NEAR {
                 self.turned(here, a, b, c);
             } else if k * n <= SMALL || (m <= FEW && b.column == 1) {
@@ -278,6 +284,21 @@ impl<T: Vectors> Tiles<'_, T> {
             let right = Matrix { data: &right.data[from * right.row..], ..right };
             let left = Entries { data: a, rows, columns };
             multiply(here, (m, columns.len(), n), left, right, &mut self.c[c..c + m * n], n, from > 0);
+        }
+    }
+
+    /// A product of few rows with a small matrix that does not lie row by row, computed as `b' a'`, so that less must be turned: the first
+    /// operand and the result.
+    #[inline(always)]
+    fn swapped<V: Vector<T>>(&mut self, here: Here<V>, a: Matrices, b: Matrices, c: usize) {
+        let Product { m, k, n, .. } = *self.product;
+        self.packed.resize(k * m + n * m, T::ZERO);
+        let (right, result) = self.packed.split_at_mut(k * m);
+        copy(here, &self.a[a.offset..], Matrices { row: a.column, column: a.row, ..a }, (k, m), right);
+        let left = Matrix { data: &self.b[b.offset..], row: b.column, column: b.row };
+        multiply(here, (n, k, m), left, Matrix { data: right, row: m, column: 1 }, result, m, false);
+        for (i, row) in self.c[c..c + m * n].chunks_exact_mut(n).enumerate() {
+            row.iter_mut().zip(result.iter().skip(i).step_by(m)).for_each(|(to, x)| *to = *x);
         }
     }
 
@@ -376,12 +397,15 @@ fn copy<T: Vectors, V: Vector<T>>(
     (rows, columns): (usize, usize),
     to: &mut [T],
 ) {
-    if from.row == 1 {
+    if from.row == 1 && from.column > 0 {
         return turn(here, (rows, columns), data, from.column, to);
     }
     for (i, to) in to.chunks_exact_mut(columns).enumerate().take(rows) {
-        let at = i * from.row;
-        to.iter_mut().enumerate().for_each(|(j, to)| *to = data[at + j * from.column]);
+        let row = &data[i * from.row..];
+        match from.column {
+            0 => to.fill(row[0]),
+            stride => to.iter_mut().zip(row.iter().step_by(stride)).for_each(|(to, x)| *to = *x),
+        }
     }
 }
 

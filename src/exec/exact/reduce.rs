@@ -162,36 +162,54 @@ fn trees<T: Float>(rows: &[T], size: usize, pitch: usize, out: &mut [T], join: i
     let mut first = 0;
     while first < out.len() {
         let width = NARROW.min(out.len() - first);
-        let mut lane = [[T::ZERO; NARROW]; LANES];
+        let mut lanes = [[T::ZERO; NARROW]; LANES];
         let filled = size.min(LANES);
         if width == NARROW {
-            let row = |i: usize| -> &[T; NARROW] {
-                rows[i * pitch + first..][..NARROW].try_into().expect("a slice of that length")
+            let lane = |l: usize| -> [T; NARROW] {
+                let row = |i: usize| -> &[T; NARROW] {
+                    rows[i * pitch + first..][..NARROW].try_into().expect("a slice of that length")
+                };
+                let others = (l + LANES..size).step_by(LANES);
+                others.fold(*row(l), |sum, i| joined(sum, row(i), join))
             };
-            (0..filled).for_each(|i| lane[i] = *row(i));
-            for i in LANES..size {
-                let (lane, row) = (&mut lane[i % LANES], row(i));
-                lane.iter_mut().zip(row).for_each(|(l, &x)| *l = join(*l, x));
+            if size >= LANES / 2 {
+                let eight: [[T; NARROW]; 8] = from_fn(|l| match l + 8 < size {
+                    true => joined(lane(l), &lane(l + 8), join),
+                    false => lane(l),
+                });
+                let four: [[T; NARROW]; 4] = from_fn(|l| joined(eight[l], &eight[l + 4], join));
+                let two: [[T; NARROW]; 2] = from_fn(|l| joined(four[l], &four[l + 2], join));
+                out[first..first + NARROW].copy_from_slice(&joined(two[0], &two[1], join));
+                first += NARROW;
+                continue;
             }
+            (0..filled).for_each(|i| lanes[i] = lane(i));
         } else {
             let row = |i: usize| &rows[i * pitch + first..][..width];
-            (0..filled).for_each(|i| lane[i][..width].copy_from_slice(row(i)));
+            (0..filled).for_each(|i| lanes[i][..width].copy_from_slice(row(i)));
             for i in LANES..size {
-                lane[i % LANES].iter_mut().zip(row(i)).for_each(|(l, &x)| *l = join(*l, x));
+                lanes[i % LANES].iter_mut().zip(row(i)).for_each(|(l, &x)| *l = join(*l, x));
             }
         }
         let (mut half, mut left) = (LANES, filled);
         while half > 1 {
             half /= 2;
-            let (to, others) = lane.split_at_mut(half);
+            let (to, others) = lanes.split_at_mut(half);
             for (to, other) in to.iter_mut().zip(others).take(left.saturating_sub(half)) {
                 to.iter_mut().zip(&*other).for_each(|(to, &x)| *to = join(*to, x));
             }
             left = left.min(half);
         }
-        out[first..first + width].copy_from_slice(&lane[0][..width]);
+        out[first..first + width].copy_from_slice(&lanes[0][..width]);
         first += width;
     }
+}
+
+/// Some terms, each joined with its partner.
+#[inline(always)]
+fn joined<T: Float, const N: usize>(mut terms: [T; N], partners: &[T; N], join: impl Fn(T, T) -> T) -> [T; N] {
+    terms.iter_mut().zip(partners).for_each(|(x, &y)| *x = join(*x, y));
+    terms
 }
 
 /// How many columns are added up in registers at once.

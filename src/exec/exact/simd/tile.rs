@@ -174,7 +174,7 @@ pub fn multiply<T: Float, V: Vector<T>, L: Left<T>>(
 }
 
 /// Copies a matrix of `rows` and `columns` so that its columns lie side by side, one row after the other. Here the source has its rows
-/// side by side.
+/// side by side, and its columns some way apart.
 #[inline(always)]
 pub fn turn<T: Float, V: Vector<T>>(
     _here: Here<V>,
@@ -186,7 +186,7 @@ pub fn turn<T: Float, V: Vector<T>>(
     if rows * columns == 0 {
         return;
     }
-    let fits = (columns - 1) * stride + rows <= from.len() && rows * columns <= to.len();
+    let fits = stride > 0 && (columns - 1) * stride + rows <= from.len() && rows * columns <= to.len();
     assert!(fits, "every entry lies in the memory it was given");
     let (whole_rows, whole_columns) = (rows - rows % 8, columns - columns % 8);
     for j in (0..whole_columns).step_by(8) {
@@ -196,9 +196,19 @@ pub fn turn<T: Float, V: Vector<T>>(
             unsafe { V::turn(from.as_ptr(), stride, to.as_mut_ptr(), columns) };
         }
     }
-    for j in 0..columns {
-        let first = if j < whole_columns { whole_rows } else { 0 };
-        (first..rows).for_each(|i| to[i * columns + j] = from[j * stride + i]);
+    // What is left of every row, or of every column, whichever are fewer.
+    if rows < columns {
+        for i in (0..rows).filter(|i| *i >= whole_rows || whole_columns < columns) {
+            let first = if i < whole_rows { whole_columns } else { 0 };
+            let row = to[i * columns..][..columns].iter_mut().skip(first);
+            row.zip(from[first * stride + i..].iter().step_by(stride)).for_each(|(to, x)| *to = *x);
+        }
+    } else {
+        for j in (0..columns).filter(|j| *j >= whole_columns || whole_rows < rows) {
+            let first = if j < whole_columns { whole_rows } else { 0 };
+            let column = to[first * columns + j..].iter_mut().step_by(columns);
+            column.zip(&from[j * stride + first..j * stride + rows]).for_each(|(to, x)| *to = *x);
+        }
     }
 }
 

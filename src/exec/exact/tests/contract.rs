@@ -5,11 +5,12 @@ use std::marker::PhantomData;
 use super::super::float::Float;
 use super::super::simd::Vectors;
 use super::{Exact, bits, run};
+use crate::catalog::operator::{self, Pool, Windows};
 use crate::exec::Executor;
 use crate::exec::testing::oracle::{Arithmetic, evaluate_in};
 use crate::exec::testing::{noise, program, wild};
 use crate::ir::{Binary, Compare, Function, Reduce, Tensor, Unary};
-use crate::ir::{Builder, NodeId, Op};
+use crate::ir::{Builder, NodeId, Op, batch, grad};
 
 /// The arithmetic of the contract in one float type.
 pub(super) struct Contract<T>(PhantomData<T>);
@@ -155,7 +156,18 @@ fn elementwise() {
 
 #[test]
 fn reductions() {
-    for dims in [[1, 1, 1], [3, 17, 1], [2, 5, 33], [70, 2, 3], [2, 200, 31], [0, 3, 2], [2, 3, 0], [1, 1000, 1]] {
+    for dims in [
+        [1, 1, 1],
+        [3, 17, 1],
+        [2, 5, 33],
+        [70, 2, 3],
+        [4, 3, 4],
+        [3, 12, 16],
+        [2, 200, 31],
+        [0, 3, 2],
+        [2, 3, 0],
+        [1, 1000, 1],
+    ] {
         for (axis, values) in [(0, noise as fn(&[usize], u64) -> Tensor), (1, wild), (2, noise)] {
             let args = [values(&dims, 4)];
             both(&[&dims], |b, x| b.sum(x[0], axis), &args);
@@ -241,6 +253,44 @@ fn windows() {
         }
     }
     both(&[&[0, 2, 3]], |b, x| b.fold(x[0], 1, 4, 1, 1), &[noise(&[0, 2, 3], 15)]);
+}
+
+/// A network of one convolution over some cases, its gradient, and the gradient of that: windows, folds, pools and products whose
+/// operands and results lie in many ways.
+#[test]
+fn convolutions() {
+    for (channels, filters, size, stride, padding) in
+        [(1, 3, 3, 1, 1), (3, 17, 3, 1, 1), (2, 16, 2, 2, 0), (17, 20, 3, 2, 0)]
+    {
+        let (image, kernel) = ([channels, 7, 6], [filters, channels, size, size]);
+        let one = program(&[&image, &kernel, &[filters]], |b, x| {
+            let over = [Windows { size, stride, dilation: 1, padding }; 2];
+            let y = operator::conv(b, x[0], x[1], &over, 1);
+            let normal = operator::normalise_examples(b, y, 1e-5);
+            let dims = b.dims(y).to_vec();
+            let gain = (1..3).fold(x[2], |gain, axis| b.broadcast(gain, axis, dims[axis]));
+            let y = b.mul(normal, gain);
+            let zero = b.full(0.0, &dims);
+            let y = b.binary(Binary::Max, y, zero);
+            let pooled = operator::pool(b, y, &[Windows { size: 2, stride: 2, dilation: 1, padding: 0 }; 2], Pool::Max);
+            vec![b.sum_all(pooled)]
+        });
+        let cases = [3, channels, 7, 6];
+        let function = program(&[&cases, &kernel, &[filters]], |b, x| {
+            let sums = batch(b, &one, x, &[true, false, false], 3)[0];
+            let first = grad(b, sums, x);
+            let squares: Vec<NodeId> = first.iter().map(|&g| b.mul(g, g)).collect();
+            let sizes: Vec<NodeId> = squares.into_iter().map(|s| b.sum_all(s)).collect();
+            let total = sizes.into_iter().reduce(|a, c| b.add(a, c)).expect("three");
+            let second = grad(b, total, &x[1..]);
+            [vec![sums], first, second].concat()
+        });
+        for values in [noise, wild] {
+            let args = [values(&cases, 20), noise(&kernel, 21), noise(&[filters], 22)];
+            check::<f32>(&function, &args);
+            check::<f64>(&function, &args);
+        }
+    }
 }
 
 #[test]

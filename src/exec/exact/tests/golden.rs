@@ -1,9 +1,10 @@
 //! Golden bits: a digest of what every operation gives. A change of one bit here raises `EPOCH`.
 
 use super::*;
+use crate::catalog::operator;
 use crate::exec::testing::{noise, program, wild};
 use crate::hash::{Id, Kind};
-use crate::ir::{Binary, Builder, Compare, NodeId, Unary};
+use crate::ir::{Binary, Builder, Compare, NodeId, Unary, batch};
 
 type Body = Box<dyn Fn(&mut Builder, &[NodeId]) -> NodeId>;
 
@@ -60,6 +61,28 @@ fn operations() -> Vec<(&'static str, Vec<Vec<usize>>, Body)> {
     list.push(("fold of entries", windows, Box::new(|b, x| b.fold(x[0], 2, 12, 1, 1))));
     list.push(("gather", vec![vec![3, 2, 7], vec![3, 40]], Box::new(|b, x| b.gather(x[0], x[1], 1))));
     list.push(("scatter", vec![vec![3, 40], vec![3, 40, 7]], Box::new(|b, x| b.scatter(x[0], x[1], 1, 2))));
+    let images = vec![vec![2, 5, 6, 7], vec![18, 5, 3, 3]];
+    let conv: Body = Box::new(|b, x| {
+        let image = program(&[&[5, 6, 7], &[18, 5, 3, 3]], |b, x| {
+            let over = [operator::Windows { size: 3, stride: 1, dilation: 1, padding: 1 }; 2];
+            let map = operator::conv(b, x[0], x[1], &over, 1);
+            vec![operator::pool(
+                b,
+                map,
+                &[operator::Windows { size: 2, stride: 2, dilation: 1, padding: 0 }; 2],
+                operator::Pool::Max,
+            )]
+        });
+        batch(b, &image, x, &[true, false], 2)[0]
+    });
+    list.push(("convolution", images, conv));
+    for (name, axis) in [("sum of four rows", 1), ("sum of three entries", 2)] {
+        let sum: Body = Box::new(move |b, x| {
+            let exp = b.unary(Exp, x[0]);
+            b.sum(exp, axis)
+        });
+        list.push((name, vec![vec![5, 4, 3]], sum));
+    }
     list.push(("permute", dims, Box::new(|b, x| b.permute(x[0], &[2, 0, 1]))));
     list
 }
