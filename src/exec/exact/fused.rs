@@ -25,6 +25,8 @@ pub(super) enum StepOp {
     },
     /// The same number.
     Copy,
+    /// What lies in the place of an output before it is written.
+    Before(usize),
     Unary(Unary),
     Binary(Binary),
     Compare(Compare),
@@ -155,7 +157,45 @@ impl Fused {
 
     /// The number of steps that compute something.
     pub fn arithmetic(&self) -> usize {
-        self.steps.iter().filter(|s| !matches!(s.op, StepOp::Load { .. } | StepOp::Copy)).count()
+        let moves = |op: &StepOp| matches!(op, StepOp::Load { .. } | StepOp::Copy | StepOp::Before(_));
+        self.steps.iter().filter(|s| !moves(&s.op)).count()
+    }
+
+    /// Whether an output may lie where this buffer does: entry `i` of it is read for entry `i` of the outputs and nothing else.
+    pub fn may_replace(&self, buffer: usize) -> bool {
+        let loaded = |op: &StepOp| matches!(op, StepOp::Load { buffer: b, .. } if *b == buffer);
+        let elsewhere = |arg: &Operand| match *arg {
+            Operand::Dense { buffer: b, offset } => b == buffer && offset > 0,
+            Operand::Scalar { buffer: b, .. } => b == buffer,
+            Operand::Constant(_) | Operand::Step(_) => false,
+        };
+        !self.steps.iter().any(|step| loaded(&step.op) || step.args.iter().any(elsewhere))
+    }
+
+    /// The same chain where outputs lie in the places of operands: these are read before they are written over.
+    pub fn in_place(self) -> Fused {
+        let read = |buffer: usize| {
+            let args = self.steps.iter().flat_map(|step| &step.args);
+            args.into_iter().any(|arg| matches!(*arg, Operand::Dense { buffer: b, .. } if b == buffer))
+        };
+        let replaced: Vec<usize> = (0..self.outputs.len()).filter(|&o| read(self.outputs[o])).collect();
+        if replaced.is_empty() {
+            return self;
+        }
+        let before = |output: &usize| Step { op: StepOp::Before(*output), args: vec![], output: None };
+        let mut steps: Vec<Step> = replaced.iter().map(before).collect();
+        for mut step in self.steps {
+            for arg in &mut step.args {
+                let place = |buffer: usize| replaced.iter().position(|&o| self.outputs[o] == buffer);
+                *arg = match *arg {
+                    Operand::Step(i) => Operand::Step(replaced.len() + i),
+                    Operand::Dense { buffer, .. } => place(buffer).map_or(*arg, Operand::Step),
+                    other => other,
+                };
+            }
+            steps.push(step);
+        }
+        Fused::new(self.len, steps, self.outputs)
     }
 
     /// What is read: buffers, from where on, and the axes.
@@ -303,6 +343,7 @@ impl<'a, T: Vectors, F: Fn(usize) -> &'a [T], O: DerefMut<Target = [T]> + Defaul
                     (StepOp::Load { buffer, offset, axes }, _) => {
                         load((self.find)(*buffer), *offset, axes, block.start, out)
                     }
+                    (StepOp::Before(output), _) => out.copy_from_slice(&self.outputs[*output][place.clone()]),
                     (StepOp::Copy, [a]) => match source(a) {
                         Source::Entries(a) => out.copy_from_slice(a),
                         Source::Repeated(a) => out.fill(a),

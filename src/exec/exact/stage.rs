@@ -206,7 +206,8 @@ fn stage(schedule: &Schedule, group: &Group, memory: &[Option<usize>], tuning: T
             end.insert(b, number);
         });
     }
-    let (mut lives, mut owners, mut fills, mut written) = (vec![], vec![], vec![], HashMap::new());
+    let (mut lives, mut fills, mut written) = (vec![], vec![], HashMap::new());
+    let (mut life_of, mut replaced): (HashMap<usize, usize>, Vec<usize>) = (HashMap::new(), vec![]);
     for (number, instruction) in instructions.iter().enumerate() {
         for &b in instruction.writes() {
             match memory[b] {
@@ -215,8 +216,28 @@ fn stage(schedule: &Schedule, group: &Group, memory: &[Option<usize>], tuning: T
                     fills.push((slot, each(b)));
                 }
                 None => {
-                    lives.push(Life { from: number, to: end[&b], len: each(b) });
-                    owners.push(b);
+                    // What is read here for the last time makes room for a result of its size.
+                    let last = |r: &usize| end[r] == number && each(*r) == each(b) && !replaced.contains(r);
+                    let operand = match instruction {
+                        Instruction::Fused(chain) => instruction
+                            .reads()
+                            .into_iter()
+                            .filter(last)
+                            .find(|r| life_of.contains_key(r) && chain.may_replace(*r)),
+                        _ => None,
+                    };
+                    let life = match operand {
+                        Some(r) => {
+                            replaced.push(r);
+                            life_of[&r]
+                        }
+                        None => {
+                            lives.push(Life { from: number, to: number, len: each(b) });
+                            lives.len() - 1
+                        }
+                    };
+                    lives[life].to = end[&b];
+                    life_of.insert(b, life);
                 }
             }
         }
@@ -225,7 +246,8 @@ fn stage(schedule: &Schedule, group: &Group, memory: &[Option<usize>], tuning: T
     let mut order: Vec<usize> = (0..sizes.len()).collect();
     order.sort_by_key(|&r| std::cmp::Reverse(sizes[r]));
     let locals: Vec<usize> = order.iter().map(|&r| sizes[r]).collect();
-    for (b, room) in owners.into_iter().zip(chosen) {
+    for (b, life) in life_of {
+        let room = chosen[life];
         let local = order.iter().position(|&r| r == room).expect("every room has a place in the order");
         written.insert(b, Place { source: Source::Local(local), step: each(b) });
     }
@@ -255,7 +277,10 @@ fn stage(schedule: &Schedule, group: &Group, memory: &[Option<usize>], tuning: T
             });
         });
         cut.writes_mut().iter_mut().for_each(|to| *to = place(written[to]));
-        cuts.push(cut);
+        cuts.push(match cut {
+            Instruction::Fused(chain) => Instruction::Fused(chain.in_place()),
+            other => other,
+        });
     }
     // What is read or filled beside the local rooms passes through the cache too.
     let passing = places.iter().filter(|p| !matches!(p.source, Source::Local(_))).map(|p| p.step).sum::<usize>();
