@@ -5,6 +5,7 @@ from functools import partial
 
 import works  # sets the thread counts, so it comes before jax
 
+import jax_conv4
 import jax
 from jax import lax
 from jax import numpy as jnp
@@ -180,22 +181,25 @@ def program(work):
             return fedrep_init(key), fedrep_step
         case "fedavg":
             return fedavg_init(key), fedavg_step
+        case "conv":
+            return jax_conv4.init(key), jax_conv4.step
 
 
 def measure(work, steps):
     jax.config.update("jax_enable_x64", work.get("x64", False))
     state, step = program(work)
 
-    chunk = jax.jit(lambda state: lax.scan(step, state, length=CHUNK))
+    length = work.get("chunk", CHUNK)
+    chunk = jax.jit(lambda state: lax.scan(step, state, length=length))
     start = time.perf_counter()
     compiled = chunk.lower(state).compile()
     compile_seconds = time.perf_counter() - start
     state, loss = jax.block_until_ready(compiled(state))  # touches every buffer once before the clock starts
 
-    if steps % CHUNK:
-        raise SystemExit(f"--steps must be a multiple of {CHUNK}")
+    if steps % length:
+        raise SystemExit(f"--steps must be a multiple of {length}")
     start = time.process_time()
-    for _ in range(steps // CHUNK):
+    for _ in range(steps // length):
         state, loss = compiled(state)
     jax.block_until_ready((state, loss))
     return compile_seconds, time.process_time() - start, float(loss[-1])

@@ -13,7 +13,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # `steps` is how many outer steps one timing takes, by engine: about two seconds on a core of 2023. An engine that is not listed has
 # no script for the workload.
 WORKS = {
-    "maml_sine_h40": {"family": "sine", "hidden": 40, "exact": True, "steps": {"jax": 5000, "torch": 600, "torch.compile": 4000}},
+    "maml_sine_h40": {"family": "sine", "hidden": 40, "exact": True, "steps": {"jax": 5000, "torch": 600, "torch.compile": 4000, "higher": 100, "torchopt": 100}},
     "maml_sine_h256": {"family": "sine", "hidden": 256, "exact": True, "steps": {"jax": 300, "torch": 100, "torch.compile": 200}},
     "maml_sine_fo_h40": {"family": "sine", "hidden": 40, "exact": False, "steps": {"jax": 10_000, "torch": 1000, "torch.compile": 6000}},
     "linear_maml": {"family": "linear", "adapt_body": True, "steps": {"jax": 200_000, "torch": 2000, "torch.compile": 20_000}},
@@ -22,6 +22,7 @@ WORKS = {
     "linear_maml_samples": {"family": "samples", "steps": {"jax": 20_000}},
     "fedrep_linear": {"family": "fedrep", "x64": True, "steps": {"jax": 50_000}},
     "fedavg_linear": {"family": "fedavg", "x64": True, "steps": {"jax": 50_000}},
+    "conv4": {"family": "conv", "chunk": 10, "steps": {"jax": 20}},
 }
 
 # Sinusoid regression (Finn et al. 2017): 25 tasks a step, 10 support and 10 query examples, one inner step, Adam outside.
@@ -33,6 +34,10 @@ SAMPLES, NOISE, SAMPLES_BETA = 20, 0.1, 0.1
 # FedRep (Collins et al. 2021): clients, their examples, rank, noise. FedAvg (Collins et al. 2022): clients, local steps, their rate.
 FEDREP_CLIENTS, FEDREP_EXAMPLES, FEDREP_RANK, FEDREP_NOISE = 100, 10, 2, 1e-3
 FEDAVG_CLIENTS, LOCAL_STEPS, LOCAL_RATE = 40, 5, 0.1
+# Four convolutions (Finn et al. 2017, section 5.2) on images of noise: ways, filters, classes and drawings of each, side of an image;
+# tasks a step, support and query examples of a class, inner steps and rate.
+WAYS, FILTERS, CLASSES, DRAWINGS, SIDE = 5, 32, 50, 20, 28
+CONV_TASKS, CONV_SHOTS, CONV_QUERIES, CONV_STEPS, CONV_RATE = 4, 1, 5, 5, 0.4
 
 
 def main(engine, measure):

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Plants an error of at most one unit in the last place of the result into three kernels, one at a time, in a copy of the tree, and fails unless the
+# Plants an error of at most one unit in the last place of the result into four kernels, one at a time, in a copy of the tree, and fails unless the
 # tests of the exact executor notice each of them.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -12,6 +12,7 @@ kernels=src/exec/exact
 plants=(
   "math32.rs|let p = p.mul_add(r, 0.5);|let p = p.mul_add(r, 0.500_000_06);"
   "reduce.rs|join(join(four[r][0], four[r][2]), join(four[r][1], four[r][3]))|join(join(four[r][0], four[r][1]), join(four[r][2], four[r][3]))"
+  "reduce.rs|joined(four[l], &four[l + 2], join)|joined(four[2 * l], &four[2 * l + 1], join)"
   "simd/vector.rs|*sum = a.fma(b, *sum)|*sum = a.mul(b).add(*sum)"
 )
 for plant in "${plants[@]}"; do
@@ -23,7 +24,7 @@ path, old, new = sys.argv[1:]
 text = open(path).read()
 open(path, "w").write(text.replace(old, new, 1))
 PY
-  if (cd "$copy" && CARGO_TARGET_DIR=target cargo test --quiet --release --lib exec::exact) >"$copy/log" 2>&1; then
+  if (cd "$copy" && CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}" cargo test --quiet --release --lib exec::exact) >"$copy/log" 2>&1; then
     echo "NOT NOTICED: $file: $new"
     exit 1
   fi
