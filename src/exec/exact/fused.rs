@@ -14,6 +14,9 @@ const CACHED: usize = 8192;
 /// The fewest entries that are worth a block.
 const LEAST: usize = 256;
 
+/// Where entries side by side are the same one, their number is a multiple of this: a few whole vectors.
+const RUN: usize = 16;
+
 /// What a step does.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum StepOp {
@@ -84,6 +87,8 @@ pub(super) struct Fused {
     targets: Vec<Target>,
     /// By step: of a load that brings the same entries for every block, over how many entries it does.
     spans: Vec<Option<usize>>,
+    /// By step: of a load of entries that each stand for many side by side, for how many; one of each is brought.
+    runs: Vec<Option<usize>>,
 }
 
 /// A row of entries that is read again and again, and how often: a shift of every channel, for example.
@@ -93,6 +98,25 @@ fn repeated(op: &StepOp) -> Option<(usize, usize)> {
         [.., (times, 0), (row, 1)] => Some((row, times)),
         _ => None,
     }
+}
+
+/// How many entries side by side are the same one where these steps load it, such as the sum of a row beside the row; whole vectors.
+/// Nothing but pairs with other entries may read it.
+fn run_of(steps: &[Step], step: usize) -> Option<usize> {
+    let StepOp::Load { axes, .. } = &steps[step].op else { return None };
+    let [.., _, (run, 0)] = axes[..] else { return None };
+    let of_runs = |arg: &Operand| *arg == Operand::Step(step);
+    let entries = |arg: &Operand| match *arg {
+        Operand::Dense { .. } => true,
+        Operand::Step(other) => !matches!(steps[other].op, StepOp::Load { .. }),
+        Operand::Constant(_) | Operand::Scalar { .. } => false,
+    };
+    let paired = |reader: &Step| match (&reader.op, &reader.args[..]) {
+        (StepOp::Binary(_) | StepOp::Compare(_), [a, b]) => (of_runs(a) && entries(b)) || (entries(a) && of_runs(b)),
+        _ => false,
+    };
+    let mut readers = steps.iter().filter(|reader| reader.args.iter().any(of_runs));
+    (run.is_multiple_of(RUN) && readers.all(paired)).then_some(run)
 }
 
 /// The least number that both divide.
@@ -109,8 +133,10 @@ impl Fused {
     /// again has its register for good.
     pub fn new(len: usize, steps: Vec<Step>, outputs: Vec<usize>) -> Fused {
         let rows = steps.iter().filter_map(|step| repeated(&step.op)).map(|(row, _)| row);
+        let runs: Vec<Option<usize>> = (0..steps.len()).map(|i| run_of(&steps, i)).collect();
         // Where blocks are whole rows of all kinds, every block begins alike.
-        let whole = rows.fold(1, least_multiple);
+        let whole = rows.chain(runs.iter().copied().flatten()).fold(1, least_multiple);
+        let runs: Vec<Option<usize>> = runs.into_iter().map(|run| run.filter(|_| whole <= LEAST)).collect();
         let span = |step: &Step| match repeated(&step.op) {
             Some((row, times)) if whole <= LEAST => Some(row * times),
             _ => None,
@@ -152,7 +178,7 @@ impl Fused {
         }
         let block = (CACHED / registers.max(1)).clamp(LEAST, 2048);
         let block = if whole <= LEAST { block / whole * whole } else { block };
-        Fused { len, block, outputs, registers, steps, targets, spans }
+        Fused { len, block, outputs, registers, steps, targets, spans, runs }
     }
 
     /// The number of steps that compute something.
@@ -236,6 +262,8 @@ impl Fused {
 enum Source<'a, T> {
     Entries(&'a [T]),
     Repeated(T),
+    /// Each stands for so many entries, a multiple of [`RUN`].
+    Runs(&'a [T], usize),
 }
 
 /// Chains of fewer steps, all entries counted, are done by one thread.
@@ -312,8 +340,8 @@ impl<'a, T: Vectors, F: Fn(usize) -> &'a [T], O: DerefMut<Target = [T]> + Defaul
         while start < end {
             let block = start..(start + self.fused.block).min(end);
             let place = block.start - first..block.end - first;
-            for ((step, &target), span) in self.fused.steps.iter().zip(&self.fused.targets).zip(&self.fused.spans) {
-                if start > first && kept(span) {
+            for (number, (step, &target)) in self.fused.steps.iter().zip(&self.fused.targets).enumerate() {
+                if start > first && kept(&self.fused.spans[number]) {
                     continue;
                 }
                 // The result is taken out while it is written, so that the operands can be borrowed.
@@ -334,19 +362,25 @@ impl<'a, T: Vectors, F: Fn(usize) -> &'a [T], O: DerefMut<Target = [T]> + Defaul
                         Source::Entries(&(self.find)(buffer)[offset + block.start..offset + block.end])
                     }
                     Operand::Scalar { buffer, at } => Source::Repeated((self.find)(buffer)[at]),
-                    Operand::Step(step) => Source::Entries(match self.fused.targets[step] {
-                        Target::Register(r) => &self.registers[r][..block.len()],
-                        Target::Output(o) => &self.outputs[o][place.clone()],
-                    }),
+                    Operand::Step(step) => match (self.fused.targets[step], self.fused.runs[step]) {
+                        (Target::Register(r), Some(run)) => Source::Runs(&self.registers[r][..block.len() / run], run),
+                        (Target::Register(r), None) => Source::Entries(&self.registers[r][..block.len()]),
+                        (Target::Output(o), _) => Source::Entries(&self.outputs[o][place.clone()]),
+                    },
                 };
                 match (&step.op, &step.args[..]) {
-                    (StepOp::Load { buffer, offset, axes }, _) => {
-                        load((self.find)(*buffer), *offset, axes, block.start, out)
-                    }
+                    (StepOp::Load { buffer, offset, axes }, _) => match self.fused.runs[number] {
+                        Some(run) => {
+                            let (few, outer) = (&mut out[..block.len() / run], &axes[..axes.len() - 1]);
+                            load((self.find)(*buffer), *offset, outer, block.start / run, few);
+                        }
+                        None => load((self.find)(*buffer), *offset, axes, block.start, out),
+                    },
                     (StepOp::Before(output), _) => out.copy_from_slice(&self.outputs[*output][place.clone()]),
                     (StepOp::Copy, [a]) => match source(a) {
                         Source::Entries(a) => out.copy_from_slice(a),
                         Source::Repeated(a) => out.fill(a),
+                        Source::Runs(..) => unreachable!("runs are read in pairs"),
                     },
                     (StepOp::Unary(f), [a]) => match source(a) {
                         Source::Entries(a) => T::unary(*f, a, out),
@@ -355,6 +389,7 @@ impl<'a, T: Vectors, F: Fn(usize) -> &'a [T], O: DerefMut<Target = [T]> + Defaul
                             T::unary(*f, &[a], &mut one);
                             out.fill(one[0]);
                         }
+                        Source::Runs(..) => unreachable!("runs are read in pairs"),
                     },
                     (StepOp::Binary(f), [a, b]) => binary(*f, Two { a: source(a), b: source(b), out }),
                     (StepOp::Compare(f), [a, b]) => compare(*f, Two { a: source(a), b: source(b), out }),
@@ -388,7 +423,18 @@ impl<T: Float> Pairs<T> for Two<'_, T> {
             (Source::Entries(a), Source::Repeated(b)) => self.out.iter_mut().zip(a).for_each(|(to, &a)| *to = f(a, b)),
             (Source::Repeated(a), Source::Entries(b)) => self.out.iter_mut().zip(b).for_each(|(to, &b)| *to = f(a, b)),
             (Source::Repeated(a), Source::Repeated(b)) => self.out.fill(f(a, b)),
+            (Source::Entries(a), Source::Runs(b, run)) => runs(self.out, a, b, run, f),
+            (Source::Runs(a, run), Source::Entries(b)) => runs(self.out, b, a, run, |b, a| f(a, b)),
+            (Source::Runs(..), _) | (_, Source::Runs(..)) => unreachable!("a run stands beside entries"),
         }
+    }
+}
+
+/// Pairs of entries with the one that stands beside each run of them.
+#[inline(always)]
+fn runs<T: Float>(out: &mut [T], entries: &[T], beside: &[T], run: usize, f: impl Fn(T, T) -> T) {
+    for ((out, entries), &y) in out.chunks_exact_mut(run).zip(entries.chunks_exact(run)).zip(beside) {
+        out.iter_mut().zip(entries).for_each(|(to, &x)| *to = f(x, y));
     }
 }
 
@@ -400,9 +446,11 @@ fn select<T: Float>(c: Source<T>, a: Source<T>, b: Source<T>, out: &mut [T]) {
             match if c != T::ZERO { a } else { b } {
                 Source::Entries(x) => out.copy_from_slice(x),
                 Source::Repeated(x) => out.fill(x),
+                Source::Runs(..) => unreachable!("runs are read in pairs"),
             }
             return;
         }
+        Source::Runs(..) => unreachable!("runs are read in pairs"),
     };
     let choose = |c: T, a: T, b: T| if c != T::ZERO { a } else { b };
     let pairs = out.iter_mut().zip(c);
@@ -413,5 +461,6 @@ fn select<T: Float>(c: Source<T>, a: Source<T>, b: Source<T>, out: &mut [T]) {
         (Source::Entries(a), Source::Repeated(b)) => pairs.zip(a).for_each(|((to, &c), &a)| *to = choose(c, a, b)),
         (Source::Repeated(a), Source::Entries(b)) => pairs.zip(b).for_each(|((to, &c), &b)| *to = choose(c, a, b)),
         (Source::Repeated(a), Source::Repeated(b)) => pairs.for_each(|(to, &c)| *to = choose(c, a, b)),
+        (Source::Runs(..), _) | (_, Source::Runs(..)) => unreachable!("runs are read in pairs"),
     }
 }

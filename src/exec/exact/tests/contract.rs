@@ -154,6 +154,25 @@ fn elementwise() {
     }
 }
 
+/// A row and a column beside a matrix of more than one block, on either side: what a chain loads once, and what it looks up once a run.
+#[test]
+fn rows_and_columns_beside_a_matrix() {
+    for (n, m) in [(100, 48), (90, 32), (70, 40), (300, 7), (17, 256)] {
+        for values in [noise, wild] {
+            let args = [values(&[n, m], 30), values(&[m], 31), values(&[n], 32)];
+            let body = |b: &mut Builder, x: &[NodeId]| {
+                let (row, column) = (b.broadcast(x[1], 0, n), b.broadcast(x[2], 1, m));
+                let (less, more) = (b.sub(x[0], column), b.sub(column, x[0]));
+                let (most, below) = (b.binary(Binary::Max, more, row), b.compare(Compare::Lt, column, less));
+                let chosen = b.select(below, most, less);
+                let sum = b.add(row, chosen);
+                b.div(column, sum)
+            };
+            both(&[&[n, m], &[m], &[n]], body, &args);
+        }
+    }
+}
+
 #[test]
 fn reductions() {
     for dims in [
