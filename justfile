@@ -47,11 +47,10 @@ sanitized:
 
 # the exact executor's tests on emulated processors: x86-64 without AVX, and aarch64 (needs qemu-user and gcc-aarch64-linux-gnu)
 emulated:
-    cargo test --release --lib --no-run
-    qemu-x86_64 -cpu Nehalem "$(ls -t target/release/deps/metadsl-* | grep -v '\.d$' | head -1)" exec::exact
+    qemu-x86_64 -cpu Nehalem "$(cargo test --release --lib --no-run 2>&1 | grep -o 'target/release/deps/metadsl-[0-9a-f]*')" exec::exact
     rustup target add aarch64-unknown-linux-gnu
-    CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc cargo test --release --target aarch64-unknown-linux-gnu --no-default-features --lib --no-run
-    qemu-aarch64 -L /usr/aarch64-linux-gnu "$(ls -t target/aarch64-unknown-linux-gnu/release/deps/metadsl-* | grep -v '\.d$' | head -1)" exec::exact
+    export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc; \
+      qemu-aarch64 -L /usr/aarch64-linux-gnu "$(cargo test --release --target aarch64-unknown-linux-gnu --no-default-features --lib --no-run 2>&1 | grep -o 'target/aarch64-unknown-linux-gnu/release/deps/metadsl-[0-9a-f]*')" exec::exact
 
 # cargo-fuzz on parser, checker and formatter, a minute each (needs a nightly toolchain; installs cargo-fuzz). A crash is kept in fuzz/artifacts
 fuzz seconds="60":
