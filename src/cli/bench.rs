@@ -99,7 +99,7 @@ impl Row {
 }
 
 fn table(rows: &[Row], peaks: &BTreeMap<&str, f64>) -> String {
-    let groups: Vec<&str> = ["matmul", "elementwise", "reduce", "solve", "pad", "host"]
+    let groups: Vec<&str> = ["matmul", "elementwise", "reduce", "solve", "pad", "fold", "gather", "scatter", "host"]
         .into_iter()
         .filter(|g| rows.iter().any(|r| r.groups.contains_key(g)))
         .collect();

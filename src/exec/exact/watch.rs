@@ -14,7 +14,7 @@ pub trait Watch: Send + Sync {
 /// One operation of a compiled program, or as many of its cases as were done together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Operation {
-    /// What kind of work it is: `matmul`, `elementwise`, `reduce`, `pad` or `solve`.
+    /// What kind of work it is: `matmul`, `elementwise`, `reduce`, `solve`, `pad`, `fold`, `gather` or `scatter`.
     pub group: &'static str,
     /// Its sizes, as in `25 x [10, 40] [40, 40]'`; a matrix that is read transposed has an
     /// apostrophe, one whose entries lie like those of windows a star.
