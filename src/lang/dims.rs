@@ -11,7 +11,7 @@ use super::constant::Constants;
 use crate::diag::{Diagnostic, Sink, Span};
 use crate::ir::MAX_ELEMENTS;
 use crate::plan::Slot;
-use crate::syntax::ast::{Dims, Expr, ExprKind};
+use crate::syntax::ast::{Dims, Expr, ExprKind, Name};
 
 /// A tensor has at most this many dims. It bounds the search for the places of one type within another.
 const MAX_RANK: usize = 8;
@@ -87,16 +87,39 @@ pub(super) fn read_dims(dims: &Dims, constants: &Constants, sink: &mut Sink) -> 
     check_size(&found, dims.span, sink).then_some(found)
 }
 
+/// A dim by name, a size without one, or arithmetic on both: `2 * d` has no name either.
 fn read_dim(expr: &Expr, constants: &Constants, sink: &mut Sink) -> Option<Dim> {
-    let ExprKind::Path(path) = &expr.kind else {
-        return constants.count(expr, 1, "a dim", sink).map(|size| Dim { name: None, size: size as usize });
-    };
-    let [name] = path.as_slice() else {
-        sink.push(Diagnostic::error("E0402", expr.span, "a dim is the name of a `dim` item, or a whole number"));
+    if let ExprKind::Path(path) = &expr.kind {
+        let size = read_name(path, expr.span, constants, sink)?;
+        return Some(Dim { name: Some(path[0].text.clone()), size });
+    }
+    let mut known = true;
+    visit_paths(expr, &mut |path, span| known &= read_name(path, span, constants, sink).is_some());
+    if !known {
+        return None;
+    }
+    constants.count(expr, 1, "a dim", sink).map(|size| Dim { name: None, size: size as usize })
+}
+
+fn visit_paths(expr: &Expr, visit: &mut impl FnMut(&[Name], Span)) {
+    match &expr.kind {
+        ExprKind::Path(path) => visit(path, expr.span),
+        ExprKind::Binary(_, a, b) => {
+            visit_paths(a, visit);
+            visit_paths(b, visit);
+        }
+        _ => {}
+    }
+}
+
+/// The size of a dim that a name stands for.
+fn read_name(path: &[Name], span: Span, constants: &Constants, sink: &mut Sink) -> Option<usize> {
+    let [name] = path else {
+        sink.push(Diagnostic::error("E0402", span, "a dim is the name of a `dim` item, or a whole number"));
         return None;
     };
     if let Some(size) = constants.dims.get(&name.text) {
-        return size.map(|size| Dim { name: Some(name.text.clone()), size });
+        return *size;
     }
     let error = Diagnostic::error("E0202", name.span, format!("no dim is called `{}`", name.text));
     let known = constants.dims.keys().map(String::as_str);

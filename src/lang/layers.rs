@@ -387,12 +387,7 @@ fn as_written(dim: &Dim, span: Span) -> Expr {
 
 /// The dims of an input, as they are written.
 fn written(dims: &Dims) -> String {
-    let words = dims.dims.iter().map(|expr| match &expr.kind {
-        ExprKind::Path(path) => path.iter().map(|name| name.text.as_str()).collect::<Vec<_>>().join("."),
-        ExprKind::Number(x) => x.to_string(),
-        _ => "..".to_owned(),
-    });
-    format!("[{}]", words.collect::<Vec<_>>().join(", "))
+    format!("[{}]", dims.dims.iter().map(Expr::to_string).collect::<Vec<_>>().join(", "))
 }
 
 fn path(name: &str, span: Span) -> Expr {
@@ -421,8 +416,17 @@ fn refuse<T>(form: &Form, span: Span, sink: &mut Sink) -> Option<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::library;
+    use super::{LIBRARY, library};
     use crate::catalog::{self, Kind};
+    use crate::diag::Sink;
+    use crate::syntax::parse;
+
+    #[test]
+    fn the_library_is_read_without_a_mistake() {
+        let mut sink = Sink::new();
+        parse(LIBRARY, &mut sink);
+        assert_eq!(sink.finish(), []);
+    }
 
     #[test]
     fn no_layer_of_the_library_has_the_name_of_a_function() {

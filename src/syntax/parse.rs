@@ -14,9 +14,10 @@ use super::parse_report::Report;
 /// Larger files are refused: an experiment is a page or two, and the tree of a larger text needs gigabytes.
 const LARGEST: usize = 1 << 20;
 
-/// Words that are no name of anything declared, as a reader could not tell the two apart.
+/// Words that are no name of anything declared, as a reader could not tell the two apart. `layer` is one, since checkpoints of
+/// transformers call their groups so.
 fn is_reserved(word: &str) -> bool {
-    is_keyword(word) || word == "true" || word == "false"
+    (is_keyword(word) && word != "layer") || word == "true" || word == "false"
 }
 
 #[derive(pest_derive::Parser)]

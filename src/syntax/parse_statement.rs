@@ -4,7 +4,7 @@ use pest::iterators::{Pair, Pairs};
 
 use crate::diag::{Diagnostic, Span};
 
-use super::ast::{Decl, Dims, Expr, ExprKind, Field, Name};
+use super::ast::{Decl, Dims, Expr, ExprKind, Field, Name, Operator};
 use super::parse::{Builder, Rule, take, word};
 use super::parse_place::Place;
 
@@ -231,17 +231,9 @@ impl Builder<'_, '_> {
                 return None;
             }
         };
-        for dim in &dims {
-            let plain = match &dim.kind {
-                ExprKind::Path(path) => path.len() == 1,
-                ExprKind::Number(_) | ExprKind::Error => true,
-                _ => false,
-            };
-            if !plain {
-                let message = "a dim is a name or a number";
-                let diagnostic = Diagnostic::error("E0123", dim.span, message);
-                self.report.push(diagnostic.help("name its size with `dim NAME = ..` and write that name"));
-            }
+        for dim in dims.iter().filter(|dim| !is_dim(dim)) {
+            let diagnostic = Diagnostic::error("E0123", dim.span, "a dim is a name, a number or arithmetic on them");
+            self.report.push(diagnostic.help("for example `[d, k]` or `[2 * d]`"));
         }
         Some(Dims { dims, span })
     }
@@ -339,5 +331,15 @@ impl Builder<'_, '_> {
             }
         }
         decls
+    }
+}
+
+/// Whether an expression can be a dim.
+fn is_dim(expr: &Expr) -> bool {
+    match &expr.kind {
+        ExprKind::Path(path) => path.len() == 1,
+        ExprKind::Number(_) | ExprKind::Error => true,
+        ExprKind::Binary(operator, a, b) => *operator != Operator::Contract && is_dim(a) && is_dim(b),
+        _ => false,
     }
 }
