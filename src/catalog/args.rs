@@ -1,6 +1,7 @@
 //! Arguments that were checked against an entry's parameters.
 
 use super::schedule::Rate;
+use super::weights::Weights;
 
 /// A checked argument.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,6 +22,8 @@ pub enum Arg {
     Text(String),
     /// A step size.
     Rate(Rate),
+    /// How much tasks of each stratum count.
+    Weights(Weights),
 }
 
 /// The arguments of one call, one per parameter that was given or has an initial value.
@@ -74,6 +77,15 @@ impl Args {
         match self.get(name) {
             Some(Arg::Word(w)) => w,
             other => unreachable!("`{name}` was checked to be a word, not {other:?}"),
+        }
+    }
+
+    /// How much tasks count: a word, or weights of strata.
+    pub fn weights(&self, name: &str) -> Weights {
+        match self.get(name) {
+            Some(Arg::Weights(weights)) => weights.clone(),
+            Some(Arg::Word(word)) => Weights::from_word(word),
+            other => unreachable!("`{name}` was checked to be weights, not {other:?}"),
         }
     }
 

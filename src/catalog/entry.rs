@@ -85,6 +85,8 @@ pub enum Ty {
     Count(u64),
     /// One of these words.
     Word(&'static [&'static str]),
+    /// One of these words, or strata of the family with their weights.
+    Weights(&'static [&'static str]),
     /// One or more parameters or groups of the model, or `all`.
     Groups,
     /// Groups that `with` added to the model.
@@ -152,6 +154,9 @@ impl Ty {
             Ty::Count(0) => "a whole number".into(),
             Ty::Count(least) => format!("a whole number of at least {least}"),
             Ty::Word(words) => format!("one of {}", words.join(", ")),
+            Ty::Weights(words) => {
+                format!("one of {}, or strata with their weights, such as `{{ easy: 1, hard: 3 }}`", words.join(", "))
+            }
             Ty::Groups => "parameters or groups of the model, such as `w`, `[B, w]` or `all`".into(),
             Ty::AddedGroups => "groups that `with` adds, such as `lora`".into(),
             Ty::Input => "an input of the model, or a value that it names by `let`".into(),

@@ -4,6 +4,7 @@ use super::args::Args;
 use super::cluster;
 use super::entry::{Entry, Initial, Kind, Param, Ty};
 use super::loss::{Loss, one_hot};
+use super::weights::{WEIGHTS, Weights};
 use crate::hash::variants;
 use crate::ir::{Builder, Compare, NodeId};
 
@@ -96,10 +97,10 @@ impl Metric {
 
 variants! {
     /// How the values of many tasks become one number.
-    #[derive(Debug, Clone, Copy, PartialEq)]
+    #[derive(Debug, Clone, PartialEq)]
     pub enum Reduction {
         /// The arithmetic mean.
-        Mean,
+        Mean { weights: Weights = Weights::Uniform },
         /// The largest.
         Max,
         /// The smallest.
@@ -334,8 +335,8 @@ pub(super) const ENTRIES: &[Entry] = &[
     Entry {
         name: "mean",
         kind: Kind::Reduction,
-        params: &[Param::required("of", Ty::Metric, "what is taken of every task")],
-        doc: "The mean over tasks, each task counting once.",
+        params: &[Param::required("of", Ty::Metric, "what is taken of every task"), WEIGHTS],
+        doc: "The mean over tasks, each counting once; by `examples`, each example that is measured counts once.",
         example: "measure mse = mean(squared) on test every 1000",
     },
     Entry {

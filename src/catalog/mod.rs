@@ -22,6 +22,7 @@ mod schedule;
 mod solver;
 mod sweep;
 mod tasks;
+mod weights;
 
 pub use added::{Added, AddedPart, Site, Start};
 pub use args::{Arg, Args};
@@ -31,12 +32,13 @@ pub use law::{BaseLaw, Law};
 pub use loss::{Loss, one_hot};
 pub use metric::{Metric, Reduction, StateMetric, Whose};
 pub use operator::{Pool, Reducer, Windows};
-pub use outer::{Outer, Sees, Simplex, Through, Weights};
+pub use outer::{Outer, Sees, Simplex, Through};
 pub use partition::Partition;
 pub use reader::Reader;
 pub use retract::Retraction;
 pub use schedule::{Factor, Rate};
 pub use solver::{Budget, Solver};
+pub use weights::{StratumWeight, Weights};
 
 /// Every entry, grouped by kind.
 pub const ENTRIES: &[&[Entry]] = &[

@@ -2,6 +2,7 @@
 
 use super::args::Args;
 use super::entry::{Entry, Initial, Kind, Param, Ty};
+use super::weights::{WEIGHTS, Weights};
 use crate::hash::variants;
 
 variants! {
@@ -44,22 +45,11 @@ variants! {
 }
 
 variants! {
-    /// How much a task counts in an average of parameters.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-    pub enum Weights {
-        /// In proportion to its number of examples.
-        Examples,
-        /// All alike.
-        Uniform,
-    }
-}
-
-variants! {
     /// The outer reduction over tasks.
     #[derive(Debug, Clone, PartialEq)]
     pub enum Outer {
         /// The mean of the tasks' losses after adaptation.
-        Mean,
+        Mean { weights: Weights = Weights::Uniform },
         /// The largest mixture of them: `max over p in the simplex of sum_i p_i F_i`. The adversary's weights climb by `ascent`
         /// times the losses and are projected, or grow by the exponential of that and are normalised.
         Worst {
@@ -91,10 +81,19 @@ impl Through {
 }
 
 impl Outer {
+    /// Whether losses are multiplied by weights that training gives.
+    pub fn weighs(&self) -> bool {
+        match self {
+            Outer::Worst { .. } => true,
+            Outer::Mean { weights } => *weights != Weights::Uniform,
+            Outer::Cvar { .. } | Outer::Average { .. } => false,
+        }
+    }
+
     /// The objective of a checked call.
     pub fn from_args(name: &str, args: &Args) -> Outer {
         match name {
-            "mean" => Outer::Mean,
+            "mean" => Outer::Mean { weights: args.weights("weights") },
             "worst" => Outer::Worst {
                 over: if args.word("over") == "task" { Simplex::Task } else { Simplex::Stratum },
                 ascent: args.real("ascent"),
@@ -102,10 +101,7 @@ impl Outer {
                 exponential: args.word("by") == "exponential",
             },
             "cvar" => Outer::Cvar { q: args.real("q") },
-            "average" => Outer::Average {
-                weights: if args.word("weights") == "examples" { Weights::Examples } else { Weights::Uniform },
-                control: args.bool("control"),
-            },
+            "average" => Outer::Average { weights: args.weights("weights"), control: args.bool("control") },
             other => unreachable!("`{other}` is not in the table of outer objectives"),
         }
     }
@@ -151,8 +147,10 @@ pub(super) const ENTRIES: &[Entry] = &[
     Entry {
         name: "mean",
         kind: Kind::Outer,
-        params: &[],
-        doc: "The mean over the sampled tasks of the query loss after adaptation (MAML; without adaptation, average risk).",
+        params: &[WEIGHTS],
+        doc: "The mean over the sampled tasks of the query loss after adaptation (MAML; without adaptation, average risk). By \
+              `examples`, each query example counts alike; by strata, each task as its stratum. The weights of a step are \
+              divided by their sum.",
         example: "outer = mean",
     },
     Entry {
@@ -196,12 +194,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         name: "average",
         kind: Kind::Outer,
         params: &[
-            Param::optional(
-                "weights",
-                Ty::Word(&["examples", "uniform"]),
-                Initial::Word("uniform"),
-                "how much a task counts",
-            ),
+            WEIGHTS,
             Param::optional("control", Ty::Bool, Initial::Bool(false), "whether tasks keep control variates"),
         ],
         doc: "The average of the adapted parameters over the tasks of the round (FedAvg, McMahan et al. 2017). Parameters named in \

@@ -245,6 +245,12 @@ const THROUGH: Param = Param::optional(
     "what the gradient sees of the adaptation `ahead`; everything if not given",
 );
 const OF: Param = Param::required("of", Ty::Tensor, "a formula of one example");
+const EXAMPLES: Param = Param::optional(
+    "examples",
+    Ty::Range,
+    Initial::Absent,
+    "the support examples that it sees, by their place; all of them if not given",
+);
 const WITHOUT: Param =
     Param::optional("without", Ty::AddedGroups, Initial::Absent, "added groups that the loss leaves out here");
 
@@ -259,21 +265,37 @@ pub(super) const ENTRIES: &[Entry] = &[
     Entry {
         name: "gradient",
         kind: Kind::Adaptation,
-        params: &[ON, RATE, STEPS, TOWARD, WEIGHT, WITHOUT, AHEAD, THROUGH],
+        params: &[ON, RATE, STEPS, TOWARD, WEIGHT, WITHOUT, AHEAD, THROUGH, EXAMPLES],
         doc: "Gradient descent on the mean loss over all support examples (or on the risk): `theta -= rate * grad`.",
         example: "adapt = gradient(w, rate: 0.1, steps: 1)",
     },
     Entry {
         name: "sgd",
         kind: Kind::Adaptation,
-        params: &[ON, RATE, STEPS, EPOCHS, BATCH, MOMENTUM, WEIGHT_DECAY, TOWARD, WEIGHT, WITHOUT, AHEAD, THROUGH],
+        params: &[
+            ON,
+            RATE,
+            STEPS,
+            EPOCHS,
+            BATCH,
+            MOMENTUM,
+            WEIGHT_DECAY,
+            TOWARD,
+            WEIGHT,
+            WITHOUT,
+            AHEAD,
+            THROUGH,
+            EXAMPLES,
+        ],
         doc: "Gradient descent on batches of a task's support examples, reshuffled every epoch, with PyTorch's momentum and weight decay.",
         example: "adapt = sgd(head, rate: 0.1, epochs: 5, batch: 10)",
     },
     Entry {
         name: "adam",
         kind: Kind::Adaptation,
-        params: &[ON, RATE, STEPS, EPOCHS, BATCH, BETA1, BETA2, EPSILON, TOWARD, WEIGHT, WITHOUT, AHEAD, THROUGH],
+        params: &[
+            ON, RATE, STEPS, EPOCHS, BATCH, BETA1, BETA2, EPSILON, TOWARD, WEIGHT, WITHOUT, AHEAD, THROUGH, EXAMPLES,
+        ],
         doc: "Adam on batches of a task's support examples; its moments start at zero for every adaptation (Kingma & Ba 2015).",
         example: "adapt = adam(head, rate: 1e-3, steps: 10)",
     },
@@ -282,6 +304,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         kind: Kind::Adaptation,
         params: &[
             ON, RATE, STEPS, EPOCHS, BATCH, BETA1, BETA2, EPSILON, DECOUPLED, TOWARD, WEIGHT, WITHOUT, AHEAD, THROUGH,
+            EXAMPLES,
         ],
         doc: "Adam with weight decay apart from the gradient (Loshchilov & Hutter 2019).",
         example: "adapt = adamw(head, rate: 1e-3, steps: 10)",
@@ -289,21 +312,26 @@ pub(super) const ENTRIES: &[Entry] = &[
     Entry {
         name: "least_squares",
         kind: Kind::Adaptation,
-        params: &[ON, WITHOUT],
+        params: &[ON, WITHOUT, EXAMPLES],
         doc: "The exact minimiser over the named parameters of a loss that is quadratic in them.",
         example: "adapt = least_squares(w)",
     },
     Entry {
         name: "ridge",
         kind: Kind::Adaptation,
-        params: &[ON, Param::required("penalty", Ty::POSITIVE, "the weight of half the squared norm"), WITHOUT],
+        params: &[
+            ON,
+            Param::required("penalty", Ty::POSITIVE, "the weight of half the squared norm"),
+            WITHOUT,
+            EXAMPLES,
+        ],
         doc: "The exact minimiser over the named parameters of a loss that is quadratic in them, plus `penalty / 2` times their squared norm.",
         example: "adapt = ridge(w, penalty: 1e-3)",
     },
     Entry {
         name: "mean",
         kind: Kind::Adaptation,
-        params: &[ON, OF],
+        params: &[ON, OF, EXAMPLES],
         doc: "The named parameter becomes the mean over the support examples of a formula of one example: of its variables, of other \
               parameters and of the model (conditional neural processes, Garnelo et al. 2018; deep sets, Zaheer et al. 2017).",
         example: "adapt = mean(w, of: y * (x @ B))",
@@ -311,7 +339,7 @@ pub(super) const ENTRIES: &[Entry] = &[
     Entry {
         name: "class_mean",
         kind: Kind::Adaptation,
-        params: &[ON, OF],
+        params: &[ON, OF, EXAMPLES],
         doc: "Row c of the named parameter becomes the mean of a formula over the support examples whose target `y` is class c; \
               without such examples it stays as it is (the prototypes of Snell et al. 2017, equation 1).",
         example: "adapt = class_mean(P, of: x @ W)",

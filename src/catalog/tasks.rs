@@ -1,6 +1,7 @@
 //! Sources of tasks.
 
 use super::entry::{Entry, Initial, Kind, Param, Ty};
+use super::weights::LAW;
 
 pub(super) const ENTRIES: &[Entry] = &[
     Entry {
@@ -42,8 +43,11 @@ pub(super) const ENTRIES: &[Entry] = &[
                 Initial::Bool(false),
                 "whether a task may be sampled twice for one step",
             ),
+            LAW,
         ],
-        doc: "A fixed set of tasks, the same at every step: the clients of a data set, the tasks of some strata, or a number of draws.",
+        doc: "A fixed set of tasks, the same at every step: the clients of a data set, the tasks of some strata, or a number of draws. \
+              A step samples `batch` of them by the `law`, which is apart from how much each counts in the objective; without \
+              `replace`, one after the other from those that are left.",
         example: "tasks = pool(linear, size: 100, batch: 10)",
     },
 ];

@@ -2,14 +2,14 @@
 
 use super::added::Whole;
 use super::arm::Checked;
-use super::calls::{Names, assign};
+use super::calls::{Call, Names, assign};
 use super::dims::{describe, same};
 use super::family::CheckedFamily;
 use super::seen::Seen;
 use super::train::MAX_UNROLLED;
 use crate::catalog::{Arg, Args, Budget, Entry, Kind, Solver, Through};
 use crate::diag::{Diagnostic, Sink, Span};
-use crate::plan::{Ahead, Anchor, Block, Model, Toward, rates_fit};
+use crate::plan::{Ahead, Anchor, Block, Model, Rows, Toward, rates_fit};
 use crate::syntax::ast::{self, Expr, ExprKind};
 
 /// A checked adaptation.
@@ -70,7 +70,7 @@ fn block(expr: &Expr, around: &Around, sink: &mut Sink) -> Option<Option<Block>>
         return None;
     }
     if matches!(call.entry.name, "mean" | "class_mean") {
-        return mean(expr, call.entry, on, around, sink).map(Some);
+        return mean(expr, &call, on, around, sink).map(Some);
     }
     let solver = Solver::from_args(call.entry.name, &call.args);
     let budget = match (call.args.count("steps"), call.args.count("epochs"), &solver) {
@@ -110,7 +110,13 @@ fn block(expr: &Expr, around: &Around, sink: &mut Sink) -> Option<Option<Block>>
         return None;
     }
     let ahead = ahead(expr, call.entry, &call.args, around, sink)?;
-    Some(Some(Block { on, solver, budget, batch, without, toward, rates, ahead }))
+    let examples = examples(&call.args);
+    Some(Some(Block { on, solver, budget, batch, without, toward, rates, ahead, examples }))
+}
+
+/// The support examples that a block sees, where it names some.
+fn examples(args: &Args) -> Option<Rows> {
+    args.get("examples").is_some().then(|| args.range("examples")).map(|(first, end)| Rows { first, end })
 }
 
 /// The argument of a call that the entry's reader leaves to this module.
@@ -154,7 +160,8 @@ fn ahead(expr: &Expr, entry: &'static Entry, args: &Args, around: &Around, sink:
 }
 
 /// `mean(r, of: ..)` and `class_mean(P, of: ..)`.
-fn mean(expr: &Expr, entry: &'static Entry, on: Vec<String>, around: &Around, sink: &mut Sink) -> Option<Block> {
+fn mean(expr: &Expr, call: &Call, on: Vec<String>, around: &Around, sink: &mut Sink) -> Option<Block> {
+    let entry = call.entry;
     let of = argument(expr, entry, "of")?;
     let by_class = entry.name == "class_mean";
     let family = around.family?;
@@ -191,7 +198,8 @@ fn mean(expr: &Expr, entry: &'static Entry, on: Vec<String>, around: &Around, si
         }
     }
     let (solver, budget) = (Solver::Mean { of: function, by_class }, Budget::Steps { count: 1 });
-    Some(Block { on, solver, budget, batch: None, without: vec![], toward: None, rates: vec![], ahead: None })
+    let examples = examples(&call.args);
+    Some(Block { on, solver, budget, batch: None, without: vec![], toward: None, rates: vec![], ahead: None, examples })
 }
 
 /// The proximal term of a block; `Some(None)` where it has none.

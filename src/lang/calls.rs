@@ -163,7 +163,8 @@ impl Names<'_> {
         fine.then_some(Call { entry, args: checked })
     }
 
-    fn argument(
+    /// The checked argument of a parameter.
+    pub fn argument(
         &self,
         entry: &Entry,
         param: &Param,
@@ -179,6 +180,7 @@ impl Names<'_> {
                 return self.constants.count(expr, least, &what, sink).map(Value::Count);
             }
             (Ty::Rate, _) => return self.rate(entry, param, expr, sink).map(Value::Rate),
+            (Ty::Weights(_), ExprKind::Record(_)) => return self.weights(expr, family, sink).map(Value::Weights),
             (Ty::Groups, _) => return self.groups(expr, sink).map(Value::Names),
             (Ty::AddedGroups, _) => return self.added_groups(expr, sink).map(Value::Names),
             (Ty::Anchor, _) if expr.single().is_some_and(|n| n.text == "start") => {
@@ -186,7 +188,7 @@ impl Names<'_> {
             }
             (Ty::Anchor, _) => return self.groups(expr, sink).map(Value::Names),
             (Ty::Strata, _) => return self.strata(expr, family, sink).map(Value::Names),
-            (Ty::Word(words), _) => expr.single().map(|name| {
+            (Ty::Word(words) | Ty::Weights(words), _) => expr.single().map(|name| {
                 let known = words.contains(&name.text.as_str());
                 if !known {
                     let what = format!("`{}` of `{}`", param.name, entry.name);

@@ -1,6 +1,7 @@
 //! Parameters, groups and strata chosen by name: `w`, `[B, w]`, `all`.
 
 use super::calls::Names;
+use crate::catalog::{StratumWeight, Weights};
 use crate::diag::{Diagnostic, Sink, Span};
 use crate::plan::Addition;
 use crate::syntax::ast::{Expr, ExprKind, Name};
@@ -71,8 +72,6 @@ impl Names<'_> {
 
     /// The strata named, which the family must have; without a family, any may be named.
     pub fn strata(&self, expr: &Expr, family: Option<&str>, sink: &mut Sink) -> Option<Vec<String>> {
-        let families = self.families.iter().filter(|(name, _)| family.is_none_or(|f| f == name));
-        let known: Vec<&str> = families.flat_map(|(_, strata)| strata.iter().map(String::as_str)).collect();
         let names = names_of(expr, "strata are wanted here", "`easy` or `[easy, hard]`", sink)?;
         if names.is_empty() {
             sink.push(
@@ -81,8 +80,33 @@ impl Names<'_> {
             );
             return None;
         }
+        self.are_strata(names.iter().copied(), family, sink).then(|| names.iter().map(|n| n.text.clone()).collect())
+    }
+
+    /// `{ easy: 1, hard: 3 }`: strata with their weights.
+    pub fn weights(&self, expr: &Expr, family: Option<&str>, sink: &mut Sink) -> Option<Weights> {
+        let ExprKind::Record(entries) = &expr.kind else { return None };
+        let known = self.are_strata(entries.iter().map(|(name, _)| name), family, sink);
+        let weight = |(name, value): &(Name, Expr)| {
+            let weight = self.constants.number(value, sink)?;
+            if weight <= 0.0 {
+                let message = format!("the weight of `{}` must be above 0, not {weight}", name.text);
+                sink.push(Diagnostic::error("E0408", value.span, message));
+                return None;
+            }
+            Some(StratumWeight { name: name.text.clone(), weight })
+        };
+        let of: Vec<Option<StratumWeight>> = entries.iter().map(weight).collect();
+        let of: Vec<StratumWeight> = of.into_iter().collect::<Option<_>>()?;
+        known.then_some(Weights::Strata { of })
+    }
+
+    /// Whether all these are strata of the family, or of any; reports those that are not.
+    fn are_strata<'n>(&self, names: impl Iterator<Item = &'n Name>, family: Option<&str>, sink: &mut Sink) -> bool {
+        let families = self.families.iter().filter(|(name, _)| family.is_none_or(|f| f == name));
+        let known: Vec<&str> = families.flat_map(|(_, strata)| strata.iter().map(String::as_str)).collect();
         let mut fine = true;
-        for name in names.iter().filter(|name| !known.contains(&name.text.as_str())) {
+        for name in names.filter(|name| !known.contains(&name.text.as_str())) {
             fine = false;
             let whose = family.map(|family| format!("`{family}` has no stratum `{}`", name.text));
             let error = Diagnostic::error(
@@ -92,7 +116,7 @@ impl Names<'_> {
             );
             sink.push(self.constants.elsewhere(error, name, known.iter().copied()));
         }
-        fine.then(|| names.iter().map(|n| n.text.clone()).collect())
+        fine
     }
 }
 

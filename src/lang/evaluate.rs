@@ -9,7 +9,7 @@ use super::objective::{loss, objective};
 use super::points::{Point, points};
 use super::seen::Seen;
 use super::source::task_source;
-use super::train::check_whole_data;
+use super::train::{check_examples, check_whole_data};
 use crate::diag::{Diagnostic, Sink, Span};
 use crate::plan::{Evaluation, Objective, TaskSource, Train};
 use crate::syntax::ast::{Expr, Section};
@@ -74,8 +74,11 @@ pub(super) fn evaluation(
         }
         _ => None,
     };
-    if let (Some(Objective::Risk), Some(adapt)) = (&objective, &adapt) {
-        check_whole_data(adapt, &fields, sink);
+    if let (Some(objective), Some(adapt)) = (&objective, &adapt) {
+        check_examples(adapt, objective, &fields, sink);
+        if *objective == Objective::Risk {
+            check_whole_data(adapt, &fields, sink);
+        }
     }
     let points = match (&adapt, &tasks, &objective) {
         (Some(adapt), Some(tasks), Some(objective)) => points(&fields, adapt, tasks, objective, names, sink),

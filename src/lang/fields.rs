@@ -27,6 +27,11 @@ const TRAIN: &[&str] = &[
 const EVALUATE: &[&str] =
     &["method", "tasks", "split", "loss", "with", "adapt", "episodes", "after", "query", "interpolate"];
 
+/// Whether a section has no use for a setting of training: what an evaluation takes of a method is how tasks adapt.
+pub(super) fn is_for_training(name: &str, section: &Section) -> bool {
+    section.keyword.text == "evaluate" && TRAIN.contains(&name) && !EVALUATE.contains(&name)
+}
+
 /// The fields of a section, each known and set once.
 pub(super) struct Fields<'a> {
     section: &'a Section,

@@ -8,8 +8,9 @@ use super::evaluate::CheckedEvaluation;
 use super::objective::is_expression;
 use super::points::Point;
 use super::seen::Seen;
+use super::source::{has_examples, weighs_all};
 use super::writer::Writer;
-use crate::catalog::{self, Entry, Initial, Kind, Loss, Metric, Outer, Reduction, StateMetric, Whose};
+use crate::catalog::{self, Args, Entry, Initial, Kind, Loss, Metric, Outer, Reduction, StateMetric, Weights, Whose};
 use crate::diag::{Diagnostic, Sink, Span};
 use crate::plan::{Evaluation, Measure, Objective, TaskSource, Train, What};
 use crate::syntax::ast::{Arg, Expr, ExprKind, Item, ItemKind, Name};
@@ -77,7 +78,7 @@ impl Measures<'_> {
         let entry_metric = if expression { None } else { Some(self.metric(expr, sink)?) };
         let falls = entry_metric.as_ref().is_none_or(|metric| !metric.higher_is_better());
         let reduction = match entry.name {
-            "mean" => Reduction::Mean,
+            "mean" => Reduction::Mean { weights: self.weights(entry, assigned[1], sink)? },
             "worst" if falls => Reduction::Max,
             "worst" => Reduction::Min,
             "best" if falls => Reduction::Min,
@@ -90,6 +91,12 @@ impl Measures<'_> {
             return None;
         };
         let family = self.checked.family(evaluation.tasks.family())?;
+        if let Reduction::Mean { weights } = &reduction
+            && !(weighs_all(weights, &evaluation.tasks, &family.plan, value, sink)
+                && has_examples(weights, &evaluation.objective, value, sink))
+        {
+            return None;
+        }
         let whole = whole.as_ref().unwrap_or(self.trained_model);
         let seen = Seen { family, whole, checked: self.checked, names: self.names, support: *support };
         let metric = match entry_metric {
@@ -106,10 +113,18 @@ impl Measures<'_> {
         }
         let at = |point: &Point| {
             let (after, share, query) = (point.after, point.share, point.query);
-            let (name, metric) = (evaluation.name.clone(), metric.clone());
+            let (name, metric, reduction) = (evaluation.name.clone(), metric.clone(), reduction.clone());
             (point.name(&named.text), What::Evaluation { name, metric, reduction, after, share, query })
         };
         Some(points.iter().map(at).collect())
+    }
+
+    /// How much tasks count in a mean.
+    fn weights(&self, entry: &'static Entry, given: Option<&Expr>, sink: &mut Sink) -> Option<Weights> {
+        let Some(given) = given else { return Some(Weights::Uniform) };
+        let mut args = Args::new();
+        args.set("weights", self.names.argument(entry, &entry.params[1], given, None, sink)?);
+        Some(args.weights("weights"))
     }
 
     /// A metric of the catalog.

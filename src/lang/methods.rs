@@ -2,9 +2,11 @@
 //!
 //! A method is declared in the file or in the standard library, which is itself a few files of this language. Settings
 //! that the section states itself come before those of its method, and those before the ones of a method that it builds upon.
+//! An evaluation takes of a method how tasks adapt, and leaves what is for training alone.
 
 use std::sync::LazyLock;
 
+use super::fields::is_for_training;
 use super::rewrite::{bind, place, substitute};
 use crate::diag::{Diagnostic, Sink};
 use crate::syntax::ast::{Arg, Expr, ExprKind, Field, Item, ItemKind, Method, Name, Section};
@@ -71,7 +73,7 @@ impl Methods {
             }
             for new in settings.unwrap_or_else(|| unknown(section, &field)) {
                 let stated = |f: &Field| f.path.len() == 1 && f.path[0].text == new.path[0].text;
-                if !section.fields.iter().any(stated) {
+                if !section.fields.iter().any(stated) && !is_for_training(&new.path[0].text, section) {
                     section.fields.push(new);
                 }
             }

@@ -2,9 +2,9 @@
 
 use super::arm::Checked;
 use super::calls::Names;
-use crate::catalog::Kind;
+use crate::catalog::{Kind, Weights};
 use crate::diag::{Diagnostic, Sink};
-use crate::plan::{PoolStratum, TaskSource};
+use crate::plan::{Family, Objective, PoolStratum, TaskSource};
 use crate::syntax::ast::Expr;
 
 /// The tasks that a section names.
@@ -66,5 +66,53 @@ pub(super) fn task_source(expr: &Expr, checked: &Checked, names: &Names, sink: &
         );
         return None;
     }
-    Some(TaskSource::Pool { family: name, strata, batch, replace })
+    let law = call.args.weights("law");
+    let source = TaskSource::Pool { family: name, strata, batch, replace, law: law.clone() };
+    let family = &family.plan;
+    (can_sample(&law, family, expr, sink) && weighs_all(&law, &source, family, expr, sink)).then_some(source)
+}
+
+/// Whether the tasks of a family have what a law of sampling counts.
+fn can_sample(law: &Weights, family: &Family, at: &Expr, sink: &mut Sink) -> bool {
+    let (what, help) = match law {
+        Weights::Examples if family.source.is_none() => (
+            "no examples of their own",
+            "the clients of a data set do; drawn tasks are weighed by their strata: `law: { easy: 1, hard: 3 }`",
+        ),
+        Weights::Episodes if family.source.as_ref().is_none_or(|source| source.ways.is_none()) => (
+            "no episodes",
+            "`from DATA` and `ways = 5` in the `tasks` block make each visit an episode of five classes",
+        ),
+        _ => return true,
+    };
+    let message = format!("the tasks of `{}` have {what} to be sampled by", family.name);
+    sink.push(Diagnostic::error("E0563", at.span, message).help(help));
+    false
+}
+
+/// Whether there are examples where weights count them.
+pub(super) fn has_examples(weights: &Weights, objective: &Objective, at: &Expr, sink: &mut Sink) -> bool {
+    let none = *weights == Weights::Examples && *objective == Objective::Risk;
+    if none {
+        let error = Diagnostic::error("E0563", at.span, "a risk has no examples to be weighed by");
+        sink.push(error.help("leave out `weights`, or take the loss of examples"));
+    }
+    !none
+}
+
+/// Whether weights by stratum weigh every stratum of the tasks.
+pub(super) fn weighs_all(weights: &Weights, tasks: &TaskSource, family: &Family, at: &Expr, sink: &mut Sink) -> bool {
+    let Weights::Strata { of } = weights else { return true };
+    let strata: Vec<&String> = match tasks {
+        TaskSource::Fresh { .. } => family.strata.iter().map(|s| &s.name).collect(),
+        TaskSource::Pool { strata, .. } => strata.iter().map(|s| &s.name).collect(),
+    };
+    let lacks: Vec<String> =
+        strata.into_iter().filter(|&s| of.iter().all(|w| w.name != *s)).map(|s| format!("`{s}`")).collect();
+    if !lacks.is_empty() {
+        let message = format!("{} of `{}` has no weight", lacks.join(" and "), family.name);
+        let help = "every stratum that takes part has a weight: `{ easy: 1, hard: 3 }`";
+        sink.push(Diagnostic::error("E0564", at.span, message).help(help));
+    }
+    lacks.is_empty()
 }

@@ -8,11 +8,11 @@ use super::family::CheckedFamily;
 use super::fields::{Fields, word};
 use super::objective::{loss, objective};
 use super::seen::Seen;
-use super::source::task_source;
-use crate::catalog::{Budget, Kind, Outer, Retraction, Simplex, Solver, Through};
+use super::source::{has_examples, task_source, weighs_all};
+use crate::catalog::{Budget, Kind, Outer, Retraction, Simplex, Solver, Through, Weights};
 use crate::diag::{Diagnostic, Severity, Sink, Span};
 use crate::ir::Precision;
-use crate::plan::{Anchor, Block, Objective, Retract, TaskSource, Train, means};
+use crate::plan::{Anchor, Block, Objective, Retract, TaskSource, Train, means, named_rows};
 use crate::syntax::ast::{Expr, ExprKind, Field, Section};
 
 const PRECISION: &[(&str, Precision)] = &[("f32", Precision::F32), ("f64", Precision::F64)];
@@ -171,6 +171,17 @@ impl Check<'_> {
     /// The outer reduction against the tasks and what passes through the adaptation.
     fn outer(&self, sink: &mut Sink) {
         let at = self.fields.span("outer");
+        if let Some(field) = self.fields.get("outer") {
+            let (weights, counts) = match &self.train.outer {
+                Outer::Mean { weights } => (weights, true),
+                Outer::Average { weights, .. } => (weights, false),
+                Outer::Worst { .. } | Outer::Cvar { .. } => (&Weights::Uniform, false),
+            };
+            weighs_all(weights, &self.train.tasks, &self.family.plan, &field.value, sink);
+            if counts {
+                has_examples(weights, &self.train.objective, &field.value, sink);
+            }
+        }
         if let Outer::Worst { over, .. } = self.train.outer {
             match self.pool() {
                 None => sink.push(
@@ -197,7 +208,7 @@ impl Check<'_> {
         let weighs = match self.train.outer {
             Outer::Worst { .. } => Some("worst"),
             Outer::Cvar { .. } => Some("cvar"),
-            Outer::Mean | Outer::Average { .. } => None,
+            Outer::Mean { .. } | Outer::Average { .. } => None,
         };
         if let (Some(weighs), Through::Difference) = (weighs, self.train.through) {
             sink.push(
@@ -351,6 +362,7 @@ impl Check<'_> {
     fn adaptation(&self, sink: &mut Sink) {
         let (at, clients) = (self.fields.span("adapt"), self.family.plan.source.is_some());
         let split = matches!(self.train.objective, Objective::Sample { support, .. } if support > 0);
+        check_examples(&self.train.adapt, &self.train.objective, self.fields, sink);
         if matches!(self.train.objective, Objective::Risk) {
             check_whole_data(&self.train.adapt, self.fields, sink);
         } else if !self.train.is_local() && loops(&self.train.adapt) {
@@ -457,6 +469,27 @@ fn retractions(expr: &Expr, whole: &Whole, names: &Names, sink: &mut Sink) -> Op
 /// Whether some block loops over the examples of a task.
 fn loops(adapt: &[Block]) -> bool {
     adapt.iter().any(|b| b.batch.is_some() || matches!(b.budget, Budget::Epochs { .. }))
+}
+
+/// The examples that blocks name are among those that every task has.
+pub(super) fn check_examples(adapt: &[Block], objective: &Objective, fields: &Fields, sink: &mut Sink) {
+    let held = if let Objective::Sample { support, .. } = objective { *support } else { 0 };
+    let Some(rows) = named_rows(adapt).find(|rows| rows.end > held) else { return };
+    let (message, help) = match (objective, held) {
+        (Objective::Risk, _) => (
+            "under a risk there are no examples to choose from".to_owned(),
+            "choose a loss of examples: `loss = half_squared`",
+        ),
+        (_, 0) => (
+            "the tasks have no fixed number of support examples to choose from".to_owned(),
+            "clients that are not split hold as many as they have; with `split = { support: 10, query: 10 }`, each has ten",
+        ),
+        _ => (
+            format!("`examples: {}..{}` are not among the {held} support examples", rows.first, rows.end),
+            "count from 0",
+        ),
+    };
+    sink.push(Diagnostic::error("E0565", fields.span("adapt"), message).help(help));
 }
 
 /// Under a risk there are no examples to batch, to pass over or to take a mean of.

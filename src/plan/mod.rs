@@ -12,4 +12,4 @@ mod verify;
 pub use claim::Verdict;
 pub use types::*;
 pub use verify::PlanError;
-pub(crate) use verify::{means, rates_fit};
+pub(crate) use verify::{means, named_rows, rates_fit};

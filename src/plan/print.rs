@@ -208,7 +208,8 @@ fn write_train(out: &mut String, train: &Train) -> fmt::Result {
         writeln!(out, "    reset: {} at the start of every episode", list(&train.reset))?;
     }
     let outer = match &train.outer {
-        Outer::Mean => "mean over tasks".to_owned(),
+        Outer::Mean { weights: Weights::Uniform } => "mean over tasks".to_owned(),
+        Outer::Mean { weights } => format!("mean over tasks, {}", WeightsText(weights)),
         Outer::Cvar { q } => format!("mean over the worst {} of the tasks", shortest(*q)),
         Outer::Worst { over, ascent, sees, exponential } => format!(
             "worst mixture over {}, ascent {} on {} losses{}",
@@ -220,7 +221,7 @@ fn write_train(out: &mut String, train: &Train) -> fmt::Result {
         Outer::Average { weights, control } => {
             format!(
                 "average of the adapted parameters, {}{}",
-                if *weights == Weights::Examples { "by examples" } else { "uniform" },
+                WeightsText(weights),
                 if *control { ", gradients corrected by control variates" } else { "" }
             )
         }
@@ -272,6 +273,9 @@ fn write_adapt(out: &mut String, blocks: &[Block]) -> fmt::Result {
         }
         if !block.rates.is_empty() {
             writeln!(out, "      times the learned step sizes {}", list(&block.rates))?;
+        }
+        if let Some(Rows { first, end }) = block.examples {
+            writeln!(out, "      on the support examples {first}..{end}")?;
         }
         if !block.without.is_empty() {
             writeln!(out, "      without {}", list(&block.without))?;
@@ -363,13 +367,29 @@ fn formula(f: &Function, node: NodeId, own_line: &dyn Fn(usize) -> bool, top: bo
     }
 }
 
+struct WeightsText<'a>(&'a Weights);
+
+impl Display for WeightsText<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Weights::Uniform => write!(f, "uniform"),
+            Weights::Examples => write!(f, "by examples"),
+            Weights::Episodes => write!(f, "by episodes"),
+            Weights::Strata { of } => {
+                let parts: Vec<String> = of.iter().map(|s| format!("{} {}", s.name, shortest(s.weight))).collect();
+                write!(f, "by stratum ({})", parts.join(", "))
+            }
+        }
+    }
+}
+
 struct Tasks<'a>(&'a TaskSource);
 
 impl Display for Tasks<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             TaskSource::Fresh { family, count } => write!(f, "{count} fresh draws of {family}"),
-            TaskSource::Pool { family, strata, batch, replace } => {
+            TaskSource::Pool { family, strata, batch, replace, law } => {
                 let total: u64 = strata.iter().map(|s| s.count).sum();
                 match (*batch == total && !replace, strata.as_slice()) {
                     (true, [_]) => write!(f, "all {total} tasks of {family}")?,
@@ -379,7 +399,10 @@ impl Display for Tasks<'_> {
                         write!(f, "{batch} of {total} tasks of {family} ({})", parts.join(", "))?;
                     }
                 }
-                if *replace { write!(f, ", with replacement") } else { Ok(()) }
+                if *replace {
+                    write!(f, ", with replacement")?;
+                }
+                if *law == Weights::Uniform { Ok(()) } else { write!(f, ", sampled {}", WeightsText(law)) }
             }
         }
     }
@@ -443,7 +466,8 @@ fn metric_name(metric: &Metric) -> String {
 
 fn reduction_name(reduction: &Reduction) -> String {
     match reduction {
-        Reduction::Mean => "mean".into(),
+        Reduction::Mean { weights: Weights::Uniform } => "mean".into(),
+        Reduction::Mean { weights } => format!("mean {}", WeightsText(weights)),
         Reduction::Max => "maximum".into(),
         Reduction::Min => "minimum".into(),
         Reduction::Std => "standard deviation".into(),

@@ -1,7 +1,8 @@
 //! The plan: what will happen, without spans and with every default explicit. This is what is hashed and replayed.
 
 use crate::catalog::{
-    BaseLaw, Budget, Loss, Metric, Outer, Partition, Reader, Reduction, Retraction, Solver, StateMetric, Through, Whose,
+    BaseLaw, Budget, Loss, Metric, Outer, Partition, Reader, Reduction, Retraction, Solver, StateMetric, Through,
+    Weights, Whose,
 };
 use crate::hash::{record, variants};
 use crate::ir::{Function, Precision};
@@ -195,8 +196,14 @@ variants! {
     pub enum TaskSource {
         /// New tasks at every step.
         Fresh { family: String, count: u64 },
-        /// A fixed set: so many tasks of each stratum, or all clients; `batch` of them at each step.
-        Pool { family: String, strata: Vec<PoolStratum>, batch: u64, replace: bool },
+        /// A fixed set: so many tasks of each stratum, or all clients; `batch` of them at each step, sampled by a law.
+        Pool {
+            family: String,
+            strata: Vec<PoolStratum>,
+            batch: u64,
+            replace: bool,
+            law: Weights = Weights::Uniform,
+        },
     }
 }
 
@@ -243,6 +250,8 @@ record! {
         pub rates: Vec<String> = vec![],
         /// The adaptation after which the loss of each step is taken.
         pub ahead: Option<Ahead> = None,
+        /// The support examples that it sees, by their place, where not all are.
+        pub examples: Option<Rows> = None,
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
 
 use super::types::*;
-use crate::catalog::{Budget, Loss, Metric, Outer, Solver, Through, Whose};
+use crate::catalog::{Budget, Loss, Metric, Outer, Reduction, Solver, Through, Weights, Whose};
 use crate::ir::Function;
 
 /// What is wrong with a plan.
@@ -101,6 +101,21 @@ fn model(model: &Model, world: &Shapes) -> Result<Shapes, String> {
     Ok(params)
 }
 
+/// Whether these say how much each task counts in a mean.
+fn counts(weights: &Weights, tasks: &TaskSource, family: &Family) -> bool {
+    *weights != Weights::Episodes && weigh(weights, tasks, family)
+}
+
+/// Whether these are weights of the tasks: one above 0 for each stratum where they go by stratum.
+fn weigh(weights: &Weights, tasks: &TaskSource, family: &Family) -> bool {
+    let Weights::Strata { of } = weights else { return true };
+    let weighed = |name: &String| of.iter().any(|s| s.name == *name && s.weight > 0.0 && s.weight.is_finite());
+    match tasks {
+        TaskSource::Fresh { .. } => family.strata.iter().all(|s| weighed(&s.name)),
+        TaskSource::Pool { strata, .. } => strata.iter().all(|s| weighed(&s.name)),
+    }
+}
+
 fn there(model: &Model, names: &[String]) -> bool {
     names.iter().all(|n| model.position(n).is_some())
 }
@@ -146,6 +161,12 @@ fn readable(family: &Family, model: &Model, context: u64) -> Shapes {
     };
     let of_support: Shapes = own.iter().filter(|_| context > 0).map(of_all).collect();
     joined(&joined(&of_support, &own), &shapes(model))
+}
+
+/// The examples that the blocks of an adaptation name, and those of adaptations ahead of their losses.
+pub(crate) fn named_rows(adapt: &[Block]) -> impl Iterator<Item = Rows> {
+    let ahead = adapt.iter().filter_map(|block| block.ahead.as_ref()).flat_map(|ahead| &ahead.adapt);
+    adapt.iter().chain(ahead).filter_map(|block| block.examples)
 }
 
 /// Whether some block takes a mean over examples.
@@ -247,6 +268,11 @@ impl Checker<'_> {
         let weighs = matches!(train.outer, Outer::Worst { .. } | Outer::Cvar { .. });
         ensure(!(weighs && train.through == Through::Difference), || "weights of losses need a gradient".into())?;
         self.protocol(&train.tasks, &train.objective, &train.adapt, &arm.model, "train")?;
+        if let (Outer::Mean { weights } | Outer::Average { weights, .. }, Some(family)) =
+            (&train.outer, arm.family(train.tasks.family()))
+        {
+            ensure(counts(weights, &train.tasks, family), || "training weighs no tasks".into())?;
+        }
         for e in &arm.evaluations {
             // What tasks keep is found by a task's place in the pool of training.
             let remembered = arm.model_of(e).positions(&train.keep).is_empty() || e.tasks.pool() == train.tasks.pool();
@@ -314,16 +340,23 @@ impl Checker<'_> {
             .family(tasks.family())
             .ok_or_else(|| format!("{what} uses tasks `{}`, which are not there", tasks.family()))?;
         ensure(tasks.per_step() > 0, || format!("{what} uses no tasks"))?;
-        if let TaskSource::Pool { strata, batch, replace, .. } = tasks {
+        if let TaskSource::Pool { strata, batch, replace, law, .. } = tasks {
             let known = strata.iter().all(|s| family.stratum(&s.name).is_some() && s.count > 0);
             let total: u64 = strata.iter().map(|s| s.count).sum();
             ensure(known && (*replace || *batch <= total), || format!("the pool of {what} does not exist"))?;
+            let episodes = family.source.as_ref().is_some_and(|source| source.ways.is_some());
+            ensure(weigh(law, tasks, family) && (*law != Weights::Episodes || episodes), || {
+                format!("the law of {what} does not fit its tasks")
+            })?;
             let clients = family.source.as_ref().is_none_or(|s| total <= s.partition.clients());
             ensure(clients, || format!("the pool of {what} has more tasks than clients"))?;
         } else {
             ensure(family.source.is_none(), || format!("{what} draws clients afresh"))?;
         }
         blocks(adapt, family, model, what)?;
+        let held = if let Objective::Sample { support, .. } = objective { *support } else { 0 };
+        let among = |rows: &Rows| rows.first < rows.end && rows.end <= held;
+        ensure(named_rows(adapt).all(|rows| among(&rows)), || format!("{what} adapts to examples that are not there"))?;
         match objective {
             Objective::Risk => {
                 ensure(!means(adapt), || format!("{what} takes means of no examples"))?;
@@ -351,7 +384,7 @@ impl Checker<'_> {
                     format!("`{}` measures something else than it says", measure.name)
                 })
             }
-            What::Evaluation { name, metric, after, share, query, .. } => {
+            What::Evaluation { name, metric, reduction, after, share, query } => {
                 let evaluation = self.arm.evaluation(name).ok_or_else(|| format!("`{name}` is not there"))?;
                 let counted = |after: &u64| match length(&evaluation.adapt) {
                     Some(Budget::Steps { count } | Budget::Epochs { count }) => *after <= count,
@@ -367,6 +400,9 @@ impl Checker<'_> {
                 })?;
                 let family =
                     self.arm.family(evaluation.tasks.family()).ok_or_else(|| format!("`{name}` has no tasks"))?;
+                if let Reduction::Mean { weights } = reduction {
+                    ensure(counts(weights, &evaluation.tasks, family), || format!("`{name}` weighs no tasks"))?;
+                }
                 match (metric, &evaluation.objective) {
                     (Metric::Risk, _) => ensure(family.risk.is_some(), || format!("`{}` has no risk", family.name)),
                     (_, Objective::Risk) => Err(format!("`{name}` has no examples")),

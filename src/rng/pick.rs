@@ -32,12 +32,56 @@ impl Stream {
         let k = if n == 0 { 0 } else { k };
         (0..k).map(|i| self.below(i as u64, n)).collect()
     }
+
+    /// `k` indices, each in proportion to its weight, on the draws `0..k`: independent ones with `replace`, otherwise one after the
+    /// other from those that are left. Fewer where no weight above 0 is left. O(k n).
+    pub fn sample_weighted(&self, weights: &[f64], k: usize, replace: bool) -> Vec<usize> {
+        let mut left = weights.to_vec();
+        let mut sample = Vec::with_capacity(k);
+        while sample.len() < k {
+            let total: f64 = left.iter().sum();
+            // Rounding may leave the sum of all weights before the last one above it.
+            let Some(last) = left.iter().rposition(|&w| w > 0.0) else { break };
+            let mut at = self.uniform(sample.len() as u64) * total;
+            let hit = left.iter().position(|&w| {
+                let hit = at < w;
+                at -= w;
+                hit
+            });
+            let chosen = hit.unwrap_or(last);
+            sample.push(chosen);
+            if !replace {
+                left[chosen] = 0.0;
+            }
+        }
+        sample
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_weighted_sample_follows_its_weights() {
+        let weights = [1.0, 0.0, 2.0, 5.0];
+        let stream = Stream::new(7, &["weighted"]);
+        let sample = stream.sample_weighted(&weights, 8000, true);
+        for (i, weight) in weights.iter().enumerate() {
+            let share = sample.iter().filter(|&&s| s == i).count() as f64 / 8000.0;
+            assert!((share - weight / 8.0).abs() < 0.02, "{i}: {share}");
+        }
+        for i in 0..100 {
+            let mut sample = stream.child(i).sample_weighted(&weights, 3, false);
+            sample.sort_unstable();
+            assert_eq!(sample, [0, 2, 3], "without replacement, all that can be drawn are");
+            assert_eq!(stream.child(i).sample_weighted(&weights, 9, false).len(), 3);
+        }
+        let first = |i| stream.child(i).sample_weighted(&weights, 2, false);
+        let heavy = (0..2000).filter(|&i| first(i)[0] == 3).count() as f64 / 2000.0;
+        assert!((heavy - 5.0 / 8.0).abs() < 0.04, "{heavy}");
+    }
 
     #[test]
     fn every_permutation_is_as_likely() {

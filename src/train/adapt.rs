@@ -1,5 +1,7 @@
 //! Local adaptation: every task moves its own parameters, in a loop over one program per block.
 
+use std::ops::Range;
+
 use super::TrainError;
 use super::bind::Kernel;
 use super::tasks::{TaskMaker, Visit};
@@ -7,7 +9,7 @@ use crate::catalog::Budget;
 use crate::exec::Executor;
 use crate::ir::Tensor;
 use crate::plan::lower::{AdaptPrograms, Input};
-use crate::plan::{Block, Model};
+use crate::plan::{Block, Model, Rows};
 
 /// What an adaptation begins with, by position in the model.
 pub(super) struct Begin<'a, E: Executor> {
@@ -134,8 +136,17 @@ impl<'a, E: Executor> Adaptation<'a, E> {
     }
 }
 
+/// How many of the support examples of a task a block sees, and which is the first.
+fn seen(block: &Block, held: usize) -> Range<usize> {
+    match block.examples {
+        Some(Rows { first, end }) => (first as usize).min(held)..(end as usize).min(held),
+        None => 0..held,
+    }
+}
+
 /// How many steps of a block each task makes that holds so many examples: it rests where others have more batches.
 pub(super) fn steps_made(block: &Block, held: &[usize]) -> Vec<u64> {
+    let held: Vec<usize> = held.iter().map(|&held| seen(block, held).len()).collect();
     let (Budget::Steps { count } | Budget::Epochs { count }) = block.budget;
     let Some(size) = block.batch else {
         return held.iter().map(|&n| if n == 0 { 0 } else { count }).collect();
@@ -165,7 +176,9 @@ struct Cut<'a, E: Executor> {
     host: Vec<Tensor>,
     size: usize,
     step: u64,
-    block: u64,
+    block: &'a Block,
+    /// The place of the block in the adaptation.
+    number: u64,
     per_epoch: usize,
     position: usize,
     epoch: u64,
@@ -191,7 +204,7 @@ impl<E: Executor> Batch<E> {
 impl<'a, E: Executor> Batches<'a, E> {
     fn new(
         exec: &E,
-        block: &Block,
+        block: &'a Block,
         maker: &'a TaskMaker<'a, E>,
         visit: &'a Visit<E>,
         step: u64,
@@ -202,7 +215,7 @@ impl<'a, E: Executor> Batches<'a, E> {
             return Ok(Batches { left: count, unit: 1, cut: None });
         };
         let size = size as usize;
-        let longest = visit.support_counts().iter().copied().max().unwrap_or(0);
+        let longest = visit.support_counts().iter().map(|&held| seen(block, held).len()).max().unwrap_or(0);
         let per_epoch = longest.div_ceil(size);
         let (count, unit) = match block.budget {
             Budget::Steps { count } => (count, 1),
@@ -210,7 +223,7 @@ impl<'a, E: Executor> Batches<'a, E> {
         };
         let host = visit.support_on_host(exec)?;
         let cut =
-            Cut { maker, visit, host, size, step, block: number, per_epoch, position: 0, epoch: 0, orders: vec![] };
+            Cut { maker, visit, host, size, step, block, number, per_epoch, position: 0, epoch: 0, orders: vec![] };
         Ok(Batches { left: count * unit, unit, cut: Some(cut) })
     }
 
@@ -235,8 +248,8 @@ impl<E: Executor> Cut<'_, E> {
                 .iter()
                 .zip(self.visit.support_counts())
                 .map(|(&id, &count)| {
-                    let mut order: Vec<usize> = (0..count).collect();
-                    self.maker.shuffle_stream(id, self.step).child(self.block).child(self.epoch).shuffle(&mut order);
+                    let mut order: Vec<usize> = seen(self.block, count).collect();
+                    self.maker.shuffle_stream(id, self.step).child(self.number).child(self.epoch).shuffle(&mut order);
                     order
                 })
                 .collect();
@@ -281,6 +294,7 @@ mod tests {
             toward: None,
             rates: vec![],
             ahead: None,
+            examples: None,
         };
         let held = [7, 3, 0, 8];
         // Batches of two: four, two, none and four an epoch.
@@ -289,5 +303,8 @@ mod tests {
         assert_eq!(steps_made(&block(Budget::Steps { count: 3 }, Some(2)), &held), [3, 2, 0, 3]);
         // All examples at once.
         assert_eq!(steps_made(&block(Budget::Epochs { count: 6 }, None), &held), [6, 6, 0, 6]);
+        // Of the examples from the third to the sixth alone: four, one, none and four.
+        let part = Block { examples: Some(Rows { first: 2, end: 6 }), ..block(Budget::Epochs { count: 2 }, Some(2)) };
+        assert_eq!(steps_made(&part, &held), [4, 2, 0, 4]);
     }
 }

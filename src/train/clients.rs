@@ -139,6 +139,18 @@ impl<'a> Clients<'a> {
         }
     }
 
+    /// How many training examples each client holds.
+    pub fn train_counts(&self) -> Vec<usize> {
+        self.table.iter().map(|client| client.train.len()).collect()
+    }
+
+    /// How many sets of classes the episodes of a client can have: `C(classes, ways)`.
+    pub fn episodes(&self, objective: &Objective, client: usize) -> f64 {
+        let (Some(ways), Objective::Sample { support, query, .. }) = (self.source.ways, objective) else { return 0.0 };
+        let classes = self.rich_classes(client, ((support + query) / ways) as usize).count() as u64;
+        (0..ways).map(|i| classes.saturating_sub(i) as f64 / (ways - i) as f64).product()
+    }
+
     /// The classes of which a client holds at least so many examples.
     fn rich_classes(&self, client: usize, each: usize) -> impl Iterator<Item = &[usize]> {
         self.classes[client].iter().map(Vec::as_slice).filter(move |rows| rows.len() >= each)
@@ -281,6 +293,7 @@ mod tests {
                 assert!(seen.iter().chain(&asked).all(|c| *c == seen[0]), "one class has one number");
             }
         }
+        assert_eq!(clients.episodes(&objective(12), 0), 35.0, "four of seven classes");
         assert_ne!(support[0], support[1], "the same task twice in a step has two episodes");
         let again = clients.examples(&objective(12), &[id], &[0], 5);
         assert_eq!(again.0[0], support[0]);

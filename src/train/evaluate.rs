@@ -6,12 +6,12 @@ use super::bind::Kernel;
 use super::cell::{loaded, sample_once};
 use super::outer::State;
 use super::tasks::{Setting, TaskMaker, Visit};
-use crate::catalog::{Outer, Reduction, Simplex, StateMetric, Whose};
+use crate::catalog::{Outer, Reduction, Simplex, StateMetric, Weights, Whose};
 use crate::exec::Executor;
 use crate::ir::Tensor;
 use crate::numeric::{self, Matrix};
 use crate::plan::lower::{EvaluationPrograms, Input, Programs};
-use crate::plan::{Arm, Evaluation, Measure, Objective, Slot, TaskSource, What};
+use crate::plan::{Arm, Evaluation, Measure, Objective, PoolStratum, Slot, TaskSource, What};
 
 /// The compiled programs of all measures of an arm.
 pub(super) struct Measures<'a, E: Executor> {
@@ -101,7 +101,7 @@ impl<'a, E: Executor> Measures<'a, E> {
                     let params: Vec<Vec<E::Value>> = params.collect::<Result<_, _>>()?;
                     let per_task = self.per_task(exec, i, protocol, world, &params)?;
                     let objective = &arm.evaluations[position].objective;
-                    reduce(*reduction, &counted(objective, &protocol.visits[0], *query, &per_task))
+                    protocol.reduce(reduction, objective, *query, &per_task)
                 }
             };
             values.push((i, value));
@@ -163,6 +163,33 @@ impl<'a, E: Executor> Measures<'a, E> {
 }
 
 impl<E: Executor> Protocol<'_, E> {
+    /// One number of the values of the tasks that have something to be measured on.
+    fn reduce(&self, reduction: &Reduction, objective: &Objective, whose: Whose, values: &[f64]) -> f64 {
+        let visit = &self.visits[0];
+        let all: usize = visit.query_counts().iter().sum();
+        let seen = |own: usize| match whose {
+            Whose::Own => own,
+            Whose::Others => all - own,
+            Whose::All => all,
+        };
+        let counts: Vec<usize> = visit.query_counts().iter().map(|&own| seen(own)).collect();
+        let measured = |task: &usize| matches!(objective, Objective::Risk) || counts[*task] > 0;
+        let chosen = |of: &[f64]| (0..of.len()).filter(measured).map(|task| of[task]).collect::<Vec<f64>>();
+        let values = chosen(values);
+        match reduction {
+            Reduction::Mean { weights: Weights::Uniform } => numeric::mean(&values),
+            Reduction::Mean { weights } => {
+                let weights = chosen(&self.maker.weights(weights, visit.ids(), &counts));
+                let weighted: Vec<f64> = values.iter().zip(&weights).map(|(value, weight)| value * weight).collect();
+                numeric::mean(&weighted) / numeric::mean(&weights)
+            }
+            Reduction::Max => numeric::quantile(&values, 1.0),
+            Reduction::Min => numeric::quantile(&values, 0.0),
+            Reduction::Std => numeric::population_std(&values),
+            Reduction::Quantile { q } => numeric::quantile(&values, *q),
+        }
+    }
+
     /// The parameters at the point of an adaptation that a measure takes.
     fn at(
         &self,
@@ -248,30 +275,6 @@ fn stops(arm: &Arm, evaluation: &Evaluation) -> Vec<u64> {
     stops
 }
 
-/// The values of the tasks that have something to be measured on.
-fn counted<E: Executor>(objective: &Objective, visit: &Visit<E>, whose: Whose, values: &[f64]) -> Vec<f64> {
-    if matches!(objective, Objective::Risk) {
-        return values.to_vec();
-    }
-    let all: usize = visit.query_counts().iter().sum();
-    let seen = |own: usize| match whose {
-        Whose::Own => own,
-        Whose::Others => all - own,
-        Whose::All => all,
-    };
-    values.iter().zip(visit.query_counts()).filter(|(_, own)| seen(**own) > 0).map(|(v, _)| *v).collect()
-}
-
-fn reduce(reduction: Reduction, values: &[f64]) -> f64 {
-    match reduction {
-        Reduction::Mean => numeric::mean(values),
-        Reduction::Max => numeric::quantile(values, 1.0),
-        Reduction::Min => numeric::quantile(values, 0.0),
-        Reduction::Std => numeric::population_std(values),
-        Reduction::Quantile { q } => numeric::quantile(values, q),
-    }
-}
-
 /// The share of the adversary's weights on some strata of the training pool; without an adversary, of its tasks.
 fn mass(arm: &Arm, strata: &[String], adversary: &[f64]) -> f64 {
     let TaskSource::Pool { strata: pool, .. } = &arm.train.tasks else { return f64::NAN };
@@ -284,9 +287,13 @@ fn mass(arm: &Arm, strata: &[String], adversary: &[f64]) -> f64 {
             let owners = pool.iter().flat_map(|s| std::iter::repeat_n(&s.name, s.count as usize));
             owners.zip(adversary).filter(|(name, _)| chosen(name)).map(|(_, p)| p).sum()
         }
-        Outer::Mean | Outer::Cvar { .. } | Outer::Average { .. } => {
-            let total: u64 = pool.iter().map(|s| s.count).sum();
-            pool.iter().filter(|s| chosen(&s.name)).map(|s| s.count as f64 / total as f64).sum()
+        Outer::Mean { .. } | Outer::Cvar { .. } | Outer::Average { .. } => {
+            let weight = |s: &PoolStratum| match &arm.train.outer {
+                Outer::Mean { weights: by @ Weights::Strata { .. } } => s.count as f64 * by.of(&s.name, || 1.0, || 1.0),
+                _ => s.count as f64,
+            };
+            let total: f64 = pool.iter().map(weight).sum();
+            pool.iter().filter(|s| chosen(&s.name)).map(|s| weight(s) / total).sum()
         }
     }
 }

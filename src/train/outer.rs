@@ -150,7 +150,7 @@ impl<'a, E: Executor> Trainer<'a, E> {
         let kept = state.kept_rows(exec, &visit.places)?;
         match self {
             Trainer::Step(kernel) => {
-                let factors = factors(arm, &state.adversary, &visit);
+                let factors = factors(arm, maker, &state.adversary, &visit);
                 let weights = exec.upload(&Tensor::new(vec![factors.len()], factors.clone()))?;
                 let results = kernel.run(exec, |input| match input {
                     Input::World(i) => &world[i],
@@ -183,7 +183,7 @@ impl<'a, E: Executor> Trainer<'a, E> {
                 for i in arm.kept() {
                     state.keep(exec, i, &visit.places, &adapted[i])?;
                 }
-                let weights = average_weights(arm, &visit);
+                let weights = average_weights(arm, maker, &visit);
                 let weights = exec.upload(&Tensor::new(vec![weights.len()], weights))?;
                 let results = reduce.run(exec, |input| match input {
                     Input::Param(i) => state.shared[i].as_ref().expect("only shared parameters are reduced"),
@@ -239,15 +239,33 @@ fn corner_sizes(arm: &Arm, corners: usize) -> Vec<usize> {
     }
 }
 
-/// What each sampled loss is multiplied by: `p_i` over the chance of a uniform draw to hit corner `i`, so that the mean over
-/// the sample estimates `sum_i p_i F_i`. 1 without an adversary.
-fn factors<E: Executor>(arm: &Arm, adversary: &[f64], visit: &Visit<E>) -> Vec<f64> {
-    if adversary.is_empty() {
-        return vec![1.0; visit.places.len()];
+/// What each sampled loss is multiplied by. With an adversary `p_i` over the chance of a draw to hit corner `i`, so that the mean
+/// over the sample estimates `sum_i p_i F_i`; with weights `w_i` over their mean.
+fn factors<E: Executor>(arm: &Arm, maker: &TaskMaker<E>, adversary: &[f64], visit: &Visit<E>) -> Vec<f64> {
+    let tasks = visit.places.len();
+    if let Outer::Mean { weights } = &arm.train.outer
+        && *weights != Weights::Uniform
+    {
+        let shares = shares(maker.weights(weights, visit.ids(), visit.query_counts()));
+        return shares.into_iter().map(|share| share * tasks as f64).collect();
     }
-    let sizes = corner_sizes(arm, adversary.len());
-    let pool: usize = sizes.iter().sum();
-    visit.places.iter().map(|&place| corner(arm, place)).map(|c| adversary[c] * pool as f64 / sizes[c] as f64).collect()
+    if adversary.is_empty() {
+        return vec![1.0; tasks];
+    }
+    let corners = visit.places.iter().map(|&place| corner(arm, place));
+    match maker.chances() {
+        [] => {
+            let sizes = corner_sizes(arm, adversary.len());
+            let pool: usize = sizes.iter().sum();
+            corners.map(|c| adversary[c] * pool as f64 / sizes[c] as f64).collect()
+        }
+        chances => {
+            let mut of_corner = vec![0.0; adversary.len()];
+            chances.iter().enumerate().for_each(|(place, chance)| of_corner[corner(arm, place)] += chance);
+            let total: f64 = chances.iter().sum();
+            corners.map(|c| adversary[c] * total / of_corner[c]).collect()
+        }
+    }
 }
 
 /// One ascent step: `p_i += ascent * loss` for every sampled task, then the Euclidean projection onto the simplex; or `p_i *=
@@ -271,16 +289,20 @@ fn ascend<E: Executor>(arm: &Arm, adversary: &mut Vec<f64>, visit: &Visit<E>, lo
 }
 
 /// How much each task counts in an average; sums to 1.
-fn average_weights<E: Executor>(arm: &Arm, visit: &Visit<E>) -> Vec<f64> {
-    let counts: Vec<f64> = match arm.train.outer {
-        Outer::Average { weights: Weights::Examples, .. } => visit.support_counts().iter().map(|&n| n as f64).collect(),
-        _ => vec![1.0; visit.places.len()],
+fn average_weights<E: Executor>(arm: &Arm, maker: &TaskMaker<E>, visit: &Visit<E>) -> Vec<f64> {
+    let weights = match &arm.train.outer {
+        Outer::Average { weights, .. } | Outer::Mean { weights } => weights,
+        Outer::Worst { .. } | Outer::Cvar { .. } => &Weights::Uniform,
     };
-    let total: f64 = counts.iter().sum();
-    // A risk has no examples to count; its tasks then weigh alike.
+    shares(maker.weights(weights, visit.ids(), visit.support_counts()))
+}
+
+/// Weights over their sum. Where there are no examples to count, as an average of tasks with a risk has none, all are alike.
+fn shares(weights: Vec<f64>) -> Vec<f64> {
+    let total: f64 = weights.iter().sum();
     if total == 0.0 {
-        vec![1.0 / counts.len() as f64; counts.len()]
+        vec![1.0 / weights.len() as f64; weights.len()]
     } else {
-        counts.iter().map(|n| n / total).collect()
+        weights.iter().map(|w| w / total).collect()
     }
 }

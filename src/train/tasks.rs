@@ -6,10 +6,11 @@ use std::collections::HashMap;
 use super::bind::Kernel;
 use super::clients::{self, ClientTables, Clients, Held};
 use super::{DataSets, TrainError, draw};
+use crate::catalog::Weights;
 use crate::exec::Executor;
 use crate::ir::Tensor;
 use crate::plan::lower::{Input, Part, TaskPrograms};
-use crate::plan::{Arm, Draw, Family, Objective, TaskSource};
+use crate::plan::{Arm, Draw, Family, Objective, PoolStratum, TaskSource};
 use crate::rng::Stream;
 
 /// A task: its stratum (by position in the source) and its number within it.
@@ -88,6 +89,8 @@ pub(super) struct TaskMaker<'a, E: Executor> {
     /// The same on the executor, for steps in which the whole pool takes part.
     whole: Vec<E::Value>,
     clients: Option<Clients<'a>>,
+    /// How likely a step samples each task of the pool, in proportion; empty where all are alike.
+    chances: Vec<f64>,
 }
 
 /// What a task maker works on.
@@ -136,8 +139,24 @@ impl<'a, E: Executor> TaskMaker<'a, E> {
             pool: None,
             whole: vec![],
             clients,
+            chances: vec![],
         };
-        if let TaskSource::Pool { strata, .. } = source {
+        if let TaskSource::Pool { strata, law, batch, replace, .. } = source {
+            if *law != Weights::Uniform {
+                let all: Vec<TaskId> = pool_ids(strata).collect();
+                let held = maker.clients.as_ref().map_or_else(Vec::new, |clients| clients.train_counts());
+                maker.chances = maker.weights(law, &all, &held);
+                let possible = maker.chances.iter().filter(|&&chance| chance > 0.0).count() as u64;
+                if possible == 0 || !replace && possible < *batch {
+                    return Err(TrainError::Data {
+                        name: family.name.clone(),
+                        reason: format!(
+                            "a step samples {batch} tasks, and the law lets only {possible} of {} be drawn",
+                            all.len()
+                        ),
+                    });
+                }
+            }
             let mut pool: Option<Vec<Tensor>> = None;
             for (s, stratum) in strata.iter().enumerate() {
                 let ids: Vec<TaskId> = (0..stratum.count).map(|index| TaskId { stratum: s, index }).collect();
@@ -199,16 +218,13 @@ impl<'a, E: Executor> TaskMaker<'a, E> {
                 ((0..ids.len()).collect(), ids, values)
             }
             TaskSource::Pool { strata, batch, replace, .. } => {
-                let all: Vec<TaskId> = strata
-                    .iter()
-                    .enumerate()
-                    .flat_map(|(stratum, s)| (0..s.count).map(move |index| TaskId { stratum, index }))
-                    .collect();
+                let all: Vec<TaskId> = pool_ids(strata).collect();
                 let batch = *batch as usize;
                 let stream = self.streams.sample.child(step);
                 let places = match (*replace, batch == all.len()) {
-                    (true, _) => stream.sample_with_replacement(all.len(), batch),
                     (false, true) => (0..batch).collect(),
+                    _ if !self.chances.is_empty() => stream.sample_weighted(&self.chances, batch, *replace),
+                    (true, _) => stream.sample_with_replacement(all.len(), batch),
                     (false, false) => stream.sample_without_replacement(all.len(), batch),
                 };
                 let values = if places.iter().copied().eq(0..all.len()) {
@@ -335,10 +351,31 @@ impl<'a, E: Executor> TaskMaker<'a, E> {
         ids.iter().map(&mut count).collect()
     }
 
+    /// How much each of these tasks counts, where they have so many examples.
+    pub fn weights(&self, weights: &Weights, ids: &[TaskId], examples: &[usize]) -> Vec<f64> {
+        let weight = |(i, id): (usize, &TaskId)| {
+            let episodes =
+                || self.clients.as_ref().map_or(0.0, |clients| clients.episodes(self.objective, id.index as usize));
+            weights.of(stratum_name(self.family, self.source, id.stratum), || examples[i] as f64, episodes)
+        };
+        ids.iter().enumerate().map(weight).collect()
+    }
+
+    /// How likely a step samples each task of the pool, in proportion; empty where all are alike.
+    pub fn chances(&self) -> &[f64] {
+        &self.chances
+    }
+
     /// The stream that shuffles a task's examples into batches.
     pub fn shuffle_stream(&self, id: TaskId, step: u64) -> Stream {
         self.streams.strata[id.stratum].shuffle.child(id.index).child(step)
     }
+}
+
+/// The tasks of a pool, stratum by stratum.
+fn pool_ids(strata: &[PoolStratum]) -> impl Iterator<Item = TaskId> {
+    let of = |(stratum, s): (usize, &PoolStratum)| (0..s.count).map(move |index| TaskId { stratum, index });
+    strata.iter().enumerate().flat_map(of)
 }
 
 /// What a visit draws: an episode's variables, and the examples of its two parts.

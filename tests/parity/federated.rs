@@ -180,6 +180,39 @@ fn averaging_one_step_by_examples_is_descent_on_the_pooled_data() {
     assert!(most > 1e-3, "{most}");
 }
 
+#[test]
+fn a_mean_of_losses_by_examples_is_descent_on_the_pooled_data() {
+    let descent = |by: &str| {
+        let outer = format!("update = sgd(rate: 0.1)\n  outer = mean(weights: {by})\n  precision = f64");
+        let text = experiment(AFFINE).replace("outer = average(weights: examples)", &outer);
+        let plan = compile(&text, &["train.adapt = none", "train.steps = 4"]);
+        weights(&run(&Reference::new(Precision::F64), arm(&plan, "main"), 5, &table()))
+    };
+    let wanted = Tensor::new(vec![4], pooled_descent(0.1, 4));
+    assert_close(&descent("examples"), &wanted, 1e-12, "by examples");
+    let most = difference_of(&descent("uniform"), &wanted);
+    assert!(most > 1e-3, "the clients are unequal, so uniform weights are something else: {most}");
+}
+
+#[test]
+fn a_measure_by_examples_is_one_of_all_examples_together() {
+    let evaluations = "
+evaluate own { tasks = pool(clients); adapt = none }
+evaluate together { tasks = pool(clients); adapt = none; query = all }
+measure by_examples = mean(half_squared, weights: examples) on own every 1
+measure by_clients = mean(half_squared) on own every 1
+measure together = mean(half_squared) on together every 1
+";
+    let text = experiment(AFFINE) + evaluations;
+    let plan = compile(&text, &["train.precision = f64", "train.steps = 4", "tasks.clients.hold_out = 0.3"]);
+    let cell = run(&Reference::new(Precision::F64), arm(&plan, "main"), 5, &table());
+    let [by_examples, by_clients, together] = cell.series.as_slice() else { panic!("three measures") };
+    for (i, wanted) in together.values.iter().enumerate() {
+        assert!((by_examples.values[i] - wanted).abs() < 1e-12, "{} is not {wanted}", by_examples.values[i]);
+        assert!((by_clients.values[i] - wanted).abs() > 1e-4, "held-out shares are unequal");
+    }
+}
+
 fn difference_of(a: &Tensor, b: &Tensor) -> f64 {
     a.data().iter().zip(b.data()).fold(0.0, |most, (a, b)| f64::max(most, (a - b).abs()))
 }

@@ -21,4 +21,5 @@ mod points;
 mod solvers;
 mod support;
 mod updates;
+mod weights;
 mod worst;

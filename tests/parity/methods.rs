@@ -391,6 +391,13 @@ fn methods_that_stand_for_settings_checked_elsewhere() {
             "lora_tuning(B, rank: 1, rate: 0.1, steps: 5)",
             "with = lora(on: B, rank: 1); adapt = gradient(lora, rate: 0.1, steps: 5)",
         ),
+        // A method of training says how tasks adapt.
+        ("fedavg(rate: 0.1, epochs: 2)", "adapt = sgd(all, rate: 0.1, epochs: 2, batch: 10)"),
+        ("fomaml(head, rate: 0.1)", "adapt = gradient(head, rate: 0.1, steps: 1)"),
+        (
+            "ditto(head, rate: 0.1, weight: 2)",
+            "with = personal(on: head); adapt = [gradient(head, rate: 0.1, steps: 1, without: personal), gradient(personal, rate: 0.1, steps: 1, toward: head, weight: 2)]",
+        ),
     ] {
         let short = examples(&trained, &format!("method = {method}"));
         assert_eq!(short.arms, examples(&trained, settings).arms, "{method}");

@@ -1,5 +1,6 @@
 //! What the draws of a task depend on, seen from outside through models simple enough to read the draws off.
 
+use metadsl::catalog::Weights;
 use metadsl::exec::reference::Reference;
 use metadsl::ir::Precision;
 use metadsl::plan::{PoolStratum, TaskSource};
@@ -227,7 +228,7 @@ fn what_tasks_keep_is_measured_on_those_tasks_alone() {
     let strata = vec![PoolStratum { name: "all".into(), count: 5 }];
     for tasks in [
         TaskSource::Fresh { family: family(), count: 3 },
-        TaskSource::Pool { family: family(), strata, batch: 5, replace: false },
+        TaskSource::Pool { family: family(), strata, batch: 5, replace: false, law: Weights::Uniform },
     ] {
         let mut forged = plan.clone();
         forged.arms[0].evaluations[0].tasks = tasks;

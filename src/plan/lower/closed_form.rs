@@ -7,18 +7,18 @@
 use super::task::{Task, Which};
 use super::{Input, LowerError, Program};
 use crate::ir::{Builder, NodeId, Op, batch, grad};
-use crate::plan::types::Objective;
+use crate::plan::types::{Block, Objective};
 
-/// The steps to subtract from the parameters `on` (positions), at the current values of all parameters.
+/// The steps to subtract from the parameters of the block, in the order of the model, at the current values of all parameters.
 pub(super) fn solve(
     task: &mut Task,
     objective: &Objective,
-    params: &[NodeId],
-    on: &[usize],
+    block: &Block,
     penalty: f64,
-    without: &[String],
+    params: &[NodeId],
 ) -> Result<Vec<NodeId>, LowerError> {
-    let curvature = curvature(task, objective, on, without)?;
+    let curvature = curvature(task, objective, block)?;
+    let on = task.model.positions(&block.on);
     let slots = &task.model.params;
     let sizes: Vec<usize> = on.iter().map(|&i| slots[i].dims.iter().product()).collect();
     let total: usize = sizes.iter().sum();
@@ -40,7 +40,7 @@ pub(super) fn solve(
         });
     }
     let rows = batch(&mut task.ports.b, &curvature.function, &args, &mapped, total);
-    let loss = task.loss(objective, params, Which::Support, without)?;
+    let loss = task.loss(objective, params, Which::Support(block.examples), &block.without)?;
     let at: Vec<NodeId> = on.iter().map(|&i| params[i]).collect();
     let gradients = grad(&mut task.ports.b, loss, &at);
 
@@ -68,12 +68,13 @@ pub(super) fn solve(
     Ok(steps)
 }
 
-/// The gradient of `<grad L, v>` with respect to the parameters `on`; refused where it depends on them.
-fn curvature(task: &Task, objective: &Objective, on: &[usize], without: &[String]) -> Result<Program, LowerError> {
+/// The gradient of `<grad L, v>` with respect to the parameters of the block; refused where it depends on them.
+fn curvature(task: &Task, objective: &Objective, block: &Block) -> Result<Program, LowerError> {
     let mut one = task.another();
+    let on = task.model.positions(&block.on);
     let params = one.params();
     let slots = &one.model.params;
-    let loss = one.loss(objective, &params, Which::Support, without)?;
+    let loss = one.loss(objective, &params, Which::Support(block.examples), &block.without)?;
     let at: Vec<NodeId> = on.iter().map(|&i| params[i]).collect();
     let gradients = grad(&mut one.ports.b, loss, &at);
     let mut product = one.ports.b.constant(-0.0);

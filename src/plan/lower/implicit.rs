@@ -25,7 +25,7 @@ pub(super) fn reach(
     let weight = weight.ok_or_else(|| LowerError::Dangling("a proximal term".into()))?;
     let on = task.model.positions(&block.on);
     let at: Vec<NodeId> = on.iter().map(|&i| adapted[i]).collect();
-    let local = task.loss(objective, adapted, Which::Support, &block.without)?;
+    let local = task.loss(objective, adapted, Which::Support(block.examples), &block.without)?;
     let b = &mut task.ports.b;
     let local = grad(b, local, &at);
     let outer = grad(b, loss, &at);

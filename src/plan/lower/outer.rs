@@ -32,7 +32,7 @@ pub(super) fn step(arm: &Arm, family: &Family, tasks: &TaskPrograms) -> Result<P
     };
     let results = ports.batch(&one, count, per_task);
     let mut losses = results[0];
-    if matches!(train.outer, Outer::Worst { .. }) {
+    if train.outer.weighs() {
         let weights = ports.get(Input::Weights, "weights", &[count]);
         losses = ports.b.mul(losses, weights);
     }
@@ -163,9 +163,11 @@ fn moves(model: &Model, blocks: &[Block], i: usize) -> bool {
 /// One step of one block for all tasks, each with `moved` and kept parameters of its own.
 fn local_step(local: &Local, block: &Block, moved: &[usize]) -> Result<Program, LowerError> {
     let Local { arm, model, family, objective, tasks, .. } = *local;
-    let support = match block.batch {
-        Some(batch) => Part { size: batch as usize, masked: true },
-        None => local.support,
+    // Batches are cut from those examples alone that the block sees.
+    let whole = Block { examples: None, ..block.clone() };
+    let (support, block) = match block.batch {
+        Some(batch) => (Part { size: batch as usize, masked: true }, &whole),
+        None => (local.support, block),
     };
     let on = model.positions(&block.on);
     let slots = &model.params;
@@ -213,7 +215,7 @@ fn local_step(local: &Local, block: &Block, moved: &[usize]) -> Result<Program, 
 /// A task without examples in this batch does not move, nor does what its solver remembers.
 fn rest_where_empty(task: &mut Task, block: &Block, on: &[usize], outputs: &mut [(String, NodeId)]) {
     let slots = &task.model.params;
-    let mask = task.mask(Which::Support);
+    let mask = task.mask(Which::Support(block.examples));
     let mut before: Vec<NodeId> =
         on.iter().map(|&i| task.ports.get(Input::Param(i), &slots[i].name, &slots[i].dims)).collect();
     for &i in on {

@@ -1,8 +1,8 @@
 //! The mean over a task's support examples of a function of one example, over all of them or class by class.
 
-use super::LowerError;
 use super::sample::example_slots;
 use super::task::{Task, Which};
+use super::{LowerError, Part};
 use crate::catalog::one_hot;
 use crate::ir::{Binary, Builder, Compare, Function, NodeId};
 
@@ -10,20 +10,20 @@ use crate::ir::{Binary, Builder, Compare, Function, NodeId};
 /// there are no examples it stays as it was `before`.
 pub(super) fn mean(
     task: &mut Task,
-    of: &Function,
-    by_class: bool,
+    which: Which,
+    (of, by_class): (&Function, bool),
     params: &[NodeId],
     before: NodeId,
 ) -> Result<NodeId, LowerError> {
-    let values = task.over_examples(of, params, Which::Support)?[0];
-    let size = task.support.size;
+    let values = task.over_examples(of, params, which)?[0];
+    let Part { size, masked } = task.part(which);
     let dims = task.ports.b.dims(before).to_vec();
     let rows = if by_class { dims.first().copied().unwrap_or(1) } else { 1 };
     // How much each example counts in each row, `[S, rows]`.
-    let counts = if by_class { membership(task, params, rows)? } else { task.ports.b.full(1.0, &[size, rows]) };
-    let counts = match task.support.masked {
+    let counts = if by_class { membership(task, which, params, rows)? } else { task.ports.b.full(1.0, &[size, rows]) };
+    let counts = match masked {
         true => {
-            let mask = task.mask(Which::Support);
+            let mask = task.mask(which);
             let mask = task.ports.b.broadcast(mask, 1, rows);
             task.ports.b.mul(counts, mask)
         }
@@ -47,7 +47,7 @@ pub(super) fn mean(
 }
 
 /// 1 where a support example is of a class, `[S, classes]`.
-fn membership(task: &mut Task, params: &[NodeId], classes: usize) -> Result<NodeId, LowerError> {
+fn membership(task: &mut Task, which: Which, params: &[NodeId], classes: usize) -> Result<NodeId, LowerError> {
     let slots = example_slots(task.family);
     let target = slots.iter().find(|(name, dims)| name == "y" && dims.is_empty());
     target.ok_or_else(|| LowerError::Dangling("a class `y`".into()))?;
@@ -55,5 +55,5 @@ fn membership(task: &mut Task, params: &[NodeId], classes: usize) -> Result<Node
     let target = b.input("y", &[]);
     let hit = one_hot(&mut b, target, classes);
     let one = b.finish("class", vec![("class".into(), hit)]);
-    Ok(task.over_examples(&one, params, Which::Support)?[0])
+    Ok(task.over_examples(&one, params, which)?[0])
 }

@@ -4,7 +4,7 @@ use super::sample::{example_slots, latent_slots};
 use super::{Input, LowerError, Part, Ports, closed_form, summary};
 use crate::catalog::{Budget, Loss, Metric, Solver, Through};
 use crate::ir::{Binary, Builder, Function, NodeId, batch_some, grad};
-use crate::plan::types::{Anchor, Arm, Block, Family, Model, Objective};
+use crate::plan::types::{Anchor, Arm, Block, Family, Model, Objective, Rows};
 
 /// A gradient times its learned step size.
 pub(super) fn rated(b: &mut Builder, gradient: NodeId, rate: Option<NodeId>) -> NodeId {
@@ -17,7 +17,8 @@ pub(super) fn rated(b: &mut Builder, gradient: NodeId, rate: Option<NodeId>) -> 
 /// Which examples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Which {
-    Support,
+    /// All support examples, or those at some places.
+    Support(Option<Rows>),
     Query,
 }
 
@@ -155,7 +156,7 @@ impl<'a> Task<'a> {
     ) -> Result<Vec<NodeId>, LowerError> {
         let slots = example_slots(self.family);
         let part = self.part(which);
-        let prefix = if which == Which::Support { "support" } else { "query" };
+        let prefix = if which == Which::Query { "query" } else { "support" };
         let (mut args, mut mapped) = (Vec::new(), Vec::new());
         for port in &one.inputs {
             let variable = slots.iter().position(|(n, _)| *n == port.name);
@@ -167,12 +168,10 @@ impl<'a> Task<'a> {
             }
             args.push(match variable {
                 Some(i) => {
-                    let input = if which == Which::Support { Input::Support(i) } else { Input::Query(i) };
-                    self.ports.get(
-                        input,
-                        &format!("{prefix}.{}", port.name),
-                        &[&[part.size], slots[i].1.as_slice()].concat(),
-                    )
+                    let input = if which == Which::Query { Input::Query(i) } else { Input::Support(i) };
+                    let dims = [&[self.all(which).size], slots[i].1.as_slice()].concat();
+                    let values = self.ports.get(input, &format!("{prefix}.{}", port.name), &dims);
+                    self.chosen(which, values)
                 }
                 None => params[self.param(&port.name)?],
             });
@@ -181,19 +180,40 @@ impl<'a> Task<'a> {
         Ok(batch_some(&mut self.ports.b, one, &args, &mapped, part.size, present))
     }
 
-    fn part(&self, which: Which) -> Part {
+    /// The examples that these are some of.
+    fn all(&self, which: Which) -> Part {
         match which {
-            Which::Support => self.support,
+            Which::Support(_) => self.support,
             Which::Query => self.query,
+        }
+    }
+
+    /// Their size, and whether some may be missing.
+    pub fn part(&self, which: Which) -> Part {
+        match which {
+            Which::Support(Some(rows)) => Part { size: (rows.end - rows.first) as usize, ..self.support },
+            Which::Support(None) | Which::Query => self.all(which),
+        }
+    }
+
+    /// Of a value for every example, those of these.
+    fn chosen(&mut self, which: Which, values: NodeId) -> NodeId {
+        match which {
+            Which::Support(Some(Rows { first, end })) => {
+                self.ports.b.slice(values, 0, first as usize, (end - first) as usize)
+            }
+            Which::Support(None) | Which::Query => values,
         }
     }
 
     /// 1 for every example that is there.
     pub fn mask(&mut self, which: Which) -> NodeId {
-        match which {
-            Which::Support => self.ports.get(Input::SupportMask, "support.mask", &[self.support.size]),
-            Which::Query => self.ports.get(Input::QueryMask, "query.mask", &[self.query.size]),
-        }
+        let size = self.all(which).size;
+        let mask = match which {
+            Which::Support(_) => self.ports.get(Input::SupportMask, "support.mask", &[size]),
+            Which::Query => self.ports.get(Input::QueryMask, "query.mask", &[size]),
+        };
+        self.chosen(which, mask)
     }
 
     fn param(&self, name: &str) -> Result<usize, LowerError> {
@@ -231,7 +251,7 @@ impl<'a> Task<'a> {
         for block in blocks {
             let on = self.model.positions(&block.on);
             if let Solver::ClosedForm { penalty } = block.solver {
-                let solved = closed_form::solve(self, objective, &params, &on, penalty, &block.without)?;
+                let solved = closed_form::solve(self, objective, block, penalty, &params)?;
                 for (&i, step) in on.iter().zip(solved) {
                     let step = if through == Through::Exact { step } else { self.ports.b.detach(step) };
                     params[i] = self.ports.b.sub(params[i], step);
@@ -241,7 +261,8 @@ impl<'a> Task<'a> {
             if let Solver::Mean { of, by_class } = &block.solver {
                 let composed = self.composed(&params, &block.without)?;
                 for &i in &on {
-                    let mean = summary::mean(self, of, *by_class, &composed, params[i])?;
+                    let mean =
+                        summary::mean(self, Which::Support(block.examples), (of, *by_class), &composed, params[i])?;
                     params[i] = if through == Through::Exact { mean } else { self.ports.b.detach(mean) };
                 }
                 continue;
@@ -288,7 +309,7 @@ impl<'a> Task<'a> {
             Some(ahead) => self.adapt(objective, &ahead.adapt, ahead.through, params)?,
             None => params.to_vec(),
         };
-        let loss = self.loss(objective, &after, Which::Support, &block.without)?;
+        let loss = self.loss(objective, &after, Which::Support(block.examples), &block.without)?;
         let at: Vec<NodeId> = on.iter().map(|&i| params[i]).collect();
         let mut gradients = grad(&mut self.ports.b, loss, &at);
         let Some(toward) = &block.toward else { return Ok(gradients) };
