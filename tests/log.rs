@@ -99,6 +99,29 @@ fn columns_show_any_field_and_courses() {
 }
 
 #[test]
+fn a_measure_at_points_of_its_evaluation_is_asked_for_by_them() {
+    let desk = Desk::new();
+    let evaluation = "evaluate tuned { tasks = fresh(linear, 3); split = { support: 4, query: 4 }
+        adapt = gradient(w, rate: 0.1, steps: 4); after = [0, 4]; query = [own, others] }
+      measure mse = mean(squared) on tuned\n";
+    let file = desk.write("points.meta", [SMALL, evaluation].concat());
+    let run = desk.json(&["run", file.to_str().expect("UTF-8"), "--json"]);
+    let found = |query: &str| {
+        let rows = desk.json(&["log", query, "--json"]);
+        rows.as_array().expect("rows").iter().any(|row| row["run"] == run["run"])
+    };
+    let columns = "last(slow.mse[after:0,query:own]),last(slow.mse[after: 4, query: own])";
+    let row = &desk.json(&["log", "--columns", columns, "--json"])[0]["columns"];
+    let at = |steps: u64| row[format!("last(slow.mse[after: {steps}, query: own])")].as_f64().expect("a number");
+    assert!(at(0) > at(4), "{row}");
+    let between = (at(0) + at(4)) / 2.0;
+    assert!(found(&format!("last(slow.mse[after: 0, query: own]) > {between}")));
+    assert!(!found(&format!("last(slow.mse[query: own, after: 4]) > {between}")));
+    assert!(found("last(mse[after: 4]) < 1e9") && found("last(mse) < 1e9"));
+    assert_eq!(code(&desk.run(&["log", "last(mse[after: 3]) < 1"])), 2);
+}
+
+#[test]
 fn mistakes_in_a_query_are_shown_where_they_are() {
     let (desk, _) = three_runs();
     let mut shown = String::new();

@@ -70,11 +70,16 @@ fn refuse<T>(name: &str, text: &str, wrong: &[Diagnostic]) -> Result<T, Failure>
     Err(Failure::Refused)
 }
 
-/// The fields between commas; spans point into the whole list.
+/// The fields between commas, those in brackets apart; spans point into the whole list.
 fn parse_columns(list: &str) -> Result<Vec<Field>, Failure> {
     let mut at = 0;
     let mut fields = Vec::new();
-    for part in list.split(',') {
+    let mut inside = false;
+    let between = |c: char| {
+        inside = if inside { c != ']' } else { c == '[' };
+        c == ',' && !inside
+    };
+    for part in list.split(between) {
         let moved = |span: diag::Span| diag::Span::new(span.start + at, span.end + at);
         match query::parse_field(part) {
             Ok(field) => fields.push(Field { span: moved(field.span), ..field }),

@@ -18,14 +18,18 @@ const FUNCTIONS: &[&str] = &["last", "best", "min", "max", "first", "course"];
 
 /// Whether a field that somebody wrote means a key of the index.
 ///
-/// `last(loss)` means the measure of every arm. A path of the plan may leave out parts in its middle: `plan.train.adapt.rate`
+/// `last(loss)` means the measure of every arm, at every point of its evaluation, and `last(loss[after: 10])` at those after ten
+/// steps. A path of the plan may leave out parts in its middle: `plan.train.adapt.rate`
 /// means `plan.train.adapt.0.solver.sgd.rate`.
 fn means(field: &str, key: &str) -> bool {
     if field == key {
         return true;
     }
     if let (Some((f, measure)), Some((k, full))) = (call(field), call(key)) {
-        return f == k && full.split_once('.').is_some_and(|(_, name)| name == measure);
+        let (measure, full) = (Measured::read(measure), Measured::read(full));
+        let short = full.name.split_once('.').map(|(_, name)| name);
+        let named = measure.name == full.name || short == Some(measure.name);
+        return f == k && named && measure.points.iter().all(|point| full.points.contains(point));
     }
     let (Some(wanted), Some(found)) = (field.strip_prefix("plan."), key.strip_prefix("plan.")) else { return false };
     let (mut wanted, mut found) = (wanted.split('.').rev(), found.split('.').rev());
@@ -33,6 +37,21 @@ fn means(field: &str, key: &str) -> bool {
         return false;
     }
     wanted.all(|part| found.any(|p| p == part))
+}
+
+/// A measure and the points of its evaluation: `maml.angle[after: 10, query: own]`.
+struct Measured<'a> {
+    name: &'a str,
+    points: Vec<&'a str>,
+}
+
+impl<'a> Measured<'a> {
+    fn read(text: &'a str) -> Self {
+        match text.strip_suffix(']').and_then(|text| text.split_once('[')) {
+            Some((name, points)) => Measured { name, points: points.split(", ").collect() },
+            None => Measured { name: text, points: vec![] },
+        }
+    }
 }
 
 /// `last` and `maml.angle` of `last(maml.angle)`.

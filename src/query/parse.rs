@@ -114,7 +114,9 @@ fn field(pair: &Pair<Rule>) -> Field {
     let start = pair.as_span().start();
     let written = pair.as_str().trim_end();
     let span = Span::new(start, start + written.len());
-    Field { text: written.chars().filter(|c| !c.is_whitespace()).collect(), span }
+    let text: String = written.chars().filter(|c| !c.is_whitespace()).collect();
+    // As measures at points of an evaluation are called; nothing else has these signs.
+    Field { text: text.replace(':', ": ").replace(',', ", "), span }
 }
 
 fn order(pair: Pair<Rule>) -> Option<Order> {
@@ -184,7 +186,10 @@ fn word(rule: Rule) -> Option<&'static str> {
         Rule::query | Rule::either | Rule::both | Rule::term | Rule::comparison => "a comparison such as `status = ok`",
         Rule::operator => "one of `=`, `!=`, `<`, `<=`, `>`, `>=`, `~`",
         Rule::field | Rule::path | Rule::segment => "a field such as `experiment` or `last(loss)`",
-        Rule::value | Rule::number | Rule::text | Rule::word | Rule::inner => "a number, a word or a text in `\"`",
+        Rule::points | Rule::point => "a point such as `after: 10`",
+        Rule::value | Rule::place | Rule::number | Rule::text | Rule::word | Rule::inner => {
+            "a number, a word or a text in `\"`"
+        }
         Rule::order | Rule::kw_order => "`order by`",
         Rule::kw_by => "`by`",
         Rule::direction | Rule::kw_asc | Rule::kw_desc => "`asc` or `desc`",
