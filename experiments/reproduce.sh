@@ -17,12 +17,12 @@ for file in experiments/*/*.meta; do
     [ -e "experiments/${data#\"../}" ] || missing=${data#\"../data/}
   done
   if [ -n "$missing" ]; then
-    echo "== $file: skipped, its data is not here: experiments/get-data.sh $missing"
+    echo "== $file: skipped: experiments/data/$missing is not here; experiments/get-data.sh lists where data is from"
     continue
   fi
   options=()
   case $file in
-    */fashion.meta | */window.meta | */softmax.meta) options=("${quick[@]}") ;;
+    */fashion*.meta | */window.meta | */softmax.meta | */exponent.meta | */shallow.meta | */alphabets.meta) options=("${quick[@]}") ;;
   esac
   echo "== $file ${options[*]}"
   start=$SECONDS
