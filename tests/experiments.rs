@@ -61,6 +61,8 @@ hold! {
     info_nce_keeps_clusters_where_augmentations_reach_across_them: "infonce/clusters.meta" [];
     many_tasks_bring_relu_features_into_the_subspace: "multitask_relu/features.meta" [];
     attention_looks_along_the_directions_that_matter: "softmax_icl/low_rank.meta" [];
+    the_window_is_a_power_of_noise_over_steepness: "softmax_icl/exponent.meta" ["--set", "seeds=1"];
+    more_inputs_hide_the_subspace_no_better: "multitask_relu/dims.meta" [];
 }
 
 #[test]
