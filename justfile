@@ -75,3 +75,16 @@ minilm:
     .venv/bin/pip install --quiet transformers==5.24.0
     .venv/bin/python bench/minilm.py
     cargo test --release --features text --test minilm -- --nocapture
+
+# an adapted transformer, exported whole and as an adapter, loaded back by `transformers` and PEFT (fetches MiniLM; installs PyTorch into .venv)
+adapter:
+    experiments/get-data.sh minilm
+    bash bench/setup.sh
+    .venv/bin/pip install --quiet transformers==5.24.0 peft==0.21.2
+    cargo build --release
+    mkdir -p target/adapter
+    METADSL_LEDGER=target/adapter/ledger ./target/release/metadsl run bench/adapter.meta --json > target/adapter/run.json
+    export METADSL_LEDGER=target/adapter/ledger; run=$(.venv/bin/python -c 'import json; print(json.load(open("target/adapter/run.json"))["run"])'); \
+      ./target/release/metadsl export $run --model target/adapter/merged --adapter target/adapter/peft && \
+      ./target/release/metadsl export $run --format jsonl --output target/adapter/rows.jsonl
+    .venv/bin/python bench/adapter.py target/adapter

@@ -1,6 +1,8 @@
 //! Every reader from the command line: a small data set in its exact format is checked, trained on and replayed, and a file
 //! that does not fit is a diagnostic at its `data` item.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 #[path = "common/desk.rs"]
 mod desk;
 
@@ -167,4 +169,101 @@ expect accuracy[last] >= 0.9
     let file = desk.write("few.meta", fewer).display().to_string();
     let output = desk.run(&["run", &file]);
     assert!(stderr(&output).contains("client 0 has 2 classes of 15 examples or more"), "{}", stderr(&output));
+}
+
+/// A file of four numbers, a class and an owner, as other programs write it.
+#[cfg(feature = "parquet")]
+fn parquet(rows: usize) -> Vec<u8> {
+    use parquet::data_type::{ByteArray, ByteArrayType, DataType, DoubleType, Int64Type};
+    use parquet::file::properties::WriterProperties;
+    use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
+
+    fn column<T: DataType>(
+        group: &mut SerializedRowGroupWriter<'_, &mut Vec<u8>>,
+        values: &[T::T],
+        levels: [&[i16]; 2],
+    ) {
+        let [definition, repetition] = levels.map(|levels| (!levels.is_empty()).then_some(levels));
+        let mut column = group.next_column().unwrap().unwrap();
+        column.typed::<T>().write_batch(values, definition, repetition).unwrap();
+        column.close().unwrap();
+    }
+    let schema = "message rows { required double a; required double b; required group x (LIST) { repeated group list { \
+                  required double element; } } required int64 y; required binary who (utf8); optional double gap; }";
+    let schema = parquet::schema::parser::parse_message_type(schema).unwrap();
+    let mut bytes = Vec::new();
+    let properties = WriterProperties::builder().set_compression(parquet::basic::Compression::SNAPPY).build();
+    let mut file = SerializedFileWriter::new(&mut bytes, schema.into(), properties.into()).unwrap();
+    let mut group = file.next_row_group().unwrap();
+    let numbers = |shift: f64| (0..rows).map(|i| i as f64 + shift).collect::<Vec<_>>();
+    column::<DoubleType>(&mut group, &numbers(0.0), [&[], &[]]);
+    column::<DoubleType>(&mut group, &numbers(0.5), [&[], &[]]);
+    let (there, next): (Vec<i16>, Vec<i16>) = (0..4 * rows).map(|i| (1, i16::from(i % 4 > 0))).unzip();
+    column::<DoubleType>(&mut group, &(0..4 * rows).map(|i| i as f64).collect::<Vec<_>>(), [&there, &next]);
+    column::<Int64Type>(&mut group, &(0..rows as i64).map(|i| i % 2).collect::<Vec<_>>(), [&[], &[]]);
+    let who: Vec<ByteArray> = (0..rows).map(|i| format!("w{}", i / 4).as_str().into()).collect();
+    column::<ByteArrayType>(&mut group, &who, [&[], &[]]);
+    let there: Vec<i16> = (0..rows).map(|i| i16::from(i != 2)).collect();
+    column::<DoubleType>(&mut group, &vec![1.0; rows - 1], [&there, &[]]);
+    group.close().unwrap();
+    file.close().unwrap();
+    bytes
+}
+
+#[test]
+#[cfg(feature = "parquet")]
+fn tables_of_parquet() {
+    let desk = Desk::new();
+    desk.write("rows.parquet", parquet(8));
+    let data = |x: &str, y: &str| format!("parquet(\"rows.parquet\", x: {x}, y: \"{y}\", owner: \"who\")");
+    runs_and_replays(&desk, &experiment(&data("\"x\"", "y"), "owners(0..2)"));
+    runs_and_replays(&desk, &experiment(&data("[\"a\", \"b\", \"b\", \"a\"]", "y"), "iid(clients: 2)"));
+    let refused = |x: &str, y: &str, code: &str, expected: &str| {
+        let message = refused(&desk, &experiment(&data(x, y), "iid(clients: 2)"));
+        assert!(message.contains(code) && message.contains(expected), "{message}");
+    };
+    refused("[\"a\", \"c\"]", "y", "E0602", "it has no column `c`; it has a, b, x, y, who, gap");
+    refused("[\"a\", \"b\"]", "y", "E0604", "[2], but the model takes [4]");
+    refused("[\"a\", \"gap\"]", "y", "E0602", "row 2: column `gap`: nothing stands there");
+    refused("\"who\"", "y", "E0602", "row 0: inputs must be numbers, not text");
+    refused("\"x\"", "a", "E0605", "the targets are numbers");
+    desk.write("rows.parquet", &parquet(8)[..300]);
+    refused("\"x\"", "y", "E0602", "this is no readable Parquet file");
+}
+
+/// Damaged files are errors, never the end of the program.
+#[test]
+#[cfg(feature = "parquet")]
+fn damaged_parquet() {
+    use metadsl::data::{ColumnOptions, read_parquet};
+    let whole = parquet(40);
+    let x = ["x".to_owned()];
+    let read = |bytes: &[u8]| read_parquet(bytes, ColumnOptions { x: &x, y: "y", owner: Some("who"), scale: 1.0 });
+    assert_eq!(read(&whole).unwrap().len(), 40);
+    let mut refused = 0;
+    for at in 0..whole.len() {
+        refused += usize::from(read(&whole[..at]).is_err());
+        for flip in [0x01, 0x80, 0xff] {
+            let mut damaged = whole.clone();
+            damaged[at] ^= flip;
+            refused += usize::from(read(&damaged).is_err());
+        }
+    }
+    assert!(refused > whole.len(), "{refused}");
+}
+
+#[test]
+#[cfg(not(feature = "parquet"))]
+fn parquet_and_dialogues_need_their_features() {
+    let desk = Desk::new();
+    desk.write("rows.parquet", "PAR1");
+    let message = refused(&desk, &experiment("parquet(\"rows.parquet\", x: \"x\", y: \"y\")", "iid(clients: 2)"));
+    assert!(message.contains("E0602") && message.contains("--features parquet"), "{message}");
+    if cfg!(not(feature = "text")) {
+        desk.write("chats.txt", "1 your persona: a\n2 hi\thello\t\tno|hello\n");
+        desk.write("tokenizer.json", "{}");
+        let data = "convai2(\"chats.txt\", tokenizer: \"tokenizer.json\", length: 8)";
+        let message = refused(&desk, &experiment(data, "owners(0..1)"));
+        assert!(message.contains("E0602") && message.contains("--features text"), "{message}");
+    }
 }

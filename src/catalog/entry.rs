@@ -109,6 +109,8 @@ pub enum Ty {
     Bool,
     /// Quoted text.
     Text,
+    /// One quoted text, or a list of them.
+    Texts,
     /// The quoted path of a file or folder.
     Path,
     /// One quoted path, or a list of them.
@@ -168,6 +170,7 @@ impl Ty {
             Ty::Range => "a range of whole numbers, such as `0..64`".into(),
             Ty::Bool => "`true` or `false`".into(),
             Ty::Text => "quoted text".into(),
+            Ty::Texts => "quoted text or a list of it".into(),
             Ty::Path => "a quoted path".into(),
             Ty::Paths => "a quoted path or a list of them".into(),
             Ty::Tensor => "a tensor".into(),

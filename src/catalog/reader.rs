@@ -20,6 +20,12 @@ variants! {
         Jsonl { x: String, y: String, owner: Option<String>, scale: f64 },
         /// Texts, one JSON object a line, and their tokenizer.
         Texts { text: String, y: String, owner: Option<String>, length: u64 },
+        /// A table of Apache Parquet.
+        Parquet { x: Vec<String>, y: String, owner: Option<String>, scale: f64 },
+        /// The dialogues of ConvAI2, and their tokenizer.
+        Convai { length: u64, history: Option<u64> },
+        /// The tasks of Super-NaturalInstructions, and their tokenizer, which is the last of the files.
+        Instructions { length: u64, candidates: u64 },
         /// The users of LEAF.
         Leaf { part: String, scale: f64 },
         /// Pictures in folders.
@@ -60,6 +66,19 @@ impl Reader {
                 let reader = Reader::Texts { text: text("text"), y: text("y"), owner: owner(), length };
                 return (reader, [args.names("path"), args.names("tokenizer")].concat());
             }
+            "parquet" => {
+                Reader::Parquet { x: args.names("x"), y: text("y"), owner: owner(), scale: args.real("scale") }
+            }
+            "convai2" => {
+                let length = args.count("length").expect("a required parameter");
+                let reader = Reader::Convai { length, history: args.count("history") };
+                return (reader, [args.names("path"), args.names("tokenizer")].concat());
+            }
+            "natural_instructions" => {
+                let count = |name| args.count(name).expect("a required parameter");
+                let reader = Reader::Instructions { length: count("length"), candidates: count("candidates") };
+                return (reader, [args.names("path"), args.names("tokenizer")].concat());
+            }
             "leaf" => Reader::Leaf { part: args.word("part").to_owned(), scale: args.real("scale") },
             "images" => Reader::Images {
                 size: args.count("size").expect("a required parameter"),
@@ -86,7 +105,10 @@ impl Reader {
             Reader::Cifar { .. } => Some(3 * 32 * 32),
             Reader::Images { size, channels, .. } => Some(size * size * channels),
             Reader::Texts { length, .. } => Some(*length),
+            Reader::Instructions { length, candidates } => Some(length.saturating_mul(*candidates)),
             Reader::Idx { .. }
+            | Reader::Parquet { .. }
+            | Reader::Convai { .. }
             | Reader::Npz { .. }
             | Reader::Jsonl { .. }
             | Reader::Leaf { .. }
@@ -104,9 +126,10 @@ impl Reader {
         match self {
             Reader::Csv { owner, .. } => owner.is_some(),
             Reader::Npz { owner, .. } | Reader::Jsonl { owner, .. } | Reader::Texts { owner, .. } => owner.is_some(),
+            Reader::Parquet { owner, .. } => owner.is_some(),
             Reader::Images { owner, .. } => *owner,
             Reader::Cifar { classes, .. } => *classes == 100,
-            Reader::Leaf { .. } => true,
+            Reader::Leaf { .. } | Reader::Convai { .. } | Reader::Instructions { .. } => true,
             Reader::Idx { .. } | Reader::Safetensors {} => false,
         }
     }
@@ -116,6 +139,7 @@ const SCALE: Param = Param::optional("scale", Ty::REAL, Initial::Real(1.0), "wha
 const FILES: Param = Param::required("path", Ty::Paths, "the archives or folders, relative to the `.meta` file");
 const FILE: Param = Param::required("path", Ty::Path, "the file, relative to the `.meta` file; may be gzipped");
 const FOLDER: Param = Param::required("path", Ty::Path, "the folder or zip archive, relative to the `.meta` file");
+const TOKENIZER: Param = Param::required("tokenizer", Ty::Path, "the `tokenizer.json` of Hugging Face");
 const SIZE: Param = Param::required("size", Ty::Count(1), "the height and width that pictures are averaged down to");
 
 pub(super) const ENTRIES: &[Entry] = &[
@@ -257,7 +281,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         kind: Kind::Data,
         params: &[
             FILE,
-            Param::required("tokenizer", Ty::Path, "the `tokenizer.json` of Hugging Face"),
+            TOKENIZER,
             Param::required("length", Ty::Count(1), "the tokens of a text; longer ones are cut"),
             Param::optional("text", Ty::Text, Initial::Text("text"), "the field of the text"),
             Param::optional(
@@ -271,6 +295,65 @@ pub(super) const ENTRIES: &[Entry] = &[
         doc: "Texts, one JSON object a line: `x` is [length] numbers of tokens, those that open and close a text included, and -1 where it has \
               ended, so that `sign(x + 1)` is the mask. Needs a build with `--features text`.",
         example: "data mails = texts(\"mails.jsonl\", tokenizer: \"minilm/tokenizer.json\", length: 64)",
+    },
+    Entry {
+        name: "parquet",
+        kind: Kind::Data,
+        params: &[
+            Param::required("path", Ty::Path, "the file, relative to the `.meta` file"),
+            Param::required(
+                "x",
+                Ty::Texts,
+                "the column of the inputs, of numbers or nested lists of them; or several columns of numbers",
+            ),
+            Param::required("y", Ty::Text, "the column of the target: whole numbers are classes, floats are numbers"),
+            Param::optional("owner", Ty::Text, Initial::Absent, "the column that names the owner of an example"),
+            SCALE,
+        ],
+        doc: "A table of Apache Parquet, one example a row. Needs a build with `--features parquet`.",
+        example: "data houses = parquet(\"houses.parquet\", x: [\"rooms\", \"age\"], y: \"price\", owner: \"town\")",
+    },
+    Entry {
+        name: "convai2",
+        kind: Kind::Data,
+        params: &[
+            FILE,
+            TOKENIZER,
+            Param::required(
+                "length",
+                Ty::Count(1),
+                "the tokens of a dialogue and a candidate together; of longer ones the end is read",
+            ),
+            Param::optional(
+                "history",
+                Ty::Count(1),
+                Initial::Absent,
+                "how many of the last messages and replies are read; all of them, if left out",
+            ),
+        ],
+        doc: "The dialogues of ConvAI2 (Zhang et al. 2018) in the format of `train_self_original.txt`: `x` is [candidates, length], every row \
+              the tokens of the dialogue so far and of one candidate reply, with -1 behind them; `y` is the row of the right one. Candidates \
+              stand in alphabetical order. The owner of an example is its persona. Needs a build with `--features text`.",
+        example: "data chats = convai2(\"train_self_original.txt\", tokenizer: \"roberta/tokenizer.json\", length: 64)",
+    },
+    Entry {
+        name: "natural_instructions",
+        kind: Kind::Data,
+        params: &[
+            FILES,
+            TOKENIZER,
+            Param::required(
+                "length",
+                Ty::Count(1),
+                "the tokens of an input and an answer together; of longer ones the end is read",
+            ),
+            Param::required("candidates", Ty::Count(2), "how many answers there are to choose from"),
+        ],
+        doc: "The tasks of Super-NaturalInstructions (Wang et al. 2022), one JSON file a task: `x` is [candidates, length], every row the \
+              tokens of the definition and the input, and of one answer, with -1 behind them; `y` is the row of the right one. The other \
+              answers are outputs of other instances of the task, in alphabetical order with the right one. The owner of an example is its task. \
+              Needs a build with `--features text`.",
+        example: "data tasks = natural_instructions(\"tasks\", tokenizer: \"roberta/tokenizer.json\", length: 128, candidates: 4)",
     },
     Entry {
         name: "safetensors",

@@ -560,6 +560,29 @@ pub struct Export {
     /// Write to this file and not to the standard output.
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+    /// Write the final parameters of a run to model.safetensors in this folder: added groups are merged in, and what was loaded from a
+    /// checkpoint has its names.
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["format", "output"])]
+    pub model: Option<PathBuf>,
+    /// Write the low-rank adapters of a run alone to this folder, as PEFT lays them out.
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["format", "output"])]
+    pub adapter: Option<PathBuf>,
+    #[command(flatten)]
+    pub state: StateChoice,
+}
+
+/// Which final state of a run is exported.
+#[derive(Debug, clap::Args)]
+pub struct StateChoice {
+    /// The arm, where the run has several.
+    #[arg(long, value_name = "NAME")]
+    pub arm: Option<String>,
+    /// The seed, where the run has several.
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// The task or client, where parameters stay with theirs.
+    #[arg(long, value_name = "N")]
+    pub task: Option<usize>,
 }
 
 /// How exported rows are written.

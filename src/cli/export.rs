@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use super::args::{Export as Options, Format};
+use super::export_model::export_model;
 use super::failure::Failure;
 use super::replay::existing_ledger;
 use crate::hash::{Canonical, Id, Kind, to_json};
@@ -36,6 +37,9 @@ pub struct Row {
 
 /// Writes every measured value of some runs as rows.
 pub fn export(options: &Options) -> Result<ExitCode, Failure> {
+    if options.model.is_some() || options.adapter.is_some() {
+        return export_model(options);
+    }
     let store = existing_ledger(&options.ledger.ledger)?;
     let found = if options.runs.is_empty() {
         let ids = store.ids(&mut Vec::new())?;

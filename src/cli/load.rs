@@ -8,7 +8,7 @@ use super::args::Overrides;
 use super::failure::Failure;
 use super::import::Project;
 use crate::catalog::{Loss, Metric};
-use crate::data::{self, DataError, DataSet, Weights};
+use crate::data::{self, DataError, DataSet, FileBytes, Weights};
 use crate::diag::{self, Diagnostic, Severity, Sink, Span};
 use crate::lang::{self, Compiled, Source, Texts};
 use crate::plan::{Arm, Clients, DataSource, Objective, Plan, What};
@@ -50,7 +50,7 @@ pub struct DataBytes {
     /// The path as the experiment writes it.
     pub path: String,
     /// The content.
-    pub bytes: Vec<u8>,
+    pub bytes: FileBytes,
 }
 
 /// The text of a `.meta` file.
@@ -130,7 +130,9 @@ fn with_data(compiled: Compiled, texts: &Texts, sink: &mut Sink) -> Option<Exper
         // A path is taken from the folder of the file that it stands in.
         let folder = Path::new(texts.id(file.span)).parent().unwrap_or(Path::new("."));
         match read_path(&folder.join(&file.path)) {
-            Ok(bytes) => loaded.push(DataBytes { name: file.name.clone(), path: file.path.clone(), bytes }),
+            Ok(bytes) => {
+                loaded.push(DataBytes { name: file.name.clone(), path: file.path.clone(), bytes: bytes.into() })
+            }
             Err(error) => sink.push(
                 Diagnostic::error("E0601", file.span, format!("`{}` cannot be read: {error}", file.path)).help(
                     format!(
@@ -143,9 +145,7 @@ fn with_data(compiled: Compiled, texts: &Texts, sink: &mut Sink) -> Option<Exper
     }
     let mut sets = DataSets::new();
     for source in sources(&plan).into_values() {
-        let Some(contents) =
-            contents(source, |name| loaded.iter().find(|f| f.name == name).map(|f| f.bytes.as_slice()))
-        else {
+        let Some(contents) = contents(source, |name| loaded.iter().find(|f| f.name == name).map(|f| &f.bytes)) else {
             continue; // A file that cannot be read has been reported.
         };
         let first = files.iter().find(|f| f.set == source.name)?;
@@ -186,28 +186,29 @@ fn sources(plan: &Plan) -> BTreeMap<&str, &DataSource> {
 }
 
 /// The contents of the files of a data set, where all of them are there.
-fn contents<'b>(source: &DataSource, find: impl Fn(&str) -> Option<&'b [u8]>) -> Option<Vec<&'b [u8]>> {
+fn contents<'b>(source: &DataSource, find: impl Fn(&str) -> Option<&'b FileBytes>) -> Option<Vec<&'b FileBytes>> {
     source.file_names().iter().map(|name| find(name)).collect()
 }
 
 /// The data sets of a plan from the contents of its files.
-pub fn read_sets(plan: &Plan, found: &BTreeMap<String, Vec<u8>>) -> Result<DataSets, String> {
+pub fn read_sets(plan: &Plan, found: &BTreeMap<String, FileBytes>) -> Result<DataSets, String> {
     let mut sets = DataSets::new();
     for source in sources(plan).into_values() {
-        let files = contents(source, |name| found.get(name).map(Vec::as_slice))
-            .ok_or_else(|| format!("data `{}` is missing", source.name))?;
+        let files =
+            contents(source, |name| found.get(name)).ok_or_else(|| format!("data `{}` is missing", source.name))?;
         read_into(&mut sets, source, &files).map_err(|e| format!("data `{}`: {e}", source.name))?;
     }
     Ok(sets)
 }
 
 /// Adds what the files of a source hold: examples, or parameters.
-fn read_into(sets: &mut DataSets, source: &DataSource, files: &[&[u8]]) -> Result<(), DataError> {
+fn read_into(sets: &mut DataSets, source: &DataSource, files: &[&FileBytes]) -> Result<(), DataError> {
     let name = source.name.clone();
     if source.reader.is_weights() {
-        sets.insert_weights(name, data::read_safetensors(files.first().copied().unwrap_or_default())?);
+        sets.insert_weights(name, data::read_safetensors(files.first().copied().cloned().unwrap_or_default())?);
     } else {
-        sets.insert(name, data::read(&source.reader, files)?);
+        let files: Vec<&[u8]> = files.iter().map(|file| file.as_slice()).collect();
+        sets.insert(name, data::read(&source.reader, &files)?);
     }
     Ok(())
 }
@@ -225,10 +226,10 @@ fn check_fit(plan: &Plan, name: &str, sets: &DataSets, span: Span, sink: &mut Si
 /// A file of parameters must have some of the model's, and with the dims that they have there.
 fn check_weights(plan: &Plan, name: &str, weights: &Weights, span: Span, sink: &mut Sink) {
     for model in plan.arms.iter().map(|arm| &arm.model).filter(|model| model.weights.as_deref() == Some(name)) {
-        let found = model.params.iter().filter_map(|slot| Some((slot, weights.find(&slot.name)?)));
+        let found = model.params.iter().filter_map(|slot| Some((slot, weights.dims(&slot.name)?)));
         let found: Vec<_> = found.collect();
-        if let Some((slot, tensor)) = found.iter().find(|(slot, tensor)| tensor.dims() != slot.dims) {
-            let (there, here) = (tensor.dims(), &slot.dims);
+        if let Some((slot, there)) = found.iter().find(|(slot, dims)| *dims != slot.dims) {
+            let here = &slot.dims;
             let message = format!("`{}` has dims {there:?} in the file, but {here:?} in the model", slot.name);
             sink.push(
                 Diagnostic::error("E0607", span, message).help("give the model the sizes that the file was made with"),

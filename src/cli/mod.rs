@@ -15,6 +15,7 @@ mod diff;
 mod execute;
 mod explain;
 mod export;
+mod export_model;
 mod failure;
 mod fmt;
 mod freeze;

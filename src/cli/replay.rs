@@ -13,6 +13,7 @@ use super::failure::Failure;
 use super::load::{read_path, read_sets};
 use super::record;
 use super::trace;
+use crate::data::FileBytes;
 use crate::exec::Numerics;
 use crate::exec::exact::Path;
 use crate::hash::{Id, Kind};
@@ -108,7 +109,7 @@ pub fn choose_device(machine: &Machine, numerics: &Numerics) -> Result<Device, F
 }
 
 /// The contents of the data files, by name: from the ledger, or from where they lay if they are unchanged.
-pub fn contents(store: &Store, manifest: &Manifest, hints: &[FileHint]) -> Result<BTreeMap<String, Vec<u8>>, String> {
+pub fn contents(store: &Store, manifest: &Manifest, hints: &[FileHint]) -> Result<BTreeMap<String, FileBytes>, String> {
     let mut contents = BTreeMap::new();
     for file in &manifest.files {
         let bytes = match store.get_blob(file.blob) {
@@ -124,7 +125,7 @@ pub fn contents(store: &Store, manifest: &Manifest, hints: &[FileHint]) -> Resul
                 bytes
             }
         };
-        contents.insert(file.name.clone(), bytes);
+        contents.insert(file.name.clone(), bytes.into());
     }
     Ok(contents)
 }

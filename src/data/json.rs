@@ -5,8 +5,9 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 use super::archive::Archive;
+use super::rows::{Rows, numbers};
 use super::source::read_text;
-use super::{DataError, DataSet, Features, Owners, Targets};
+use super::{DataError, DataSet};
 
 /// The fields of one object a line.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -94,85 +95,6 @@ pub fn read_leaf(bytes: &[u8], part: &str, scale: f64) -> Result<DataSet, DataEr
     rows.finish()
 }
 
-/// Examples as they come in.
-#[derive(Default)]
-struct Rows {
-    dims: Option<Vec<usize>>,
-    x: Vec<f64>,
-    y: Vec<f64>,
-    whole: bool,
-    started: bool,
-    owners: Vec<String>,
-}
-
-impl Rows {
-    fn push(
-        &mut self,
-        x: impl FnOnce(&mut Vec<f64>) -> Result<Vec<usize>, String>,
-        y: &Value,
-        owner: Option<String>,
-    ) -> Result<(), String> {
-        let dims = x(&mut self.x)?;
-        match &self.dims {
-            None => self.dims = Some(dims),
-            Some(first) if *first != dims => {
-                return Err(format!("its inputs have dims {dims:?}, the first ones {first:?}"));
-            }
-            Some(_) => {}
-        }
-        let Value::Number(target) = y else { return Err(format!("the target must be a number, not {}", kind(y))) };
-        self.whole = (self.whole || !self.started) && target.as_u64().is_some_and(|n| u32::try_from(n).is_ok());
-        self.started = true;
-        self.y.push(target.as_f64().filter(|v| v.is_finite()).ok_or("the target is not a finite number")?);
-        self.owners.extend(owner);
-        Ok(())
-    }
-
-    fn finish(self) -> Result<DataSet, DataError> {
-        let dims = self.dims.ok_or(DataError::Empty)?;
-        let targets = if self.whole {
-            Targets::classes(self.y.iter().map(|&v| v as u32).collect())
-        } else {
-            Targets::Numbers(self.y)
-        };
-        let owners = (!self.owners.is_empty()).then(|| Owners::from_names(&self.owners));
-        Ok(DataSet { features: Features::double(&dims, self.x), targets, owners })
-    }
-}
-
-/// Adds the numbers of nested lists to `out`; gives their dims.
-fn numbers(value: &Value, scale: f64, out: &mut Vec<f64>) -> Result<Vec<usize>, String> {
-    match value {
-        Value::Number(n) => {
-            out.push(n.as_f64().map(|v| v * scale).filter(|v| v.is_finite()).ok_or("a number is not finite")?);
-            Ok(vec![])
-        }
-        Value::Array(items) => {
-            let mut inner: Option<Vec<usize>> = None;
-            for item in items {
-                let dims = numbers(item, scale, out)?;
-                match &inner {
-                    Some(first) if *first != dims => return Err("its lists of numbers have different lengths".into()),
-                    _ => inner = Some(dims),
-                }
-            }
-            Ok([vec![items.len()], inner.unwrap_or_default()].concat())
-        }
-        other => Err(format!("inputs must be numbers, not {}", kind(other))),
-    }
-}
-
-fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a truth value",
-        Value::Number(_) => "a number",
-        Value::String(_) => "text",
-        Value::Array(_) => "a list",
-        Value::Object(_) => "an object",
-    }
-}
-
 const JSONL: &str = "file of JSON lines";
 const LEAF: &str = "LEAF data set";
 
@@ -182,6 +104,7 @@ fn wrong(what: &'static str, reason: String) -> DataError {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Targets;
     use super::super::archive::pack;
     use super::*;
 

@@ -1,8 +1,8 @@
 //! From the contents of files to a data set, as a reader says.
 
 use super::{
-    Cifar, CsvOptions, DataError, DataSet, Header, ImageOptions, JsonlOptions, read_cifar, read_csv, read_idx,
-    read_images, read_jsonl, read_leaf, read_npz, read_texts,
+    Cifar, ColumnOptions, CsvOptions, DataError, DataSet, Header, ImageOptions, JsonlOptions, read_cifar, read_convai,
+    read_csv, read_idx, read_images, read_instructions, read_jsonl, read_leaf, read_npz, read_parquet, read_texts,
 };
 use crate::catalog::Reader;
 
@@ -33,6 +33,16 @@ pub fn read(reader: &Reader, files: &[&[u8]]) -> Result<DataSet, DataError> {
         Reader::Texts { text, y, owner, length } => {
             let options = JsonlOptions { x: text, y, owner: owner.as_deref(), scale: 1.0 };
             read_texts(first, files.get(1).ok_or_else(missing)?, options, *length as usize)
+        }
+        Reader::Parquet { x, y, owner, scale } => {
+            read_parquet(first, ColumnOptions { x, y, owner: owner.as_deref(), scale: *scale })
+        }
+        Reader::Convai { length, history } => {
+            read_convai(first, files.get(1).ok_or_else(missing)?, *length as usize, *history)
+        }
+        Reader::Instructions { length, candidates } => {
+            let (tokenizer, archives) = files.split_last().ok_or_else(missing)?;
+            read_instructions(archives, tokenizer, *length as usize, *candidates as usize)
         }
         Reader::Leaf { part, scale } => read_leaf(first, part, *scale),
         Reader::Safetensors {} => {

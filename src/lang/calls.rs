@@ -203,12 +203,12 @@ impl Names<'_> {
             }
             (Ty::Bool, ExprKind::Bool(b)) => Some(Some(Value::Bool(*b))),
             (Ty::Text, ExprKind::Text(text)) => Some(Some(Value::Text(text.clone()))),
-            (Ty::Path | Ty::Paths, ExprKind::Text(text)) => Some(Some(Value::Names(vec![text.clone()]))),
-            (Ty::Paths, ExprKind::List(items)) if !items.is_empty() => {
+            (Ty::Path | Ty::Paths | Ty::Texts, ExprKind::Text(text)) => Some(Some(Value::Names(vec![text.clone()]))),
+            (Ty::Paths | Ty::Texts, ExprKind::List(items)) if !items.is_empty() => {
                 let text = |e: &Expr| if let ExprKind::Text(t) = &e.kind { Some(t.clone()) } else { None };
                 items.iter().map(text).collect::<Option<Vec<_>>>().map(|paths| Some(Value::Names(paths)))
             }
-            (Ty::Range | Ty::Bool | Ty::Text | Ty::Path | Ty::Paths, _) => None,
+            (Ty::Range | Ty::Bool | Ty::Text | Ty::Texts | Ty::Path | Ty::Paths, _) => None,
             (
                 Ty::Tensor
                 | Ty::Dims

@@ -140,6 +140,18 @@ fn reader_name(reader: &Reader) -> String {
         Reader::Texts { text, y, owner, length } => {
             format!("texts, x = {length} tokens of {text}, y = {y}{}", owners(owner))
         }
+        Reader::Parquet { x, y, owner, scale } => {
+            format!("parquet, x = {} times {scale}, y = {y}{}", list(x), owners(owner))
+        }
+        Reader::Convai { length, history } => {
+            let history = history.map_or_else(String::new, |n| format!(" of the last {n} messages"));
+            format!("convai2, x = {length} tokens{history} and every candidate, y = right candidate, owner = persona")
+        }
+        Reader::Instructions { length, candidates } => {
+            format!(
+                "natural_instructions, x = {length} tokens and each of {candidates} answers, y = right answer, owner = task"
+            )
+        }
         Reader::Leaf { part, scale } => format!("leaf, {part}, x times {scale}, owner = user"),
         Reader::Safetensors {} => "safetensors, parameters by name".into(),
         Reader::Images { size, channels, invert, owner } => {

@@ -5,7 +5,7 @@ use crate::catalog::{
     Weights, Whose,
 };
 use crate::hash::{record, variants};
-use crate::ir::{Function, Precision};
+use crate::ir::{Function, Port, Precision};
 
 record! {
     /// A whole experiment: every arm spelled out, seeds, claims.
@@ -641,6 +641,19 @@ impl Model {
     /// The positions of the parameters that no list names.
     pub fn others(&self, lists: &[&Vec<String>]) -> Vec<usize> {
         (0..self.params.len()).filter(|&i| !lists.iter().any(|names| names.contains(&self.params[i].name))).collect()
+    }
+
+    /// Parameters of added groups that stand in the place of another one, each with that one, by position.
+    pub fn copies(&self) -> Vec<(usize, usize)> {
+        let stands = |group: &Addition, port: &Port| {
+            let copy = group.compose.inputs.iter().find(|input| input.node == port.node)?;
+            let (copy, base) = (self.position(&copy.name)?, self.position(&port.name)?);
+            (copy != base).then_some((copy, base))
+        };
+        self.added
+            .iter()
+            .flat_map(|group| group.compose.outputs.iter().filter_map(|port| stands(group, port)))
+            .collect()
     }
 
     /// The position of a parameter.

@@ -1,5 +1,7 @@
 //! One arm under one seed, from the first draw to the last measurement.
 
+use rayon::prelude::*;
+
 use super::bind::Kernel;
 use super::clients;
 use super::evaluate::{Measures, is_due};
@@ -228,7 +230,7 @@ pub(super) fn sample_once<E: Executor>(
     Ok(values)
 }
 
-/// The initial parameters, with those in the place of which the model's file has others.
+/// The initial parameters, with those in the place of which the model's file has others. A copy begins where its original does.
 pub(super) fn loaded<E: Executor>(
     exec: &E,
     model: &Model,
@@ -238,13 +240,18 @@ pub(super) fn loaded<E: Executor>(
     let Some(name) = &model.weights else { return Ok(init) };
     let wrong = |reason: &str| TrainError::Data { name: name.clone(), reason: reason.to_owned() };
     let weights = sets.weights(name).ok_or_else(|| wrong("it is missing"))?;
-    for (slot, value) in model.params.iter().zip(&mut init) {
-        if let Some(tensor) = weights.find(&slot.name) {
-            if tensor.dims() != slot.dims {
-                return Err(wrong(&format!("`{}` has dims {:?} there, not {:?}", slot.name, tensor.dims(), slot.dims)));
-            }
-            *value = exec.upload(tensor)?;
+    for slot in &model.params {
+        if let Some(dims) = weights.dims(&slot.name).filter(|dims| *dims != slot.dims) {
+            return Err(wrong(&format!("`{}` has dims {dims:?} there, not {:?}", slot.name, slot.dims)));
         }
+    }
+    let found =
+        model.params.par_iter().map(|slot| weights.find(&slot.name).map(|tensor| exec.upload(&tensor)).transpose());
+    for (value, found) in init.iter_mut().zip(found.collect::<Result<Vec<_>, _>>()?) {
+        *value = found.unwrap_or_else(|| value.clone());
+    }
+    for (copy, base) in model.copies() {
+        init[copy] = init[base].clone();
     }
     Ok(init)
 }

@@ -11,12 +11,14 @@ mod clients;
 mod control;
 mod draw;
 mod evaluate;
+mod merge;
 mod outer;
 mod snapshot;
 mod tasks;
 
 pub use cell::{Cell, Series, Status, run_cell};
 pub use clients::{Client, ClientTables};
+pub use merge::merged;
 pub use snapshot::{Points, Saved, Snapshot};
 
 use std::collections::BTreeMap;

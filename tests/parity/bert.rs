@@ -1,4 +1,4 @@
-//! The `bert` layer of the library, with the parameters of a checkpoint, against Hugging Face's `transformers`.
+//! The `bert` and `roberta` layers of the library, with the parameters of a checkpoint, against Hugging Face's `transformers`.
 
 use metadsl::data::{Weights, read_safetensors};
 use metadsl::exec::exact::{Exact, Path};
@@ -41,8 +41,12 @@ fn model() -> Model {
 }
 
 fn checkpoint() -> Weights {
-    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference/tiny_bert.safetensors");
-    read_safetensors(&std::fs::read(file).expect("it is there")).expect("it can be read")
+    read("tiny_bert.safetensors")
+}
+
+fn read(name: &str) -> Weights {
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference").join(name);
+    read_safetensors(std::fs::read(file).expect("it is there").into()).expect("it can be read")
 }
 
 fn close(found: &Tensor, wanted: &Tensor, tolerance: f64, what: &str) {
@@ -102,7 +106,7 @@ fn agrees<E: Executor>(executor: &E, tolerance: f64) {
                 let factor = factors.next().expect("one for each");
                 if changed { factor.clone() } else { Tensor::full(factor.dims(), 0.0) }
             }
-            false => weights.find(name).expect("in the checkpoint").clone(),
+            false => weights.find(name).expect("in the checkpoint"),
         };
         let mut args: Vec<Tensor> = names.iter().map(value).collect();
         args.push(tensor(&json["ids"]));
@@ -127,4 +131,56 @@ fn in_double_precision() {
 #[test]
 fn in_single_precision() {
     agrees(&Exact::<f32>::new(Path::detect()), 1e-5);
+}
+
+const TINY_ROBERTA: &str = r#"
+edition 2026
+experiment tiny
+dim tokens = 7
+dim width = 8
+data base = safetensors("tiny_roberta.safetensors")
+tasks texts { example { ids: [tokens] = 1; mask: [tokens] = 1; y: [] ~ normal } }
+model net(ids: [tokens], mask: [tokens]) -> [tokens, width] from base {
+  let text = roberta(ids, mask, vocabulary: 20, width: width, depth: 2, heads: 2, inner: 12, longest: 10)
+  text
+}
+train {
+  tasks  = fresh(texts, 1)
+  split  = { support: 1, query: 1 }
+  adapt  = none
+  loss   = sum(net(ids, mask)) * y
+  outer  = mean
+  update = sgd(rate: 0.1)
+  steps  = 1
+}
+measure size = sum(text.roberta.embeddings.LayerNorm.bias) every 1
+"#;
+
+/// The rows of the last hidden state that are no padding, and the gradient of their sum of squares by the position embeddings.
+#[test]
+fn roberta_with_padding() {
+    let plan = compile(TINY_ROBERTA, &[]);
+    let model = &plan.arms[0].model;
+    let (weights, json) = (read("tiny_roberta.safetensors"), reference("tiny_roberta.json"));
+    assert_eq!(model.params.len(), weights.names().count());
+    let mut b = Builder::new();
+    let inputs = model.forward.inputs.iter().map(|p| b.input(p.name.clone(), model.forward.dims(p.node)));
+    let inputs: Vec<NodeId> = inputs.collect();
+    let hidden = b.inline(&model.forward, &inputs)[0];
+    let seen = b.slice(hidden, 0, 0, 5);
+    let square = b.mul(seen, seen);
+    let total = b.sum_all(square);
+    let positions = model.forward.inputs.iter().position(|p| p.name.contains("position_embeddings"));
+    let gradient = grad(&mut b, total, &[inputs[positions.expect("it has positions")]])[0];
+    let function = b.finish("roberta", vec![("hidden".into(), seen), ("gradient".into(), gradient)]);
+    let args = model.forward.inputs.iter().map(|port| match port.name.as_str() {
+        "ids" | "mask" => tensor(&json[&port.name]),
+        name => weights.find(name).unwrap_or_else(|| panic!("`{name}` is not there")),
+    });
+    let args: Vec<Tensor> = args.collect();
+    let results = outputs(&Exact::<f64>::new(Path::detect()), &function, &args);
+    close(&results[0], &tensor(&json["hidden"]), 1e-9, "the last hidden state");
+    close(&results[1], &tensor(&json["gradient"]), 1e-8, "the gradient of the positions");
+    let results = outputs(&Exact::<f32>::new(Path::detect()), &function, &args);
+    close(&results[0], &tensor(&json["hidden"]), 1e-5, "the last hidden state in single precision");
 }

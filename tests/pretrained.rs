@@ -1,0 +1,135 @@
+//! Models that begin with the parameters of a file, and what is exported of them.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+#[path = "common/desk.rs"]
+mod desk;
+
+use std::collections::BTreeMap;
+
+use desk::{Desk, code, stderr};
+use metadsl::data::{Weights, read_safetensors, write_safetensors};
+use metadsl::ir::{Precision, Tensor};
+use serde_json::Value as Json;
+
+/// A checkpoint of a linear layer `net.body` that doubles, of a tensor that no model reads, and of an old spelling.
+fn checkpoint() -> Vec<u8> {
+    let tensor = |dims: &[usize], data: &[f64]| Tensor::new(dims.to_vec(), data.to_vec());
+    let tensors = BTreeMap::from([
+        ("net.body.weight".to_owned(), tensor(&[2, 2], &[2.0, 0.0, 0.0, 2.0])),
+        ("net.body.bias".to_owned(), tensor(&[2], &[0.5, -0.5])),
+        ("net.pooler.weight".to_owned(), tensor(&[1], &[7.0])),
+    ]);
+    write_safetensors(None, &tensors, Precision::F32).unwrap()
+}
+
+/// Targets are what the checkpoint predicts; `with`, `adapt`, `keep` and so on as given.
+fn experiment(train: &str) -> String {
+    format!(
+        "edition 2026
+experiment pretrained
+dim d = 2
+data base = safetensors(\"base.safetensors\")
+tasks twice {{ example {{ x: [d] ~ normal; y: [] = sum(2 * x) }} }}
+model net(x: [d]) -> [] from base {{
+  let body = linear(x, d)
+  group head {{ param shift: [] = 1 }}
+  sum(body) + shift - 1
+}}
+train {{
+  tasks  = pool(twice, size: 3)
+  split  = {{ support: 4, query: 4 }}
+  loss   = squared
+  steps  = 2
+  {train}
+}}
+evaluate now {{ tasks = fresh(twice, 4); split = {{ support: 1, query: 4 }}; adapt = none }}
+measure mse = mean(squared) on now every 1
+"
+    )
+}
+
+fn run(desk: &Desk, text: &str) -> (String, Json) {
+    desk.write("base.safetensors", checkpoint());
+    let file = desk.write("pretrained.meta", text).display().to_string();
+    let report = desk.json(&["run", &file, "--json"]);
+    let run = report["run"].as_str().unwrap_or_else(|| panic!("{report}")).to_owned();
+    (run, report)
+}
+
+/// The first value of the only series.
+fn first(desk: &Desk, run: &str) -> f64 {
+    let output = desk.run(&["export", run, "--format", "jsonl"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let row: Json = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+    row["value"].as_f64().unwrap()
+}
+
+fn read(desk: &Desk, name: &str) -> Weights {
+    read_safetensors(std::fs::read(desk.path(name)).unwrap().into()).unwrap()
+}
+
+#[test]
+fn a_copy_of_a_loaded_parameter_begins_as_it_was_loaded() {
+    let desk = Desk::new();
+    let update = "outer = mean; update = sgd(rate: 0.01)";
+    let (plain, _) = run(&desk, &experiment(&format!("adapt = none; {update}")));
+    assert!(first(&desk, &plain) < 1e-10);
+    let copied =
+        format!("with = personal(on: body.weight); adapt = gradient(personal, rate: 0.01, steps: 1); {update}");
+    let (run, _) = run(&desk, &experiment(&copied));
+    assert!(first(&desk, &run) < 1e-10, "{}", first(&desk, &run));
+}
+
+#[test]
+fn a_merged_model_has_the_names_of_its_checkpoint() {
+    let desk = Desk::new();
+    let lora = "with = lora(on: body.weight, rank: 1, alpha: 3, zero: false); freeze = body; adapt = none; outer = mean; update = sgd(rate: 0.01)";
+    let (run, _) = run(&desk, &experiment(lora));
+    let printed = desk.run(&["export", &run, "--model", "out", "--adapter", "out"]);
+    assert_eq!(code(&printed), 0, "{}", stderr(&printed));
+    assert_eq!(stderr(&printed), "");
+    let (model, adapter) = (read(&desk, "out/model.safetensors"), read(&desk, "out/adapter_model.safetensors"));
+    let names: Vec<&str> = model.names().collect();
+    assert_eq!(names, ["net.body.bias", "net.body.weight", "net.pooler.weight", "shift"]);
+    assert_eq!(model.find("net.pooler.weight").unwrap().data(), [7.0]);
+
+    let names: Vec<&str> = adapter.names().collect();
+    let key = |side: &str| format!("base_model.model.net.body.lora_{side}.weight");
+    assert_eq!(names, [key("A"), key("B")]);
+    let (a, b) = (adapter.find(&key("A")).unwrap(), adapter.find(&key("B")).unwrap());
+    assert_eq!((a.dims(), b.dims()), (&[1, 2][..], &[2, 1][..]));
+    let settings: Json = serde_json::from_slice(&std::fs::read(desk.path("out/adapter_config.json")).unwrap()).unwrap();
+    assert_eq!((&settings["r"], &settings["lora_alpha"]), (&1.into(), &3.0.into()));
+    assert_eq!(settings["target_modules"], serde_json::json!(["net.body"]));
+    let merged = model.find("net.body.weight").unwrap().data().to_vec();
+    for (i, found) in merged.iter().enumerate() {
+        let base = if i % 3 == 0 { 2.0 } else { 0.0 };
+        let wanted = base + 3.0 * b.data()[i / 2] * a.data()[i % 2];
+        assert!((found - wanted).abs() < 1e-6 && *found != base, "{found} for {wanted}");
+    }
+}
+
+#[test]
+fn a_task_has_an_adapter_of_its_own() {
+    let desk = Desk::new();
+    let kept =
+        "with = lora(on: body.weight, rank: 1, zero: false); keep = lora; adapt = gradient(lora, rate: 0.01, steps: 1)
+  outer = mean; through = stop; update = sgd(rate: 0.01)";
+    let (run, _) = run(&desk, &experiment(kept));
+    let refused = |args: &[&str], expected: &str| {
+        let output = desk.run(&[&["export", &run], args].concat());
+        assert!(code(&output) != 0 && stderr(&output).contains(expected), "{}", stderr(&output));
+    };
+    refused(&["--model", "out"], "choose one by `--task N`, from 0 to 2");
+    refused(&["--model", "out", "--task", "3"], "from 0 to 2");
+    refused(&["--model", "out", "--arm", "other"], "the run has no such arm and seed; it has\n  --arm 'main' --seed 0");
+    let weight = |task: &str| {
+        let output = desk.run(&["export", &run, "--model", "out", "--adapter", "out", "--task", task]);
+        assert!(stderr(&output).contains("2 loaded parameters moved as well"), "{}", stderr(&output));
+        read(&desk, "out/model.safetensors").find("net.body.weight").unwrap().clone()
+    };
+    assert_ne!(weight("0"), weight("2"));
+    desk.write("base.safetensors", "changed");
+    let output = desk.run(&["export", &run, "--model", "out", "--task", "0"]);
+    assert_eq!(code(&output), 0, "the ledger holds small files itself: {}", stderr(&output));
+}
