@@ -42,7 +42,7 @@ train {{
   steps  = 2
   {train}
 }}
-evaluate now {{ tasks = fresh(twice, 4); split = {{ support: 1, query: 4 }}; adapt = none }}
+evaluate now {{ tasks = pool(twice, size: 3); split = {{ support: 1, query: 4 }}; adapt = none }}
 measure mse = mean(squared) on now every 1
 "
     )

@@ -103,8 +103,8 @@ layer score(ids: [tokens]) -> [] {{
   let mask = sign(ids + 1)
   let words = embedding(ids * mask, 40, width)
   let text = sum(mask * words, over: tokens) / sum(mask)
-  let out = linear(text, 1)
-  out[0]
+  param weight: [width] ~ normal
+  text @ weight
 }}
 model net(x: [candidates, tokens]) -> [candidates] {{
   let scores = score(x)

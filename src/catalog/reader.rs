@@ -353,7 +353,7 @@ pub(super) const ENTRIES: &[Entry] = &[
               tokens of the definition and the input, and of one answer, with -1 behind them; `y` is the row of the right one. The other \
               answers are outputs of other instances of the task, in alphabetical order with the right one. The owner of an example is its task. \
               Needs a build with `--features text`.",
-        example: "data tasks = natural_instructions(\"tasks\", tokenizer: \"roberta/tokenizer.json\", length: 128, candidates: 4)",
+        example: "data instructions = natural_instructions(\"tasks\", tokenizer: \"roberta/tokenizer.json\", length: 128, candidates: 4)",
     },
     Entry {
         name: "safetensors",

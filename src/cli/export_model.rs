@@ -147,7 +147,7 @@ impl State {
     fn moved(&self) -> usize {
         let rounded = |value: &Tensor| value.to_le_bytes(self.precision);
         let differs =
-            |(name, value): &&(String, Tensor)| self.loaded.find(name).is_some_and(|t| rounded(t) != rounded(value));
+            |(name, value): &&(String, Tensor)| self.loaded.find(name).is_some_and(|t| rounded(&t) != rounded(value));
         self.values.iter().filter(differs).count()
     }
 }

@@ -11,6 +11,7 @@ use super::failure::Failure;
 use super::load::read_sets;
 use super::replay::{choose_device, contents, existing_ledger};
 use super::run;
+use crate::data::FileBytes;
 use crate::exec::Numerics;
 use crate::hash::Kind;
 use crate::ledger::{Input, Manifest, Store, Unfinished};
@@ -53,7 +54,7 @@ pub fn resume(options: &Options) -> Result<ExitCode, Failure> {
 fn stage(
     store: &Store,
     manifest: &Manifest,
-    files: &std::collections::BTreeMap<String, Vec<u8>>,
+    files: &std::collections::BTreeMap<String, FileBytes>,
 ) -> Result<(), Failure> {
     for file in manifest.files.iter().filter(|file| file.bytes <= super::record::KEPT_DATA as u64) {
         if let Some(bytes) = files.get(&file.name) {

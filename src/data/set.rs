@@ -9,6 +9,8 @@ use crate::ir::Tensor;
 pub struct Features {
     dims: Vec<usize>,
     values: Values,
+    /// What stands where there is no example; zeros, if nothing.
+    filling: Vec<f64>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -25,17 +27,31 @@ enum Values {
 impl Features {
     /// Rows of bytes, each of which stands for `scale` times itself; `dims` are those of one example.
     pub fn bytes(dims: &[usize], raw: Vec<u8>, scale: f64) -> Features {
-        Features { dims: dims.to_vec(), values: Values::Bytes { raw, scale } }
+        Features::of(dims, Values::Bytes { raw, scale })
     }
 
     /// Rows of 32-bit numbers.
     pub fn single(dims: &[usize], values: Vec<f32>) -> Features {
-        Features { dims: dims.to_vec(), values: Values::Single(values) }
+        Features::of(dims, Values::Single(values))
     }
 
     /// Rows of 64-bit numbers.
     pub fn double(dims: &[usize], values: Vec<f64>) -> Features {
-        Features { dims: dims.to_vec(), values: Values::Double(values) }
+        Features::of(dims, Values::Double(values))
+    }
+
+    fn of(dims: &[usize], values: Values) -> Features {
+        Features { dims: dims.to_vec(), values, filling: vec![] }
+    }
+
+    /// The same, with one example's numbers to stand where there is no example.
+    pub fn filled_with(self, filling: Vec<f64>) -> Features {
+        Features { filling, ..self }
+    }
+
+    /// What stands where there is no example, written over zeros.
+    pub fn fill(&self, out: &mut [f64]) {
+        out.iter_mut().zip(&self.filling).for_each(|(to, x)| *to = *x);
     }
 
     /// The dims of one example.

@@ -92,7 +92,9 @@ fn aliases(name: &str) -> Vec<String> {
         Some((layer, "beta")) => format!("{layer}.bias"),
         _ => name.to_owned(),
     };
-    let short = modern.split_once('.').map(|(_, rest)| rest.to_owned()).filter(|rest| rest.contains('.'));
+    // What begins with the number of a layer says nothing of which layers.
+    let says = |rest: &&str| rest.contains('.') && !rest.starts_with(|c: char| c.is_ascii_digit());
+    let short = modern.split_once('.').map(|(_, rest)| rest).filter(says).map(str::to_owned);
     std::iter::once(modern).chain(short).filter(|alias| alias != name).collect()
 }
 

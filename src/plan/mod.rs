@@ -5,6 +5,7 @@
 
 mod claim;
 pub mod lower;
+pub mod prefix;
 pub mod print;
 mod types;
 mod verify;

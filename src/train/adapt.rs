@@ -259,6 +259,11 @@ impl<E: Executor> Cut<'_, E> {
         let mut values: Vec<Tensor> =
             self.host.iter().map(|t| Tensor::full(&[&[tasks, self.size], &t.dims()[2..]].concat(), 0.0)).collect();
         for (t, order) in self.orders.iter().enumerate() {
+            let held = order.iter().skip(self.position * self.size).take(self.size).count();
+            if let Some(x) = values.first_mut() {
+                let len: usize = x.dims()[2..].iter().product();
+                self.maker.fill(&mut x.data_mut()[(t * self.size + held) * len..(t + 1) * self.size * len], len);
+            }
             for (slot, &example) in order.iter().skip(self.position * self.size).take(self.size).enumerate() {
                 let at = t * self.size + slot;
                 mask.data_mut()[at] = 1.0;

@@ -6,6 +6,7 @@ use super::bind::Kernel;
 use super::clients;
 use super::evaluate::{Measures, is_due};
 use super::outer::{State, Trainer, Turn};
+use super::prefix;
 use super::snapshot::{self, Points, Snapshot};
 use super::tasks::{Setting, TRAIN, TaskMaker};
 use super::{DataSets, Observer, TrainError, draw};
@@ -84,6 +85,13 @@ pub fn run_cell<E: Executor>(
             let init = loaded(exec, &arm.model, init, sets)?;
             Way::start(arm, State::new(exec, arm, init, arm.train.tasks.pool_size().unwrap_or(0))?)
         }
+    };
+    // Behind a frozen prefix everything else is as it was: the same parameters, tasks and random streams.
+    let behind = prefix::computed_once(exec, arm, &way.state.shared, &tables, sets)?;
+    let (arm, sets) = behind.as_ref().map_or((arm, sets), |(arm, sets)| (arm, sets));
+    let (phases, first) = match &behind {
+        Some((arm, _)) => (arm.phases(), lower::lower(&arm.phases()[0], &sizes)?),
+        None => (phases, first),
     };
     let mut before = 0;
     for (number, phase) in phases.iter().enumerate() {

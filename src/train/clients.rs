@@ -213,7 +213,7 @@ impl<'a> Clients<'a> {
         (seen, asked)
     }
 
-    /// Inputs `[tasks, size, ..]`, targets and a mask `[tasks, size]` of what tasks hold, filled with zeros.
+    /// Inputs `[tasks, size, ..]`, targets and a mask `[tasks, size]` of what tasks hold, filled up where a task holds fewer.
     pub fn gather(&self, held: &[Vec<Held>], size: usize) -> [Tensor; 3] {
         let dims = self.source.example[0].dims.as_slice();
         let len: usize = dims.iter().product();
@@ -227,8 +227,14 @@ impl<'a> Clients<'a> {
                 y.data_mut()[at] = target;
                 mask.data_mut()[at] = 1.0;
             }
+            self.fill(&mut x.data_mut()[(t * size + examples.len()) * len..(t + 1) * size * len], len);
         }
         [x, y, mask]
+    }
+
+    /// Writes what stands where there is no example over the zeros of some inputs, `len` numbers each.
+    pub fn fill(&self, missing: &mut [f64], len: usize) {
+        missing.chunks_mut(len.max(1)).for_each(|out| self.set.features.fill(out));
     }
 }
 

@@ -13,6 +13,7 @@ mod draw;
 mod evaluate;
 mod merge;
 mod outer;
+mod prefix;
 mod snapshot;
 mod tasks;
 

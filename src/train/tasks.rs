@@ -366,6 +366,13 @@ impl<'a, E: Executor> TaskMaker<'a, E> {
         &self.chances
     }
 
+    /// Writes what stands where there is no example over the zeros of the first variable of some, `len` numbers each.
+    pub fn fill(&self, missing: &mut [f64], len: usize) {
+        if let Some(clients) = &self.clients {
+            clients.fill(missing, len);
+        }
+    }
+
     /// The stream that shuffles a task's examples into batches.
     pub fn shuffle_stream(&self, id: TaskId, step: u64) -> Stream {
         self.streams.strata[id.stratum].shuffle.child(id.index).child(step)

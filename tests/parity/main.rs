@@ -13,6 +13,7 @@ mod bert;
 mod closed_form;
 mod derivatives;
 mod federated;
+mod frozen;
 mod harness;
 mod layers;
 mod meta;
