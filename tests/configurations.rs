@@ -38,9 +38,9 @@ fn one_round(name: &str, data: &str, options: &[&str], write: impl Fn(&Path)) ->
     arms.map(|arm| arm["accuracy"]["0"].as_f64().expect("finite")).collect()
 }
 
-/// Three arms, and accuracies that are shares.
-fn all_trained(accuracies: &[f64]) {
-    assert_eq!(accuracies.len(), 3, "{accuracies:?}");
+/// So many arms, and accuracies that are shares.
+fn all_trained(arms: usize, accuracies: &[f64]) {
+    assert_eq!(accuracies.len(), arms, "{accuracies:?}");
     assert!(accuracies.iter().all(|a| (0.0..=1.0).contains(a)), "{accuracies:?}");
 }
 
@@ -60,7 +60,7 @@ fn fedrep_on_cifar_10() {
         let records = cifar(20, |i| vec![(i % 10) as u8]);
         (1..=5).for_each(|n| fs::write(folder.join(format!("data_batch_{n}.bin")), &records).expect("a file"));
     };
-    all_trained(&one_round("fedrep_cifar10", "cifar-10-batches-bin", &options, write));
+    all_trained(3, &one_round("fedrep_cifar10", "cifar-10-batches-bin", &options, write));
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn fedrep_on_cifar_100() {
     let write = |folder: &Path| {
         fs::write(folder.join("train.bin"), cifar(200, |i| vec![(i % 20) as u8, (i % 100) as u8])).expect("a file");
     };
-    all_trained(&one_round("fedrep_cifar100", "cifar-100-binary", &options, write));
+    all_trained(3, &one_round("fedrep_cifar100", "cifar-100-binary", &options, write));
 }
 
 #[test]
@@ -90,5 +90,39 @@ fn fedrep_on_the_writers_of_leaf() {
         fs::create_dir(folder.join("train")).expect("a folder");
         fs::write(folder.join("train").join("all.json"), text).expect("a file");
     };
-    all_trained(&one_round("fedrep_femnist", "femnist", &["train.tasks.batch=3"], write));
+    all_trained(3, &one_round("fedrep_femnist", "femnist", &["train.tasks.batch=3"], write));
+}
+
+/// Word vectors of a checkpoint, a tokenizer whose words are numbers, and twenty personas with two dialogues each.
+#[cfg(feature = "text")]
+#[test]
+fn meta_lora_on_the_replies_of_convai() {
+    let write = |folder: &Path| {
+        let words = (3..40).map(|i| format!("\"w{i}\":{i}")).collect::<Vec<_>>().join(",");
+        let model = format!("{{\"type\":\"WordLevel\",\"unk_token\":\"?\",\"vocab\":{{\"?\":0,{words}}}}}");
+        let none = "\"truncation\":null,\"padding\":null,\"normalizer\":null,\"post_processor\":null,\"decoder\":null";
+        let splits = "\"pre_tokenizer\":{\"type\":\"WhitespaceSplit\"}";
+        let tokenizer = format!("{{\"version\":\"1.0\",\"added_tokens\":[],{none},{splits},\"model\":{model}}}");
+        let head =
+            "{\"embeddings.word_embeddings.weight\":{\"dtype\":\"F32\",\"shape\":[40,8],\"data_offsets\":[0,1280]}}";
+        let numbers = (0..320).flat_map(|i| (f32::from((i * 37 % 101) as i16 - 50) / 50.0).to_le_bytes());
+        let weights = (head.len() as u64).to_le_bytes().into_iter().chain(head.bytes()).chain(numbers);
+        let minilm = folder.with_file_name("minilm");
+        fs::create_dir(&minilm).expect("a folder");
+        fs::write(minilm.join("tokenizer.json"), tokenizer).expect("a file");
+        fs::write(minilm.join("model.safetensors"), weights.collect::<Vec<u8>>()).expect("a file");
+
+        let mut chats = String::new();
+        for persona in 0..40 {
+            writeln!(chats, "1 your persona: w{}", 3 + persona % 20).expect("text");
+            for turn in 0..3 {
+                let reply = |i: usize| format!("w{} w{}", 3 + (persona + turn + i) % 37, 3 + i);
+                let replies = (0..20).map(reply).collect::<Vec<_>>();
+                let right = &replies[(persona * 3 + turn) % 20];
+                writeln!(chats, "{} w{}\t{right}\t\t{}", 2 + turn, 4 + turn, replies.join("|")).expect("text");
+            }
+        }
+        fs::write(folder.join("train_self_original.txt"), chats).expect("a file");
+    };
+    all_trained(2, &one_round("meta_lora_convai", "convai2", &["width=8", "vocabulary=40"], write));
 }
