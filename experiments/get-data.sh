@@ -18,6 +18,7 @@ cifar-10-batches-bin                                         not in a registry: 
 cifar-100-binary                                             the same
 femnist                                                      not in a registry: LEAF's JSON (folder train) of
                                                              github.com/lgcollins/FedRep's sampler, by hand
+convai2                                                      not in a registry: train_self_original.txt of ConvAI2, by hand
 END
 }
 
