@@ -6,9 +6,12 @@ mod compile;
 mod shipped;
 
 use metadsl::exec::Executor;
-use metadsl::exec::exact::{self, Exact, Path};
+use metadsl::exec::exact::{self, Exact, Path, Room};
 use metadsl::ir::{Precision, Tensor};
 use metadsl::plan::lower::{ClientSizes, TrainPrograms, lower};
+
+/// Where the tests run.
+const ONE_THREAD: Room = Room { threads: 1, bytes: None };
 
 /// A pool of this thread alone, since allocations are counted thread by thread.
 fn alone() -> rayon::ThreadPool {
@@ -60,7 +63,7 @@ fn the_memory_of_a_step_is_what_the_plan_says() {
             let programs = lower(arm, &ClientSizes::default()).expect("the plan is sound");
             let TrainPrograms::Step(program) = &programs.train else { continue };
             let function = &program.function;
-            let said = exact::memory(function, Precision::F32).expect("the program is sound");
+            let said = exact::need(function, Precision::F32, ONE_THREAD).expect("the program is sound").bytes;
             let counted = allocation_counter::measure(|| {
                 let exec = Exact::<f32>::new(Path::detect());
                 let value = |dims| exec.upload(&Tensor::full(dims, 0.5)).expect("uploads");

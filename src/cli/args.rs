@@ -316,6 +316,9 @@ pub struct Plan {
     /// Show what a step and a measurement cost: parameters, floating-point operations, bytes.
     #[arg(long)]
     pub cost: bool,
+    /// With `--cost`: what it costs where no program may have more in use at once on one thread, such as `500MB`.
+    #[arg(long, value_name = "SIZE", value_parser = super::choices::size, requires = "cost")]
+    pub memory: Option<u64>,
     /// Show what sets the plan of another experiment apart from this one, leaf by leaf, in place of the plan.
     #[arg(long, value_name = "OTHER", conflicts_with_all = ["programs", "cost", "arm"])]
     pub diff: Option<PathBuf>,

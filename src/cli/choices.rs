@@ -28,6 +28,26 @@ pub struct Machine {
     /// The number of threads; arms and seeds run side by side [default: one per core].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
+    /// The most that a program of the exact device may have in use at once, such as `500MB`; shared evenly among the arms and seeds that run
+    /// side by side. Where a program needs more, it computes values again in place of keeping them; the bits stay the same.
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub memory: Option<u64>,
+}
+
+/// A number of bytes: `800000`, `500MB`, `1.5 GB` of a thousand thousands each.
+pub fn size(text: &str) -> Result<u64, String> {
+    let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match text[number.len()..].to_ascii_uppercase().as_str() {
+        "" | "B" => Some(1e0),
+        "K" | "KB" => Some(1e3),
+        "M" | "MB" => Some(1e6),
+        "G" | "GB" => Some(1e9),
+        "T" | "TB" => Some(1e12),
+        _ => None,
+    };
+    let bytes = unit.zip(number.trim().parse::<f64>().ok()).map(|(unit, number)| unit * number);
+    let bytes = bytes.filter(|bytes| (1.0..1e18).contains(bytes)).map(|bytes| bytes as u64);
+    bytes.ok_or_else(|| "a number of bytes is wanted, such as 500MB or 2GB".to_owned())
 }
 
 /// The devices by name.

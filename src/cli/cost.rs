@@ -2,7 +2,8 @@
 
 use super::table::columns;
 use crate::catalog::Budget;
-use crate::exec::{ExecError, exact};
+use crate::exec::ExecError;
+use crate::exec::exact::{self, Need, Room};
 use crate::ir::Precision;
 use crate::plan::lower::{AdaptPrograms, Part, Program, Programs, TaskPrograms, TrainPrograms};
 use crate::plan::{Arm, Block, TaskSource};
@@ -15,15 +16,17 @@ struct Work<'a> {
 }
 
 /// The cost of an arm: its parameters, and every program of a step and of each evaluation with its floating-point operations,
-/// the bytes of all values it makes and the most that the exact executor has in use at once.
-pub fn cost(arm: &Arm, programs: &Programs) -> Result<String, ExecError> {
+/// the bytes of all values it makes and the most that the exact executor has in use at once, on one thread. Under a limit of `memory` the
+/// operations that it makes again count, too.
+pub fn cost(arm: &Arm, programs: &Programs, memory: Option<u64>) -> Result<String, ExecError> {
     let precision = arm.train.precision;
+    let table = |title: &str, work: &[Work]| table(title, work, precision, Room { threads: 1, bytes: memory });
     let mut out = format!("\ncost of arm {}\n  {}\n", arm.name, parameters(arm, width(precision)));
-    out.push_str(&table("one step", &step(arm, programs), precision)?);
+    out.push_str(&table("one step", &step(arm, programs))?);
     for (evaluation, programs) in arm.evaluations.iter().zip(&programs.evaluations) {
         let mut work = making(&evaluation.tasks, &programs.tasks, evaluation.episodes);
         work.extend(adapting(&evaluation.adapt, &programs.adapt, programs.tasks.support, evaluation.episodes));
-        out.push_str(&table(&format!("one measurement on {}", evaluation.name), &work, precision)?);
+        out.push_str(&table(&format!("one measurement on {}", evaluation.name), &work)?);
     }
     Ok(out)
 }
@@ -82,24 +85,32 @@ fn adapting<'a>(blocks: &[Block], programs: &'a AdaptPrograms, support: Part, vi
     work
 }
 
-fn table(title: &str, work: &[Work], precision: Precision) -> Result<String, ExecError> {
+fn table(title: &str, work: &[Work], precision: Precision, room: Room) -> Result<String, ExecError> {
     let mut rows = vec![[title, "runs", "operations", "FLOPs", "bytes", "most at once"].map(str::to_owned).to_vec()];
-    let (mut flops, mut moved, mut peak) = (0, 0, 0);
+    if room.bytes.is_some() {
+        rows[0].push("FLOPs again".to_owned());
+    }
+    let (mut flops, mut moved, mut peak, mut repeated) = (0, 0, 0, 0);
     for w in work.iter().filter(|w| !w.program.function.outputs.is_empty()) {
         let cost = w.program.function.cost();
         let (all, values) = (cost.flops * w.runs, cost.elements * width(precision) * w.runs);
-        let alive = exact::memory(&w.program.function, precision)?;
-        rows.push(vec![
+        let Need { bytes: alive, again } = exact::need(&w.program.function, precision, room)?;
+        let again = again * w.runs;
+        let mut row = vec![
             format!("  {}", w.name),
             w.runs.to_string(),
             cost.nodes.to_string(),
             scaled(all),
             bytes(values),
             bytes(alive),
-        ]);
-        (flops, moved, peak) = (flops + all, moved + values, peak.max(alive));
+        ];
+        row.extend(room.bytes.map(|_| scaled(again)));
+        rows.push(row);
+        (flops, moved, peak, repeated) = (flops + all, moved + values, peak.max(alive), repeated + again);
     }
-    rows.push(vec!["  together".into(), String::new(), String::new(), scaled(flops), bytes(moved), bytes(peak)]);
+    let mut row = vec!["  together".into(), String::new(), String::new(), scaled(flops), bytes(moved), bytes(peak)];
+    row.extend(room.bytes.map(|_| scaled(repeated)));
+    rows.push(row);
     Ok(columns(&rows).lines().map(|line| format!("  {line}\n")).collect())
 }
 

@@ -84,18 +84,32 @@ pub fn run_cells(
     let threads = machine.threads.map_or(0, usize::from);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
     let path = machine.cpu.unwrap_or_else(Path::detect);
+    if machine.memory.is_some() && device != Device::Exact {
+        return Err(Failure::Usage("only the exact device knows what it has in use; leave `--memory` out".into()));
+    }
     let work: Vec<((&Arm, u64), Option<Cell>)> = cells(plan).into_iter().zip(known).collect();
+    let missing = work.iter().filter(|(_, known)| known.is_none()).count();
+    let side_by_side = missing.clamp(1, pool.current_num_threads()) as u64;
+    let chip = Chip { path, memory: machine.memory.map(|bytes| bytes / side_by_side) };
     let run = |((arm, seed), known): ((&Arm, u64), Option<Cell>)| match known {
         Some(cell) => Ok(cell),
-        None => cell(device, path, arm, seed, sets, observer),
+        None => cell(device, chip, arm, seed, sets, observer),
     };
     let cells: Result<Vec<Cell>, TrainError> = pool.install(|| work.into_par_iter().map(run).collect());
     Ok(cells?)
 }
 
+/// How the exact executor computes.
+#[derive(Clone, Copy)]
+struct Chip {
+    path: Path,
+    /// The most bytes that a program may have in use.
+    memory: Option<u64>,
+}
+
 fn cell(
     device: Device,
-    path: Path,
+    Chip { path, memory }: Chip,
     arm: &Arm,
     seed: u64,
     sets: &DataSets,
@@ -103,8 +117,8 @@ fn cell(
 ) -> Result<Cell, TrainError> {
     let precision = arm.train.precision;
     match (device, precision) {
-        (Device::Exact, Precision::F32) => run_cell(&Exact::<f32>::new(path), arm, seed, sets, observer),
-        (Device::Exact, Precision::F64) => run_cell(&Exact::<f64>::new(path), arm, seed, sets, observer),
+        (Device::Exact, Precision::F32) => run_cell(&Exact::<f32>::new(path).within(memory), arm, seed, sets, observer),
+        (Device::Exact, Precision::F64) => run_cell(&Exact::<f64>::new(path).within(memory), arm, seed, sets, observer),
         (Device::Reference, _) => run_cell(&Reference::new(precision), arm, seed, sets, observer),
         #[cfg(feature = "dfdx")]
         (Device::Dfdx, Precision::F32) => {

@@ -54,7 +54,8 @@ pub fn plan(options: &Options) -> Result<ExitCode, Failure> {
     }
     if options.cost {
         for phase in plan.arms.iter().flat_map(Arm::phases) {
-            write!(out, "{}", cost(&phase, &lowered(&phase, first_seed(&plan), &experiment.sets)?)?)?;
+            let programs = lowered(&phase, first_seed(&plan), &experiment.sets)?;
+            write!(out, "{}", cost(&phase, &programs, options.memory)?)?;
         }
     }
     writeln!(out, "\nplan {id}")?;

@@ -58,6 +58,20 @@ pub enum ExecError {
         /// What is taken.
         wanted: String,
     },
+    /// A program does not fit into the memory it was given.
+    #[error(
+        "`{function}` needs {:.1} MB even if it computes values again in place of keeping them, and may have {:.1} MB: give it more, \
+         fewer threads, or fewer tasks or examples a step",
+        *.needed as f64 / 1e6, *.given as f64 / 1e6
+    )]
+    Memory {
+        /// The program's name.
+        function: String,
+        /// The fewest bytes that were found to do.
+        needed: u64,
+        /// The bytes that it may use.
+        given: u64,
+    },
     /// The device failed, for instance for want of memory.
     #[error("the device failed in `{op}`: {reason}")]
     Device {

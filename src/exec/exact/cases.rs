@@ -195,26 +195,18 @@ fn alternating(schedule: &Schedule, cases: usize) -> Vec<Group> {
     let way = |i| readings(i, cases, buffers).map_or_else(|| (false, whole(i)), |cut| (true, cut));
     // Whether each can be cut, and what it reads then.
     let ways: Vec<(bool, Vec<Reading>)> = instructions.iter().map(way).collect();
-    let mut group_of: Vec<Option<usize>> = vec![None; buffers.len()];
-    let mut left: Vec<usize> = (0..instructions.len()).collect();
+    let mut group_of = vec![0; buffers.len()];
     let mut groups: Vec<Group> = vec![];
-    while !left.is_empty() {
-        let (number, cut) = (groups.len(), groups.len() % 2 == 1);
-        let mut members = vec![];
-        left.retain(|&i| {
-            // A case may read what its own group computes only where that is its own share.
-            let ready = |buffer: usize, own: bool| {
-                buffers[buffer].origin != Origin::Computed || group_of[buffer].is_some_and(|g| g < number || own)
-            };
-            let (can, readings) = &ways[i];
-            let fits = *can == cut && readings.iter().all(|r| ready(r.buffer, r.own));
-            if fits {
-                instructions[i].writes().iter().for_each(|&b| group_of[b] = Some(number));
-                members.push(i);
-            }
-            !fits
-        });
-        groups.push(Group { cases: if cut { cases } else { 1 }, members });
+    for (i, (instruction, (cut, readings))) in instructions.iter().zip(ways).enumerate() {
+        // The first group that can be after all that is read. A case may read what its own group computes only where that is its own share.
+        let computed = readings.iter().filter(|r| buffers[r.buffer].origin == Origin::Computed);
+        let first = computed.map(|r| group_of[r.buffer] + usize::from(!r.own)).max().unwrap_or(0);
+        let number = first + usize::from((first % 2 == 1) != cut);
+        instruction.writes().iter().for_each(|&b| group_of[b] = number);
+        for number in groups.len()..=number {
+            groups.push(Group { cases: if number % 2 == 1 { cases } else { 1 }, members: vec![] });
+        }
+        groups[number].members.push(i);
     }
     groups.retain(|g| !g.members.is_empty());
     groups

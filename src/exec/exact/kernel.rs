@@ -3,7 +3,6 @@
 use std::ops::{Deref, DerefMut, Range};
 use std::sync::Arc;
 
-use super::Array;
 use super::cases::groups;
 use super::fold::Fold;
 use super::fused;
@@ -12,7 +11,10 @@ use super::schedule::{Instruction, Origin, Output, Schedule};
 use super::simd::{Dispatch, Path, Vectors};
 use super::solve::Systems;
 use super::spread::{Spread, spread};
-use super::stage::{Place, Source, Stage, Stages, Tuning, desk};
+use super::stage::{Group, Place, Source, Stage, Stages, Tuning, desk};
+use super::watch::Operation;
+use super::{Array, Need, Room, recompute};
+use crate::exec::ExecError;
 use crate::ir::Function;
 
 /// A compiled program.
@@ -51,7 +53,7 @@ struct Desk<T: 'static> {
     factor: Vec<T>,
     /// Room for two lists, empty between stages.
     parts: Vec<&'static mut [T]>,
-    rooms: Vec<Room<'static, T>>,
+    rooms: Vec<Shelf<'static, T>>,
 }
 
 /// The most results of one output that are kept: what was given last, what was given before, and one to fill.
@@ -60,18 +62,51 @@ const KEPT: usize = 3;
 /// Who is told of every instruction once it is done, and for how many cases it was.
 pub type Told<'a> = &'a mut dyn FnMut(&Instruction, usize);
 
-/// The schedule and the stages of a verified program whose elements take that many bytes.
-pub fn plan(function: &Function, fuse: bool, tuning: Tuning, bytes: usize) -> (Schedule, Stages) {
+/// A program made ready for elements of some size.
+#[derive(Debug)]
+pub struct Planned {
+    schedule: Schedule,
+    stages: Stages,
+    /// What a run needs.
+    pub need: Need,
+}
+
+/// Plans a verified program whose elements take that many bytes. Where it does not fit into its room, values are computed again.
+pub fn plan(function: &Function, fuse: bool, tuning: Tuning, bytes: usize, room: Room) -> Result<Planned, ExecError> {
     let schedule = Schedule::new(function, fuse);
     let groups = groups(&schedule, tuning, bytes);
-    let stages = Stages::new(&schedule, &groups, tuning, bytes);
-    (schedule, stages)
+    let dims = function.input_dims().chain(function.output_dims());
+    let ports: usize = dims.map(|dims| dims.iter().product::<usize>()).sum();
+    let stages = |schedule: &Schedule, groups: &[Group]| Stages::new(schedule, groups, tuning, bytes);
+    let need = |stages: &Stages| (bytes * (ports + stages.entries(room.threads, tuning))) as u64;
+    let planned = stages(&schedule, &groups);
+    let (plain, given) = (need(&planned), room.bytes.unwrap_or(u64::MAX));
+    if plain <= given {
+        return Ok(Planned { schedule, stages: planned, need: Need { bytes: plain, again: 0 } });
+    }
+    let once = flops(&schedule, &groups);
+    let fit = |groups: &[Group]| {
+        recompute::fit(&schedule, groups, given, &|schedule, groups| need(&stages(schedule, groups)))
+    };
+    let whole = [Group { cases: 1, members: (0..schedule.instructions.len()).collect() }];
+    let found = fit(&groups).or_else(|least| fit(&whole).map_err(|other| least.min(other)));
+    let wanting = |needed| ExecError::Memory { function: function.name.clone(), needed, given };
+    let (schedule, groups) = found.map_err(wanting)?;
+    let stages = stages(&schedule, &groups);
+    let need = Need { bytes: need(&stages), again: flops(&schedule, &groups) - once };
+    Ok(Planned { schedule, stages, need })
+}
+
+/// The floating-point operations of some groups.
+fn flops(schedule: &Schedule, groups: &[Group]) -> u64 {
+    let members = groups.iter().flat_map(|group| &group.members);
+    members.map(|&i| Operation::of(&schedule.instructions[i], 1).flops).sum()
 }
 
 impl<T: Vectors> Kernel<T> {
     /// Compiles a verified program.
-    pub fn new(function: &Function, fuse: bool, tuning: Tuning) -> Kernel<T> {
-        let (schedule, stages) = plan(function, fuse, tuning, size_of::<T>());
+    pub fn new(function: &Function, fuse: bool, tuning: Tuning, room: Room) -> Result<Kernel<T>, ExecError> {
+        let Planned { schedule, stages, .. } = plan(function, fuse, tuning, size_of::<T>(), room)?;
         let positions = schedule.buffers.iter().filter(|b| b.origin == Origin::Positions).map(|b| b.len).max();
         let memory = Memory {
             shared: stages.sizes.iter().map(|&len| vec![T::ZERO; len]).collect(),
@@ -83,7 +118,7 @@ impl<T: Vectors> Kernel<T> {
             no_data: Arc::default(),
         };
         let desks = vec![Desk::new(stages.stages.iter())];
-        Kernel { schedule, stages, tuning, memory, desks }
+        Ok(Kernel { schedule, stages, tuning, memory, desks })
     }
 
     /// Runs the program on arguments of the right shapes, and appends its results.
@@ -221,40 +256,40 @@ struct Bench<'b, T: 'static> {
     parts: Vec<&'b mut [T]>,
     locals: &'b mut [Vec<T>],
     /// What the running chain fills.
-    rooms: Vec<Room<'b, T>>,
+    rooms: Vec<Shelf<'b, T>>,
 }
 
 /// What an instruction fills, taken out of its place meanwhile, so that its operands can be read.
 #[derive(Debug)]
-enum Room<'b, T> {
+enum Shelf<'b, T> {
     Local(Vec<T>),
     Part { whole: &'b mut [T], from: usize },
 }
 
-impl<T> Default for Room<'_, T> {
+impl<T> Default for Shelf<'_, T> {
     fn default() -> Self {
-        Room::Local(vec![])
+        Shelf::Local(vec![])
     }
 }
 
-impl<T> Deref for Room<'_, T> {
+impl<T> Deref for Shelf<'_, T> {
     type Target = [T];
 
     #[inline]
     fn deref(&self) -> &[T] {
         match self {
-            Room::Local(room) => room,
-            Room::Part { whole, from } => &whole[*from..],
+            Shelf::Local(room) => room,
+            Shelf::Part { whole, from } => &whole[*from..],
         }
     }
 }
 
-impl<T> DerefMut for Room<'_, T> {
+impl<T> DerefMut for Shelf<'_, T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut [T] {
         match self {
-            Room::Local(room) => room,
-            Room::Part { whole, from } => &mut whole[*from..],
+            Shelf::Local(room) => room,
+            Shelf::Part { whole, from } => &mut whole[*from..],
         }
     }
 }
@@ -265,22 +300,22 @@ impl<'b, T: Vectors> Bench<'b, T> {
     }
 
     /// Takes out what an instruction fills for the cases from `start` on.
-    fn take(&mut self, number: usize, start: usize) -> Room<'b, T> {
+    fn take(&mut self, number: usize, start: usize) -> Shelf<'b, T> {
         let Place { source, step } = self.place(number);
         match source {
-            Source::Local(local) => Room::Local(std::mem::take(&mut self.locals[local])),
+            Source::Local(local) => Shelf::Local(std::mem::take(&mut self.locals[local])),
             Source::Filled(part) => {
-                Room::Part { whole: std::mem::take(&mut self.parts[part]), from: step * (start - self.first) }
+                Shelf::Part { whole: std::mem::take(&mut self.parts[part]), from: step * (start - self.first) }
             }
             other => unreachable!("{other:?} is not filled"),
         }
     }
 
     /// Puts it back.
-    fn put(&mut self, number: usize, room: Room<'b, T>) {
+    fn put(&mut self, number: usize, room: Shelf<'b, T>) {
         match (self.place(number).source, room) {
-            (Source::Local(local), Room::Local(room)) => self.locals[local] = room,
-            (Source::Filled(part), Room::Part { whole, .. }) => self.parts[part] = whole,
+            (Source::Local(local), Shelf::Local(room)) => self.locals[local] = room,
+            (Source::Filled(part), Shelf::Part { whole, .. }) => self.parts[part] = whole,
             (other, _) => unreachable!("{other:?} is not where this was taken from"),
         }
     }

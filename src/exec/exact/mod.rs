@@ -13,6 +13,7 @@ mod lower;
 mod math32;
 mod math64;
 mod matmul;
+mod recompute;
 mod reduce;
 mod schedule;
 mod simd;
@@ -46,6 +47,7 @@ pub struct Exact<T> {
     path: Path,
     fuse: bool,
     tuning: Tuning,
+    memory: Option<u64>,
     watch: Option<Arc<dyn Watch>>,
     element: PhantomData<T>,
 }
@@ -53,7 +55,7 @@ pub struct Exact<T> {
 impl<T> Exact<T> {
     /// An executor for a path that this processor has.
     pub fn new(path: Path) -> Exact<T> {
-        Exact { path, fuse: true, tuning: Tuning::default(), watch: None, element: PhantomData }
+        Exact { path, fuse: true, tuning: Tuning::default(), memory: None, watch: None, element: PhantomData }
     }
 
     /// The same executor with every elementwise operation an instruction of its own, for the tests of fusion.
@@ -66,23 +68,45 @@ impl<T> Exact<T> {
         Exact { tuning: Tuning { cache: 0, parallel: 0 }, ..self }
     }
 
+    /// The same executor, for programs of which none may have more bytes in use at once. Where one would, values are computed again
+    /// in place of being kept, with the same bits; one that does not fit then either is not compiled.
+    pub fn within(self, memory: Option<u64>) -> Exact<T> {
+        Exact { memory, ..self }
+    }
+
     /// The same executor, with someone who watches.
     pub fn watched(self, watch: Arc<dyn Watch>) -> Exact<T> {
         Exact { watch: Some(watch), ..self }
     }
 }
 
-/// The most bytes that a run of a program has in use on one thread, by the very plan that it is run by: its arguments, its results and
-/// what lies between. Every further thread adds what the cases that run together need; the list of instructions itself is small.
-pub fn memory(function: &Function, precision: Precision) -> Result<u64, ExecError> {
+/// Where a program is to run.
+#[derive(Debug, Clone, Copy)]
+pub struct Room {
+    /// The number of threads.
+    pub threads: usize,
+    /// The most bytes that it may have in use, where that is limited.
+    pub bytes: Option<u64>,
+}
+
+/// What a run of a program needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Need {
+    /// The most bytes that are in use at once: arguments, results and what lies between.
+    pub bytes: u64,
+    /// The floating-point operations of what is computed again in place of being kept.
+    pub again: u64,
+}
+
+/// What a run of a program needs in some room, by the very plan that it is run by. The list of instructions itself, which is small, is
+/// left out. Fails where the program does not fit.
+pub fn need(function: &Function, precision: Precision, room: Room) -> Result<Need, ExecError> {
     Signature::of(function)?;
     let bytes = match precision {
         Precision::F32 => size_of::<f32>(),
         Precision::F64 => size_of::<f64>(),
     };
-    let (_, stages) = kernel::plan(function, true, Tuning::default(), bytes);
-    let ports = function.input_dims().chain(function.output_dims()).map(|dims| dims.iter().product::<usize>());
-    Ok((bytes * (ports.sum::<usize>() + stages.entries())) as u64)
+    Ok(kernel::plan(function, true, Tuning::default(), bytes, room)?.need)
 }
 
 /// A value of the exact executor: row-major elements that other values may share.
@@ -123,10 +147,10 @@ macro_rules! executor {
             }
 
             fn compile(&self, function: &Function) -> Result<Program<$t>, ExecError> {
-                Ok(Program {
-                    signature: Signature::of(function)?,
-                    kernel: RefCell::new(kernel::Kernel::new(function, self.fuse, self.tuning)),
-                })
+                let signature = Signature::of(function)?;
+                let room = Room { threads: rayon::current_num_threads(), bytes: self.memory };
+                let kernel = kernel::Kernel::new(function, self.fuse, self.tuning, room)?;
+                Ok(Program { signature, kernel: RefCell::new(kernel) })
             }
 
             fn run(&self, program: &Program<$t>, args: &[&Array<$t>]) -> Result<Vec<Array<$t>>, ExecError> {

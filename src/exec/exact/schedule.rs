@@ -322,8 +322,8 @@ impl<'f> Scheduler<'f> {
                 false => this.rank(v.buffer) < this.groups[group].rank,
             }) && this.groups[group].members.len() < MOST_MEMBERS
         };
-        let open = self.open.entry(len).or_default().clone();
-        let found = if self.fuse { open.iter().rev().copied().find(|&group| joins(self, group)) } else { None };
+        let open = self.open.get(&len).filter(|_| self.fuse);
+        let found = open.and_then(|open| open.iter().rev().copied().find(|&group| joins(self, group)));
         let group = found.unwrap_or_else(|| {
             let rank = 1 + reads.iter().map(|v| self.rank(v.buffer)).max().unwrap_or(0);
             self.groups.push(Group { rank, len, members: vec![] });

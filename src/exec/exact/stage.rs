@@ -94,18 +94,26 @@ impl Stages {
         Stages { stages, memory, sizes }
     }
 
-    /// The entries that lie between arguments and results at once, on one thread.
-    pub fn entries(&self) -> usize {
-        let (locals, registers) = desk(self.stages.iter());
-        let packed = self.stages.iter().flat_map(|stage| {
-            let products = stage.instructions.iter().filter_map(|i| match i {
-                Instruction::Product { product, .. } => Some(product),
-                _ => None,
-            });
-            products.map(|product| product.cases(stage.chunk).packed())
-        });
-        [&self.sizes, &locals, &registers].into_iter().flatten().sum::<usize>() + packed.max().unwrap_or(0)
+    /// The entries that lie between arguments and results at once, on so many threads.
+    pub fn entries(&self, threads: usize, tuning: Tuning) -> usize {
+        let shared = || self.stages.iter().filter(|s| s.cases > 1);
+        let most = shared().filter(|s| s.work >= tuning.parallel).map(|s| s.cases).max().unwrap_or(1);
+        let helpers = threads.min(most).saturating_sub(1);
+        self.sizes.iter().sum::<usize>() + at_desk(self.stages.iter()) + helpers * at_desk(shared())
     }
+}
+
+/// The entries that a thread needs for some stages.
+fn at_desk<'s>(stages: impl Iterator<Item = &'s Stage> + Clone) -> usize {
+    let (locals, registers) = desk(stages.clone());
+    let packed = stages.flat_map(|stage| {
+        let products = stage.instructions.iter().filter_map(|i| match i {
+            Instruction::Product { product, .. } => Some(product),
+            _ => None,
+        });
+        products.map(|product| product.cases(stage.chunk).packed())
+    });
+    locals.into_iter().chain(registers).sum::<usize>() + packed.max().unwrap_or(0)
 }
 
 /// The entries of the local rooms and of the registers that a thread needs for some stages.
