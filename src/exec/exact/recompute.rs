@@ -304,7 +304,7 @@ mod tests {
         assert_eq!(plain.again, 0);
         let exec = Exact::<f32>::new(Path::detect());
         let wanted = alone().install(|| outputs(&exec, &function)).unwrap();
-        for percent in [80, 60] {
+        for percent in [80, 60, 45] {
             let limit = plain.bytes * percent / 100;
             let found = bytes(&function, Some(limit)).unwrap();
             assert!(found.bytes <= limit && found.again > 0, "{percent} % of {plain:?}: {found:?}");
