@@ -27,7 +27,7 @@ ids = (2000 + 37 * torch.arange(32)).unsqueeze(0)
 def numbers(model):
     hidden = model.eval()(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
     text = hidden.mean(1)[0]
-    return hidden, {"total": text.sum().item(), "square": text.square().sum().item(), "first": text[0].item()}
+    return hidden, {"total": text.sum().item(), "square": text.square().sum().item(), "size": text.abs().sum().item()}
 
 
 shutil.copy(BASE / "config.json", folder / "merged/config.json")
