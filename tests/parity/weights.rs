@@ -8,37 +8,14 @@ use metadsl::train::{Cell, DataSets};
 use crate::compile::compile;
 use crate::harness::{adapt, arm, assert_close, local_programs, runners, step_program};
 use crate::run::run;
+use crate::worst::{CENTRES, TARGETS};
 
-/// Four tasks in three strata with the losses `(theta - c)^2 / 2` for c = 1, 2, 2.5 and -3.
-const TARGETS: &str = "
-edition 2026
-experiment targets
-tasks targets {
-  stratum one(1) { c: [] = 1 }
-  stratum two(2) { c: [] = 2 + index / 2 }
-  stratum far(1) { c: [] = -3 }
-  risk = 0.5 * (theta - c) ^ 2
-}
-model point(x: []) -> [] {
-  param theta: [] = 0.3
-  x * theta
-}
-train {
-  tasks  = pool(targets)
-  loss   = risk
-  adapt  = none
-  outer  = mean
-  update = sgd(rate: 0.2)
-  steps  = 3
-  precision = f64
-}
+/// What is measured beside the targets and their stratum masses.
+const MEASURED: &str = "
 evaluate after { tasks = pool(targets); loss = risk; adapt = none }
-measure theta = theta every 1
 measure risk = mean(risk, weights: { one: 1, two: 3, far: 2 }) on after every 1
-measure two = mass(two) every 1
 ";
 
-const CENTRES: [f64; 4] = [1.0, 2.0, 2.5, -3.0];
 const WEIGHTS: [f64; 4] = [1.0, 3.0, 3.0, 2.0];
 
 /// The mean over tasks of something, weighed by the strata.
@@ -48,7 +25,7 @@ fn weighed(of: impl Fn(f64) -> f64) -> f64 {
 }
 
 fn trained(overrides: &[&str]) -> Cell {
-    let plan = compile(TARGETS, overrides);
+    let plan = compile(&[TARGETS, MEASURED].concat(), &[&["train.outer = mean"], overrides].concat());
     run(&Reference::new(Precision::F64), arm(&plan, "main"), 3, &DataSets::new())
 }
 
@@ -86,7 +63,9 @@ fn adapted_parameters_count_by_their_stratum() {
         "train.adapt = gradient(theta, rate: 0.5, steps: 1)",
         "train.outer = average(weights: { one: 1, two: 3, far: 2 })",
     ];
-    let text = TARGETS.replace("  update = sgd(rate: 0.2)\n", "").replace("measure two = mass(two) every 1\n", "");
+    // An average has no weights over tasks to measure, and takes the place of the outer gradient.
+    let text: String =
+        TARGETS.lines().filter(|l| !l.contains("mass(") && !l.contains("update")).flat_map(|l| [l, "\n"]).collect();
     let plan = compile(&text, &overrides);
     let cell = run(&Reference::new(Precision::F64), arm(&plan, "main"), 3, &DataSets::new());
     assert_series(&cell, "theta", toward(weighed(|c| c), 0.5));

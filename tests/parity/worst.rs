@@ -53,7 +53,7 @@ fn projections_on_the_simplex() {
 }
 
 /// Four tasks in three strata with the losses `(theta - c)^2 / 2` for c = 1, 2, 2.5 and -3.
-const TARGETS: &str = "
+pub const TARGETS: &str = "
 edition 2026
 experiment targets
 tasks targets {
@@ -81,7 +81,7 @@ measure two = mass(two) every 1
 measure far = mass(far) every 1
 ";
 
-const CENTRES: [f64; 4] = [1.0, 2.0, 2.5, -3.0];
+pub const CENTRES: [f64; 4] = [1.0, 2.0, 2.5, -3.0];
 
 fn trained(overrides: &[&str]) -> Cell {
     let plan = compile(TARGETS, overrides);
