@@ -57,7 +57,8 @@ pub fn compile(file: &File, set: &[Field], sink: &mut Sink) -> Option<Compiled> 
     let seeds = seeds(&base, &constants, sink);
     let grid = Grid::collect(&base, &constants, sink);
     let declared = declared_arms(file, start);
-    let arms = Arms::new(&declared, &set, &grid, start, sink).check(&base, at, sink);
+    let variants = Arms::new(&declared, &set, &grid, start, sink);
+    let arms = variants.check(&base, at, sink);
 
     let measures: Vec<String> = base
         .iter()
@@ -76,6 +77,7 @@ pub fn compile(file: &File, set: &[Field], sink: &mut Sink) -> Option<Compiled> 
     if sink.has_errors() {
         return None;
     }
+    variants.warn_of_same(&arms.plans, sink);
     let spans: Vec<Span> = claims.iter().map(|(span, _)| *span).collect();
     let plan = Plan {
         edition: file.edition.map_or(EDITIONS[0], |(edition, _)| edition),
@@ -195,6 +197,35 @@ impl Arms {
             diagnostic = diagnostic.related(span, format!("in arm `{}`", variant.name));
         }
         Some(diagnostic)
+    }
+
+    /// Warns of what sets arms apart in the text, and changes nothing.
+    fn warn_of_same(&self, plans: &[(String, Option<Arm>)], sink: &mut Sink) {
+        let nameless = |(_, arm): &(String, Option<Arm>)| arm.clone().map(|arm| Arm { name: String::new(), ..arm });
+        let plans: Vec<Option<Arm>> = plans.iter().map(nameless).collect();
+        let mut told: Vec<Span> = vec![];
+        for (i, plan) in plans.iter().enumerate() {
+            let Some(first) = plans[..i].iter().position(|other| other == plan) else { continue };
+            let (own, other) = (&self.variants[i], &self.variants[first]);
+            // Two points of the sweeps, or two arms of the text.
+            let apart = own.spans.last() != other.spans.last();
+            let place = if apart { own.spans.last() } else { own.spans.first() };
+            let place = *place.expect("an arm has a place");
+            if told.contains(&place) {
+                continue;
+            }
+            told.push(place);
+            let message = format!("arms `{}` and `{}` do the same", other.name, own.name);
+            let warning = Diagnostic::warning("W0508", place, message);
+            let is_method = |field: &Field| field.path.last().is_some_and(|name| name.text == "method");
+            sink.push(warning.help(match apart {
+                false => "nothing that is run depends on what the sweep changes",
+                true if own.fields.iter().any(is_method) => {
+                    "a method gives way to what `train` states itself: leave those settings to the arms, or to the methods"
+                }
+                true => "set what should differ, or leave one of them out",
+            }));
+        }
     }
 
     /// All arms read one file under one name: a run's manifest has one entry for it.

@@ -65,7 +65,6 @@ pub(super) fn word(rule: Rule) -> &'static str {
         Rule::file => "a file",
         Rule::EOI => "the end of the file",
         Rule::WHITESPACE | Rule::gap | Rule::boundary => "a blank",
-        Rule::COMMENT => "a comment",
         Rule::block => "a block in `{ }`",
         Rule::statement | Rule::rest => "a statement",
         Rule::header => "`edition` or `experiment`",
@@ -108,9 +107,10 @@ pub(super) struct Builder<'t, 's> {
 }
 
 impl Builder<'_, '_> {
-    /// The place of a pair, without the blanks and comments that the grammar skipped at its end.
+    /// The place of a pair, without the blanks that the grammar skipped at its end.
     pub(super) fn span(&self, pair: &Pair<Rule>) -> Span {
-        self.layout.span(pair.as_span().start(), tight_end(pair))
+        let start = pair.as_span().start();
+        self.layout.span(start, start + pair.as_str().trim_end().len())
     }
 
     /// The name of a `name` pair.
@@ -128,30 +128,6 @@ impl Builder<'_, '_> {
             self.report.push(diagnostic.fix(name.span, &other, format!("for example `{other}`")));
         }
         name
-    }
-}
-
-fn tight_end(pair: &Pair<Rule>) -> usize {
-    let open_ended = matches!(
-        pair.as_rule(),
-        Rule::header
-            | Rule::import
-            | Rule::binding
-            | Rule::scope
-            | Rule::model
-            | Rule::claim
-            | Rule::entry
-            | Rule::loose
-            | Rule::annotation
-            | Rule::clause
-            | Rule::slot
-            | Rule::expr
-            | Rule::inner
-    );
-    match pair.clone().into_inner().next_back() {
-        Some(last) if open_ended => tight_end(&last),
-        _ if open_ended => pair.as_span().start() + pair.as_str().trim_end().len(),
-        _ => pair.as_span().end(),
     }
 }
 

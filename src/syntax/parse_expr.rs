@@ -327,7 +327,7 @@ fn infix(left: Expr, sign: &str, right: Expr) -> Expr {
     let operator = match sign {
         ".." | "..=" => return Expr { kind: ExprKind::Range(left, right), span },
         "+" => Operator::Add,
-        "*" | "×" | "·" => Operator::Mul,
+        "*" => Operator::Mul,
         "/" => Operator::Div,
         "@" | "." => Operator::Contract,
         "^" | "**" => Operator::Pow,

@@ -1,9 +1,11 @@
 //! The layout pass: it walks over the characters once, reports what is wrong with single characters, quotes and
-//! brackets, and hands the grammar a text whose brackets and quotes are balanced.
+//! brackets, and hands the grammar a text whose brackets and quotes are balanced, with blanks in place of comments.
 //!
 //! A missing closer is put in where a reader would put it: for `(` and `[` at the end of its line, for `{` before the
 //! next line that starts with an item at its left edge. So a forgotten bracket is one mistake, at the opener, and the
 //! rest of the file is read as usual.
+
+use std::borrow::Cow;
 
 use crate::diag::{Diagnostic, Span};
 
@@ -16,7 +18,7 @@ const DEEPEST: usize = 128;
 
 /// The text as the grammar reads it.
 pub(super) struct Layout {
-    /// The source with its brackets balanced.
+    /// The source with its brackets balanced and its comments blank.
     pub(super) text: String,
     /// The places in `text` of the characters (all ASCII) that the source does not have.
     inserted: Vec<usize>,
@@ -66,7 +68,8 @@ pub(super) fn layout(source: &str, report: &mut Report) -> Option<Layout> {
     if !complete {
         return None;
     }
-    edits.sort_by_key(|e| e.at);
+    // What is put in before a comment stands before the blanks in the comment's place.
+    edits.sort_by_key(|e| (e.at, e.removed));
     let mut text = String::with_capacity(source.len() + edits.len());
     let (mut inserted, mut insertions, mut from) = (Vec::new(), Vec::new(), 0);
     for edit in edits {
@@ -74,7 +77,7 @@ pub(super) fn layout(source: &str, report: &mut Report) -> Option<Layout> {
         from = edit.at + edit.removed;
         inserted.extend(text.len() + edit.removed..text.len() + edit.put.len());
         insertions.extend((edit.removed..edit.put.len()).map(|_| edit.at));
-        text.push_str(edit.put);
+        text.push_str(&edit.put);
     }
     text.push_str(&source[from..]);
     Some(Layout { text, inserted, insertions, doc: doc.join("\n"), top: top.unwrap_or(source.len()), strays })
@@ -84,7 +87,7 @@ pub(super) fn layout(source: &str, report: &mut Report) -> Option<Layout> {
 struct Edit {
     at: usize,
     removed: usize,
-    put: &'static str,
+    put: Cow<'static, str>,
 }
 
 /// A bracket that waits for its closer.
@@ -190,7 +193,7 @@ impl<'a> Scan<'a, '_, '_> {
             closed = true;
         }
         if closed {
-            self.edits.push(Edit { at: self.at, removed: 0, put: ";" });
+            self.edits.push(Edit { at: self.at, removed: 0, put: ";".into() });
         }
     }
 
@@ -209,10 +212,16 @@ impl<'a> Scan<'a, '_, '_> {
         line_of(self.rest())
     }
 
+    /// Goes on `length` bytes, of which the grammar sees `sign` and blanks.
+    fn pass(&mut self, length: usize, sign: &'static str) {
+        self.edits.push(Edit { at: self.at, removed: length, put: format!("{sign:length$}").into() });
+        self.at += length;
+    }
+
     fn line_comment(&mut self) {
         let line = self.line();
         let span = Span::new(self.at, self.at + line.trim_end().len());
-        self.at += line.len();
+        self.pass(line.len(), "");
         let Some(doc) = line.strip_prefix("//!") else { return };
         if self.top.is_none() {
             self.doc.push(doc.strip_prefix(' ').unwrap_or(doc).trim_end());
@@ -230,7 +239,7 @@ impl<'a> Scan<'a, '_, '_> {
     fn hash_comment(&mut self) {
         let line = self.line();
         let span = Span::new(self.at, self.at + line.trim_end().len());
-        self.at += line.len();
+        self.pass(line.len(), "");
         self.report.push(
             Diagnostic::error("E0107", span, "comments start with `//`")
                 .label("a comment in the style of Python")
@@ -245,11 +254,11 @@ impl<'a> Scan<'a, '_, '_> {
         match self.rest()[2..].find("*/") {
             Some(n) => {
                 self.report.push(diagnostic.help("start every line of the comment with `//`"));
-                self.at += n + 4;
+                self.pass(n + 4, "");
             }
             None => {
                 self.report.push(diagnostic.label("this comment never ends"));
-                self.at = self.source.len();
+                self.pass(self.rest().len(), "");
             }
         }
     }
@@ -273,7 +282,7 @@ impl<'a> Scan<'a, '_, '_> {
         let end = line[..end].trim_end().trim_end_matches('\\').len().max(1);
         let start = self.at;
         self.at += end;
-        self.edits.push(Edit { at: self.at, removed: 0, put: "\"" });
+        self.edits.push(Edit { at: self.at, removed: 0, put: "\"".into() });
         self.report.push(
             Diagnostic::error("E0105", Span::new(start, self.at), "this text has no closing quote")
                 .label("starts here")
@@ -322,7 +331,7 @@ impl<'a> Scan<'a, '_, '_> {
             }
             (None, Some(open)) if open.sign != '{' && c != '}' => {
                 self.open.pop();
-                self.edits.push(Edit { at, removed: 1, put: open.closer() });
+                self.edits.push(Edit { at, removed: 1, put: open.closer().into() });
                 self.report.push(
                     Diagnostic::error("E0104", span, format!("`{c}` does not close `{}`", open.sign))
                         .related(open.span(), "opened here")
@@ -330,7 +339,7 @@ impl<'a> Scan<'a, '_, '_> {
                 );
             }
             _ => {
-                self.edits.push(Edit { at, removed: 1, put: " " });
+                self.edits.push(Edit { at, removed: 1, put: " ".into() });
                 let diagnostic =
                     Diagnostic::error("E0104", span, format!("nothing is open that this `{c}` could close"));
                 self.strays.push(diagnostic.fix(span, "", "remove it"));
@@ -342,7 +351,7 @@ impl<'a> Scan<'a, '_, '_> {
     fn unclosed(&mut self, open: Open, limit: usize, found: Option<usize>) {
         let end = self.end_of_call(open).filter(|_| open.sign != '{').map(|end| end.min(limit));
         let at = end.unwrap_or(limit);
-        self.edits.push(Edit { at, removed: 0, put: open.closer() });
+        self.edits.push(Edit { at, removed: 0, put: open.closer().into() });
         let message = format!("this `{}` is never closed", open.sign);
         let mut diagnostic = Diagnostic::error("E0103", open.span(), message).label("opened here");
         if let Some(found) = found {
@@ -369,7 +378,7 @@ impl<'a> Scan<'a, '_, '_> {
         let at = self.at;
         while let Some(open) = self.open.pop() {
             if open.sign == '{' {
-                self.edits.push(Edit { at, removed: 0, put: open.closer() });
+                self.edits.push(Edit { at, removed: 0, put: open.closer().into() });
                 let head = line_of(&self.source[at..]).split([' ', '\t', '{', '(']).next().unwrap_or_default();
                 self.report.push(
                     Diagnostic::error("E0103", open.span(), "this `{` is never closed")
@@ -381,14 +390,14 @@ impl<'a> Scan<'a, '_, '_> {
                 self.unclosed(open, at, None);
             }
         }
-        self.edits.push(Edit { at, removed: 0, put: ";" });
+        self.edits.push(Edit { at, removed: 0, put: ";".into() });
     }
 
     fn close_rest(&mut self) {
         let end = self.source.len();
         // A comment on the last line would swallow the closers.
         if !self.open.is_empty() && !self.source.ends_with(['\n', '\r']) {
-            self.edits.push(Edit { at: end, removed: 0, put: "\n" });
+            self.edits.push(Edit { at: end, removed: 0, put: "\n".into() });
         }
         while let Some(open) = self.open.pop() {
             self.unclosed(open, end, None);
@@ -407,20 +416,44 @@ impl<'a> Scan<'a, '_, '_> {
             }
             return;
         }
-        self.at += c.len_utf8();
         match c {
-            '0'..='9' | '.' | ',' | ':' | ';' | '=' | '~' | '+' | '-' | '*' | '/' | '@' | '^' | '<' | '>' => {}
-            ' ' | '\t' | '\n' | '\r' => {}
-            '≤' | '≥' => {}
-            '!' if self.rest().starts_with('=') => {}
-            '\u{FEFF}' if start == 0 => {}
-            _ => {
-                let again = self.rest().chars().take_while(|&next| next == c).count();
-                self.at += again * c.len_utf8();
-                let span = Span::new(start, self.at);
-                self.report.push_damage(span, unknown(span, c));
+            '0'..='9' | '.' | ',' | ':' | ';' | '=' | '~' | '+' | '-' | '*' | '/' | '@' | '^' | '<' | '>' => {
+                self.at += 1
             }
+            ' ' | '\n' | '\r' => self.at += 1,
+            '\t' => self.pass(1, ""),
+            '≤' | '≥' => self.at += c.len_utf8(),
+            '!' if self.rest()[1..].starts_with('=') => self.at += 1,
+            '\u{FEFF}' if start == 0 => self.pass(c.len_utf8(), ""),
+            _ => self.foreign(c),
         }
+    }
+
+    /// Reports a run of a character that the language does not have, and reads it as what it stands for.
+    fn foreign(&mut self, c: char) {
+        let run = self.rest().chars().take_while(|&next| next == c).count() * c.len_utf8();
+        let span = Span::new(self.at, self.at + run);
+        self.report.push_damage(span, unknown(span, c));
+        match c {
+            '\u{A0}' | '\u{FEFF}' => self.pass(run, ""),
+            '×' | '·' => self.pass(run, "*"),
+            '−' => self.pass(run, "-"),
+            '\\' => self.joined_line(run),
+            _ => self.at += run,
+        }
+    }
+
+    /// A `\` at the end of a line: the statement goes on in the next.
+    fn joined_line(&mut self, run: usize) {
+        let rest = &self.rest()[run..];
+        let end = if rest.starts_with("\r\n") { 2 } else { usize::from(rest.starts_with(['\n', '\r'])) };
+        if end == 0 {
+            self.at += run;
+            return;
+        }
+        self.pass(run, "");
+        // The line ends for the layout all the same.
+        self.edits.push(Edit { at: self.at, removed: end, put: format!("{:end$}", "").into() });
     }
 }
 

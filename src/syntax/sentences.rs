@@ -115,6 +115,7 @@ impl Writer<'_> {
             "NEWLINE" => "\n",
             "ASCII_DIGIT" | "ASCII_HEX_DIGIT" => pick(&mut self.random, &["0", "2", "7"]),
             "ALPHABETIC" => pick(&mut self.random, &["a", "B", "w"]),
+            "XID_CONTINUE" => pick(&mut self.random, &["a", "B", "7", "_"]),
             "ANY" => pick(&mut self.random, &ANY),
             _ => {
                 let (ty, expr) = &self.rules[name];
