@@ -133,3 +133,74 @@ fn a_task_has_an_adapter_of_its_own() {
     let output = desk.run(&["export", &run, "--model", "out", "--task", "0"]);
     assert_eq!(code(&output), 0, "the ledger holds small files itself: {}", stderr(&output));
 }
+
+/// A checkpoint that the ledger does not keep: it has more than 16 MiB.
+fn large_checkpoint() -> Vec<u8> {
+    let mut tensors: BTreeMap<String, Tensor> = BTreeMap::new();
+    for (name, dims) in [("net.body.weight", vec![2, 2]), ("net.body.bias", vec![2]), ("net.unread", vec![1 << 22])] {
+        let entries = dims.iter().product();
+        tensors.insert(name.to_owned(), Tensor::new(dims, vec![0.5; entries]));
+    }
+    write_safetensors(None, &tensors, Precision::F32).unwrap()
+}
+
+#[test]
+fn data_beside_the_ledger_is_found_from_any_folder() {
+    let desk = Desk::new();
+    let file = desk.write("data/base.safetensors", large_checkpoint());
+    assert!(file.metadata().unwrap().len() > 16 << 20);
+    let text = experiment("adapt = none; outer = mean; update = sgd(rate: 0.01)");
+    let text = text.replace("base.safetensors", "./../../plans/../data/base.safetensors");
+    desk.write("plans/deep/pretrained.meta", text);
+    let report = desk.json(&["run", "plans/deep/pretrained.meta", "--json"]);
+    let run = report["run"].as_str().unwrap_or_else(|| panic!("{report}")).to_owned();
+    assert_eq!(desk.json(&["replay", &run, "--json"])["verdict"], "identical");
+    assert_eq!(code(&desk.run(&["export", &run, "--model", "out"])), 0);
+    assert!(desk.path("out/model.safetensors").metadata().unwrap().len() > 16 << 20);
+    // From another folder, and with a project that has moved as a whole.
+    let there = desk.path("plans");
+    let command = |folder: &std::path::Path, ledger: &std::path::Path, args: &[&str]| {
+        let mut command = desk.command(env!("CARGO_BIN_EXE_metadsl"));
+        command.current_dir(folder).env("METADSL_LEDGER", ledger).args(args).output().unwrap()
+    };
+    let output = command(&there, &desk.path("ledger"), &["replay", &run]);
+    assert_eq!(code(&output), 0, "{}", desk::stdout(&output));
+    let moved = Desk::new();
+    for folder in ["ledger", "data"] {
+        std::fs::rename(desk.path(folder), moved.path(folder)).unwrap();
+    }
+    let output = command(&there, &moved.path("ledger"), &["replay", &run]);
+    assert_eq!(code(&output), 0, "{}", desk::stdout(&output));
+
+    // The file alone has moved.
+    std::fs::rename(moved.path("data/base.safetensors"), moved.path("elsewhere")).unwrap();
+    let output = moved.run(&["replay", &run]);
+    let message = desk::stdout(&output);
+    assert_eq!(code(&output), 30, "{message}");
+    let tells = |message: &str| {
+        assert!(message.contains("data `base` is not in the ledger, and cannot be read at"), "{message}");
+        assert!(message.contains("data/base.safetensors") && message.contains("--data base=PATH"), "{message}");
+        assert!(!message.contains("plans") && !message.contains("/./"), "{message}");
+    };
+    tells(&message);
+    let output = moved.run(&["export", &run, "--model", "out"]);
+    assert_eq!(code(&output), 2);
+    tells(&stderr(&output));
+    let output = moved.run(&["replay", &run, "--data", "base=elsewhere"]);
+    assert_eq!(code(&output), 0, "{}", desk::stdout(&output));
+    assert_eq!(code(&moved.run(&["export", &run, "--model", "out", "--data", "base=elsewhere"])), 0);
+
+    // Another file in its place, another name, and data where none is read.
+    let mut other = large_checkpoint();
+    *other.last_mut().unwrap() ^= 1;
+    moved.write("other", other);
+    let output = moved.run(&["replay", &run, "--data", "base=other"]);
+    assert_eq!(code(&output), 30);
+    let message = desk::stdout(&output);
+    assert!(message.contains("data `base` of this run is another one now at `other`"), "{message}");
+    let output = moved.run(&["replay", &run, "--data", "bass=elsewhere"]);
+    assert_eq!(code(&output), 2);
+    assert!(stderr(&output).contains("the run has no data `bass`; it has `base`"), "{}", stderr(&output));
+    assert_eq!(code(&moved.run(&["replay", &run, "--data", "elsewhere"])), 2);
+    assert_eq!(code(&moved.run(&["export", &run, "--data", "base=elsewhere"])), 2);
+}

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-pub use super::choices::{Cache, Device, LedgerChoice, Machine, Overrides};
+pub use super::choices::{Cache, DataChoice, Device, LedgerChoice, Machine, Overrides};
 
 use crate::exec::exact::Path;
 
@@ -418,6 +418,8 @@ pub struct Resume {
     pub machine: Machine,
     #[command(flatten)]
     pub ledger: LedgerChoice,
+    #[command(flatten)]
+    pub data: DataChoice,
     /// What the ledger may give to this run, and this run to later ones.
     #[arg(long, value_enum, default_value_t = Cache::Rw)]
     pub cache: Cache,
@@ -441,6 +443,8 @@ pub struct Replay {
     pub machine: Machine,
     #[command(flatten)]
     pub ledger: LedgerChoice,
+    #[command(flatten)]
+    pub data: DataChoice,
     /// Print one JSON object at the end, and nothing else.
     #[arg(long)]
     pub json: bool,
@@ -557,6 +561,8 @@ pub struct Export {
     pub runs: Vec<String>,
     #[command(flatten)]
     pub ledger: LedgerChoice,
+    #[command(flatten)]
+    pub data: DataChoice,
     /// How rows are written.
     #[arg(long, value_enum, default_value_t = Format::Csv)]
     pub format: Format,

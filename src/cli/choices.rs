@@ -71,6 +71,34 @@ pub struct LedgerChoice {
     pub ledger: Option<PathBuf>,
 }
 
+/// Where data files lie now.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct DataChoice {
+    /// Read this data of the run from there, in place of from where it lay; it must be the same file still.
+    #[arg(long, value_name = "NAME=PATH", value_parser = DataPlace::parse)]
+    pub data: Vec<DataPlace>,
+}
+
+/// Where one data file lies.
+#[derive(Debug, Clone)]
+pub struct DataPlace {
+    /// The data's name in the experiment.
+    pub name: String,
+    /// Its path, from the working folder.
+    pub path: PathBuf,
+}
+
+impl DataPlace {
+    fn parse(text: &str) -> Result<DataPlace, String> {
+        match text.split_once('=') {
+            Some((name, path)) if !name.is_empty() && !path.is_empty() => {
+                Ok(DataPlace { name: name.to_owned(), path: path.into() })
+            }
+            _ => Err("it is not of the form NAME=PATH, such as `digits=data/digits.csv`".to_owned()),
+        }
+    }
+}
+
 /// What the ledger may give to a run, and this run to later ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Cache {

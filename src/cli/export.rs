@@ -40,6 +40,11 @@ pub fn export(options: &Options) -> Result<ExitCode, Failure> {
     if options.model.is_some() || options.adapter.is_some() {
         return export_model(options);
     }
+    if !options.data.data.is_empty() {
+        return Err(Failure::Usage(
+            "rows are written without any data; `--data` goes with `--model` or `--adapter`".into(),
+        ));
+    }
     let store = existing_ledger(&options.ledger.ledger)?;
     let found = if options.runs.is_empty() {
         let ids = store.ids(&mut Vec::new())?;

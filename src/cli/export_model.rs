@@ -7,9 +7,10 @@ use std::process::ExitCode;
 
 use serde_json::{Map, json};
 
-use super::args::{Export as Options, StateChoice};
+use super::args::{DataChoice, Export as Options, StateChoice};
 use super::failure::Failure;
-use super::replay::{contents, existing_ledger};
+use super::replay::existing_ledger;
+use super::whereabouts::{check_given, contents};
 use crate::data::{self, FileBytes, Weights};
 use crate::exec::Executor;
 use crate::exec::exact::{Exact, Path as Instructions};
@@ -25,7 +26,7 @@ pub fn export_model(options: &Options) -> Result<ExitCode, Failure> {
     let [name] = options.runs.as_slice() else {
         return Err(Failure::Usage("a model is exported from one run: name its hash".into()));
     };
-    let state = State::read(&existing_ledger(&options.ledger.ledger)?, name, &options.state)?;
+    let state = State::read(&existing_ledger(&options.ledger.ledger)?, name, &options.state, &options.data)?;
     let mut out = anstream::stdout();
     if let Some(folder) = &options.model {
         let written = state.model()?;
@@ -66,7 +67,7 @@ struct State {
 }
 
 impl State {
-    fn read(store: &Store, name: &str, choice: &StateChoice) -> Result<State, Failure> {
+    fn read(store: &Store, name: &str, choice: &StateChoice, given: &DataChoice) -> Result<State, Failure> {
         let run: Run = store.get(Kind::Run, store.resolve(name)?)?;
         let input: Input = store.get(Kind::Input, run.input)?;
         let plan: Plan = store.get(Kind::Plan, input.plan)?;
@@ -80,10 +81,11 @@ impl State {
             values[place].1 = of_task(&values[place], choice.task)?;
         }
         let manifest: Manifest = store.get(Kind::Manifest, input.manifest)?;
+        check_given(given, &manifest)?;
         let file = match &arm.model.weights {
             Some(source) => {
                 let files = manifest.files.into_iter().filter(|file| file.name == *source).collect();
-                contents(store, &Manifest { files }, &run.files).map_err(Failure::Usage)?.remove(source)
+                contents(store, &Manifest { files }, &run.files, given).map_err(Failure::Usage)?.remove(source)
             }
             None => None,
         };

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::args::Overrides;
 use super::failure::Failure;
@@ -47,8 +47,8 @@ pub struct Experiment {
 pub struct DataBytes {
     /// The data set's name.
     pub name: String,
-    /// The path as the experiment writes it.
-    pub path: String,
+    /// Where it lies.
+    pub path: PathBuf,
     /// The content.
     pub bytes: FileBytes,
 }
@@ -129,17 +129,12 @@ fn with_data(compiled: Compiled, texts: &Texts, sink: &mut Sink) -> Option<Exper
     for file in &files {
         // A path is taken from the folder of the file that it stands in.
         let folder = Path::new(texts.id(file.span)).parent().unwrap_or(Path::new("."));
-        match read_path(&folder.join(&file.path)) {
-            Ok(bytes) => {
-                loaded.push(DataBytes { name: file.name.clone(), path: file.path.clone(), bytes: bytes.into() })
-            }
+        let path = folder.join(&file.path);
+        match read_path(&path) {
+            Ok(bytes) => loaded.push(DataBytes { name: file.name.clone(), path, bytes: bytes.into() }),
             Err(error) => sink.push(
-                Diagnostic::error("E0601", file.span, format!("`{}` cannot be read: {error}", file.path)).help(
-                    format!(
-                        "the path is taken from the folder of the `.meta` file: {}",
-                        folder.join(&file.path).display()
-                    ),
-                ),
+                Diagnostic::error("E0601", file.span, format!("`{}` cannot be read: {error}", file.path))
+                    .help(format!("the path is taken from the folder of the `.meta` file: {}", path.display())),
             ),
         }
     }

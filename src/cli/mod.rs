@@ -43,6 +43,7 @@ mod table;
 mod trace;
 mod verify;
 mod watch;
+mod whereabouts;
 
 use std::process::ExitCode;
 

@@ -21,8 +21,6 @@ pub const KEPT_DATA: usize = 16 << 20;
 pub struct DataFile<'a> {
     /// The data set's name.
     pub name: &'a str,
-    /// Where it lay.
-    pub path: &'a str,
     /// Its content.
     pub bytes: &'a [u8],
 }

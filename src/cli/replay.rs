@@ -1,8 +1,6 @@
 //! `metadsl replay`.
 
-use std::collections::BTreeMap;
 use std::io::Write;
-use std::path;
 use std::process::ExitCode;
 
 use serde_json::json;
@@ -10,14 +8,14 @@ use serde_json::json;
 use super::args::{Device, Machine, Replay as Options, Traced};
 use super::device;
 use super::failure::Failure;
-use super::load::{read_path, read_sets};
+use super::load::read_sets;
 use super::record;
 use super::trace;
-use crate::data::FileBytes;
+use super::whereabouts::{check_given, contents};
 use crate::exec::Numerics;
 use crate::exec::exact::Path;
 use crate::hash::{Id, Kind};
-use crate::ledger::{self, Comparison, FileHint, Input, Manifest, Outcome, Run, Store, Tolerance, Verdict};
+use crate::ledger::{self, Comparison, Input, Manifest, Outcome, Run, Store, Tolerance, Verdict};
 use crate::plan::Plan;
 use crate::report::text::visible;
 use crate::train::DataSets;
@@ -35,7 +33,8 @@ pub fn replay(options: &Options) -> Result<ExitCode, Failure> {
     let old: Outcome = store.get(Kind::Result, run.result)?;
 
     let device = choose_device(&options.machine, &numerics)?;
-    let data = contents(&store, &manifest, &run.files).and_then(|contents| read_sets(&plan, &contents));
+    check_given(&options.data, &manifest)?;
+    let data = contents(&store, &manifest, &run.files, &options.data).and_then(|contents| read_sets(&plan, &contents));
     let done = match data {
         Ok(sets) => {
             let mut done = again(&store, options, device, &plan, &sets, &input, &old)?;
@@ -106,28 +105,6 @@ pub fn choose_device(machine: &Machine, numerics: &Numerics) -> Result<Device, F
             numerics.executor
         ))
     })
-}
-
-/// The contents of the data files, by name: from the ledger, or from where they lay if they are unchanged.
-pub fn contents(store: &Store, manifest: &Manifest, hints: &[FileHint]) -> Result<BTreeMap<String, FileBytes>, String> {
-    let mut contents = BTreeMap::new();
-    for file in &manifest.files {
-        let bytes = match store.get_blob(file.blob) {
-            Ok(bytes) => bytes,
-            Err(_) => {
-                let hint = hints.iter().find(|h| h.name == file.name).map(|h| h.path.as_str()).unwrap_or_default();
-                let bytes = read_path(path::Path::new(hint)).map_err(|e| {
-                    format!("data `{}` is not in the ledger, and `{hint}` cannot be read: {e}", file.name)
-                })?;
-                if Id::of_bytes(Kind::Blob, &bytes) != file.blob {
-                    return Err(format!("data `{}`: `{hint}` has changed since the run", file.name));
-                }
-                bytes
-            }
-        };
-        contents.insert(file.name.clone(), bytes.into());
-    }
-    Ok(contents)
 }
 
 /// Runs the plan and compares what comes out with what was recorded. Nothing recorded is overwritten.

@@ -9,8 +9,9 @@ use super::args::Resume as Options;
 use super::execute::{How, Job, execute};
 use super::failure::Failure;
 use super::load::read_sets;
-use super::replay::{choose_device, contents, existing_ledger};
+use super::replay::{choose_device, existing_ledger};
 use super::run;
+use super::whereabouts::{check_given, contents};
 use crate::data::FileBytes;
 use crate::exec::Numerics;
 use crate::hash::Kind;
@@ -33,7 +34,8 @@ pub fn resume(options: &Options) -> Result<ExitCode, Failure> {
     let manifest: Manifest = store.get(Kind::Manifest, input.manifest)?;
     let numerics: Numerics = store.get(Kind::Numerics, input.numerics)?;
     let device = choose_device(&options.machine, &numerics)?;
-    let files = contents(&store, &manifest, &about.files).map_err(Failure::Usage)?;
+    check_given(&options.data, &manifest)?;
+    let files = contents(&store, &manifest, &about.files, &options.data).map_err(Failure::Usage)?;
     let sets = read_sets(&plan, &files).map_err(Failure::Usage)?;
     stage(&store, &manifest, &files)?;
     let job = Job {

@@ -9,9 +9,10 @@ use super::args::{Cache, Run as Options};
 use super::device;
 use super::execute::{Done, How, Job, execute};
 use super::failure::Failure;
-use super::load::load;
+use super::load::{DataBytes, load};
 use super::record::{self, DataFile};
 use super::table::{claim_line, columns};
+use super::whereabouts::noted;
 use crate::hash::{Canonical, Kind, to_json};
 use crate::ledger::{FileHint, Store};
 use crate::numeric;
@@ -27,11 +28,11 @@ pub fn run(options: &Options) -> Result<ExitCode, Failure> {
     let device = device::choose(&options.machine);
     let store = open_ledger(&options.ledger.ledger)?;
 
-    let files: Vec<DataFile> =
-        experiment.files.iter().map(|f| DataFile { name: &f.name, path: &f.path, bytes: &f.bytes }).collect();
+    let files: Vec<DataFile> = experiment.files.iter().map(|f| DataFile { name: &f.name, bytes: &f.bytes }).collect();
     let input = record::put_input(&store, plan, &files, device)?;
     let source = Some(store.put(Kind::Source, &source)?);
-    let files = files.iter().map(|f| FileHint { name: f.name.to_owned(), path: f.path.to_owned() }).collect();
+    let hint = |f: &DataBytes| FileHint { name: f.name.clone(), path: noted(&store, &f.path) };
+    let files = experiment.files.iter().map(hint).collect();
     let job = Job { plan, sets: &experiment.sets, input, device, source, files, started_ms };
     let cache = if options.again { Cache::Write } else { options.cache };
     let how = How { machine: &options.machine, cache, save_every: options.save_every };

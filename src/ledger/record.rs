@@ -134,7 +134,7 @@ record! {
     pub struct FileHint {
         /// The data's name in the plan.
         pub name: String,
-        /// The path as it was given.
+        /// The path from the folder that the ledger lies in, else an absolute one.
         pub path: String,
     }
 }
