@@ -160,8 +160,15 @@ pub fn normalise_examples(b: &mut Builder, x: NodeId, epsilon: f64) -> NodeId {
 }
 
 /// Scaled dot-product attention in `heads` parts of the width `e` (Vaswani et al., Attention Is All You Need, 2017, section 3.2):
-/// queries `[t, e]`, keys `[s, e]`, values `[s, w]` give `[t, w]`. Keys where `mask: [s]` is 0 are not looked at.
-pub fn attention(b: &mut Builder, [q, k, v]: [NodeId; 3], mask: Option<NodeId>, heads: usize) -> NodeId {
+/// queries `[t, e]`, keys `[s, e]`, values `[s, w]` give `[t, w]`. Keys where `mask: [s]` is 0 are not looked at; the weights of
+/// the keys are multiplied by `dropout: [heads, t, s]`.
+pub fn attention(
+    b: &mut Builder,
+    [q, k, v]: [NodeId; 3],
+    mask: Option<NodeId>,
+    heads: usize,
+    dropout: Option<NodeId>,
+) -> NodeId {
     let split = |b: &mut Builder, x: NodeId| {
         let dims = b.dims(x).to_vec();
         let parts = b.reshape(x, &[dims[0], heads, dims[1] / heads]);
@@ -179,7 +186,10 @@ pub fn attention(b: &mut Builder, [q, k, v]: [NodeId; 3], mask: Option<NodeId>, 
         let unseen = b.full(-1e30, &dims);
         scores = b.select(seen, scores, unseen);
     }
-    let weights = softmax(b, scores);
+    let mut weights = softmax(b, scores);
+    if let Some(dropout) = dropout {
+        weights = b.mul(weights, dropout);
+    }
     let mixed = b.matmul(weights, v, false, false);
     let mixed = b.permute(mixed, &[1, 0, 2]);
     let (rows, width) = (dims[1], b.dims(mixed)[2]);
@@ -299,6 +309,12 @@ pub(super) const ENTRIES: &[Entry] = &[
         "group_norm(x, 8)",
     ),
     operator(
+        "dropout",
+        &[X, Param::required("rate", Ty::SHARE, "the chance of each entry to become 0")],
+        "Every entry by itself becomes 0 with that chance, and is divided by `1 - rate` otherwise (Srivastava et al., 2014), drawn anew for every example each time that a loss is taken. So it is in all of training, and in an evaluation where a task takes steps; what is measured, and means and closed forms in an evaluation, leave `x` as it is.",
+        "dropout(x, rate: 0.1)",
+    ),
+    operator(
         "embed",
         &[
             Param::required("table", Ty::Tensor, "`[n, e..]`"),
@@ -320,6 +336,12 @@ pub(super) const ENTRIES: &[Entry] = &[
                 "the parts of the width, each with attention of its own",
             ),
             Param::optional("mask", Ty::Tensor, Initial::Absent, "`[s]`, 0 for keys that are not looked at"),
+            Param::optional(
+                "dropout",
+                Ty::SHARE,
+                Initial::Real(0.0),
+                "the chance of each weight to be dropped, as by `dropout`",
+            ),
         ],
         "softmax(q k' / sqrt(e / heads)) v in every head: `[t, v]` (Vaswani et al., 2017, section 3.2).",
         "attention(q, k, v, heads: 4)",

@@ -252,7 +252,8 @@ fn with(model: Model, group: &Group) -> Model {
     let init = Sampler { draws, function: init.finish(before.name.clone(), values) };
     let mut added = model.added;
     added.push(Addition { name: group.name.clone(), compose: compose.finish(group.name.clone(), changed) });
-    Model { name: model.name, params, init, forward, added, weights: model.weights }
+    let Model { name, weights, dropout, .. } = model;
+    Model { name, params, init, forward, added, weights, dropout }
 }
 
 /// The prediction with a group between an input and the model, or behind the model; `b` holds the group's own `parts`.

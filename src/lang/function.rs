@@ -29,8 +29,9 @@ pub(super) fn function(function: &Model, constants: &Constants, sink: &mut Sink)
     let what = Body {
         value: "value",
         no_draws: "a function computes from its inputs alone; what is random belongs into `tasks`",
+        drops: false,
     };
-    let program = body(function, &what, &inputs, output.as_deref(), constants, sink)?;
+    let (program, _) = body(function, &what, &inputs, output.as_deref(), constants, sink)?;
     Some(Callable { name: function.name.text.clone(), inputs, output: output?, program })
 }
 
@@ -70,7 +71,17 @@ impl Writer<'_> {
             return None;
         }
         let (mut nodes, mut mapped) = (vec![], vec![]);
+        let several = along.first().map(|(dim, _)| dim.clone());
+        self.calls += usize::from(callee.program.inputs.iter().any(|port| is_mask(&port.name)));
         for port in &callee.program.inputs {
+            if is_mask(&port.name) {
+                // Every call drops anew, and for each of several values by itself.
+                let name = if self.calls == 1 { port.name.clone() } else { format!("{}#{}", port.name, self.calls) };
+                let dims = callee.program.dims(port.node).iter().map(|&size| Dim { name: None, size });
+                mapped.push(several.is_some());
+                nodes.push(self.mask(name, several.iter().cloned().chain(dims).collect()).node);
+                continue;
+            }
             let position = callee.inputs.get_index_of(&port.name);
             mapped.push(position.is_some_and(|i| arguments[i].along.is_some()));
             nodes.push(match position {
@@ -119,6 +130,11 @@ impl Writer<'_> {
         );
         None
     }
+}
+
+/// Whether an input of a program is a mask of the model.
+fn is_mask(input: &str) -> bool {
+    input.starts_with('~')
 }
 
 /// The argument of every input, in the order of the inputs.

@@ -39,7 +39,7 @@ pub(super) fn expand(model: &Model, items: &[Item], constants: &Constants, sink:
     let mut expansion = Expansion {
         own: &own,
         constants,
-        types: Writer::new(constants, &known, Some("a layer computes")),
+        types: Writer::new(constants, &known, Some("a layer computes")).masking(),
         out: Model { params: model.params.clone(), lets: vec![], ..model.clone() },
         used: IndexMap::new(),
         depth: 0,

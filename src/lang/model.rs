@@ -7,7 +7,7 @@ use super::sampler::sampler;
 use super::writer::{Typed, Writer};
 use crate::diag::{Diagnostic, Sink};
 use crate::ir::Function;
-use crate::plan::Model as PlanModel;
+use crate::plan::{Dropout, Model as PlanModel};
 use crate::syntax::ast::{Decl, Expr, ExprKind, Model, Name};
 
 /// A model with the types of what it reads and gives.
@@ -72,13 +72,14 @@ pub(super) fn model(
             .help("declare one: `param w: [d] = 0`"),
         );
     }
-    let plan = forward.map(|forward| PlanModel {
+    let plan = forward.map(|(forward, dropout)| PlanModel {
         name: model.name.text.clone(),
         params: slots(&params),
         init,
         forward,
         added: vec![],
         weights: model.from.as_ref().map(|name| name.text.clone()),
+        dropout,
     });
     CheckedModel { plan, params, inputs, output }
 }
@@ -91,7 +92,7 @@ pub(super) fn named_value(
     constants: &Constants,
     sink: &mut Sink,
 ) -> Option<(Vec<Dim>, Function)> {
-    let mut writer = Writer::new(constants, known, Some(PREDICTION.no_draws));
+    let mut writer = Writer::new(constants, known, Some(PREDICTION.no_draws)).masking();
     for decl in &model.lets {
         writer.declare(decl, sink);
         if decl.name.text == name.text {
@@ -106,12 +107,15 @@ pub(super) fn named_value(
 pub(super) const PREDICTION: Body = Body {
     value: "prediction",
     no_draws: "a model is a function of its inputs and parameters; what is random belongs into `tasks`",
+    drops: true,
 };
 
 /// How messages call the value of a block, and why nothing can be drawn in it.
 pub(super) struct Body {
     pub value: &'static str,
     pub no_draws: &'static str,
+    /// Whether values can be dropped in it.
+    pub drops: bool,
 }
 
 /// The program of a model or a function, from the values it may read.
@@ -122,8 +126,9 @@ pub(super) fn body(
     output: Option<&[Dim]>,
     constants: &Constants,
     sink: &mut Sink,
-) -> Option<Function> {
-    let mut writer = Writer::new(constants, known, Some(what.no_draws));
+) -> Option<(Function, Vec<Dropout>)> {
+    let writer = Writer::new(constants, known, Some(what.no_draws));
+    let mut writer = if what.drops { writer.masking() } else { writer };
     for decl in &model.lets {
         writer.declare(decl, sink);
     }
@@ -151,5 +156,9 @@ pub(super) fn body(
         });
         return None;
     }
-    Some(writer.into_function(&model.name.text, vec![(what.value.into(), body.node)]))
+    let masks = writer.masks.take().unwrap_or_default();
+    let function = writer.into_function(&model.name.text, vec![(what.value.into(), body.node)]);
+    // A value that nothing reads is dropped whole.
+    let masks = masks.into_iter().filter(|mask| function.inputs.iter().any(|port| port.name == mask.name)).collect();
+    Some((function, masks))
 }

@@ -6,6 +6,7 @@ use super::writer::{Typed, Writer};
 use crate::catalog::{Entry, Initial, Param, Pool, Reducer, Ty, Windows, operator};
 use crate::diag::{Diagnostic, Sink, Span};
 use crate::ir::{Builder, NodeId};
+use crate::plan::Dropout;
 use crate::syntax::ast::{Arg, Dims, Expr, ExprKind, Name};
 
 /// The arguments of a call, by the names of the parameters.
@@ -75,6 +76,7 @@ impl Writer<'_> {
                 self.norm(&given, wants, operator::normalise_examples, sink)
             }
             "group_norm" => self.group_norm(&given, sink),
+            "dropout" => self.dropout(&given, sink),
             "embed" => self.embed(&given, sink),
             "attention" => self.attention(&given, sink),
             name => unreachable!("`{name}` is no operator"),
@@ -136,6 +138,40 @@ impl Writer<'_> {
             return None;
         }
         Some(Typed { node: self.b.reshape(x.node, &sizes(&dims)), dims })
+    }
+
+    fn dropout(&mut self, given: &Given, sink: &mut Sink) -> Option<Typed> {
+        let x = self.tensor(given, "x", sink);
+        let dims = x.as_ref().map_or(vec![], |x| x.dims.clone());
+        let mask = self.dropped(given, "rate", dims, sink)?;
+        let x = x?;
+        let node = mask.map_or(x.node, |mask| self.b.mul(x.node, mask));
+        Some(Typed { node, dims: x.dims })
+    }
+
+    /// The mask that drops with the chance of an argument, as an input of the program; `Some(None)` where nothing is dropped.
+    fn dropped(&mut self, given: &Given, rate: &str, dims: Vec<Dim>, sink: &mut Sink) -> Option<Option<NodeId>> {
+        let (asked, rate) = (given.param(rate).1.is_some(), self.setting(given, rate, sink));
+        let Some(masks) = self.masks.as_mut().filter(|_| asked) else {
+            if asked {
+                sink.push(
+                    Diagnostic::error("E0333", given.span, "nothing can be dropped here")
+                        .label("this is no part of a prediction")
+                        .help("dropout stands in a `model` or a `layer`, where parameters move under it"),
+                );
+            }
+            return (!asked).then_some(None);
+        };
+        let rate = rate?;
+        if rate == 0.0 {
+            return Some(None);
+        }
+        let value = format!("~{}", self.naming.as_deref().unwrap_or("prediction"));
+        let of_value = |mask: &&Dropout| mask.name.split(':').next() == Some(&value);
+        let nth = masks.iter().filter(of_value).count();
+        let name = if nth == 0 { value } else { format!("{value}:{}", nth + 1) };
+        masks.push(Dropout { name: name.clone(), rate });
+        Some(Some(self.mask(name, dims).node))
     }
 
     fn conv(&mut self, given: &Given, sink: &mut Sink) -> Option<Typed> {
@@ -263,7 +299,9 @@ impl Writer<'_> {
             return None;
         }
         let mask: Option<NodeId> = mask.map(|mask| mask.node);
-        let node = operator::attention(&mut self.b, [q.node, k.node, v.node], mask, heads);
+        let parts = Dim { name: None, size: heads };
+        let dropout = self.dropped(given, "dropout", vec![parts, q.dims[0].clone(), k.dims[0].clone()], sink)?;
+        let node = operator::attention(&mut self.b, [q.node, k.node, v.node], mask, heads, dropout);
         Some(Typed { node, dims: vec![q.dims[0].clone(), v.dims[1].clone()] })
     }
 }

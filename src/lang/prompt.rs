@@ -132,6 +132,7 @@ fn rest(
     known.insert(name.to_owned(), Some(dims));
     let lets = source.lets.iter().filter(|decl| decl.name.text != name).cloned().collect();
     let behind = body(&Model { lets, ..source.clone() }, &PREDICTION, &known, Some(&output), &constants, &mut found);
+    let behind = behind.map(|(behind, _)| behind);
     let same = |a: &Types, b: &Types| {
         a.values().map(|d| d.as_deref().map(sizes)).eq(b.values().map(|d| d.as_deref().map(sizes)))
     };

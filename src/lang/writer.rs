@@ -9,7 +9,7 @@ use super::function::Callable;
 use crate::catalog::{self, Kind, Law, TensorFunction};
 use crate::diag::{Diagnostic, Sink, Span};
 use crate::ir::{Binary, Builder, Function, NodeId};
-use crate::plan::{Draw, Sampler};
+use crate::plan::{Draw, Dropout, Sampler};
 use crate::syntax::ast::{Arg, Decl, Expr, ExprKind, Name, Operator};
 
 /// A node and its type.
@@ -36,6 +36,12 @@ pub(super) struct Writer<'a> {
     pub(super) no_draws: Option<&'static str>,
     /// The model, where it can be called.
     model: Option<&'a Callable>,
+    /// How often it was called.
+    pub(super) calls: usize,
+    /// The masks so far; none where nothing can be dropped.
+    pub(super) masks: Option<Vec<Dropout>>,
+    /// The value being written, after which masks are named.
+    pub(super) naming: Option<String>,
 }
 
 impl<'a> Writer<'a> {
@@ -51,7 +57,15 @@ impl<'a> Writer<'a> {
             declared: None,
             no_draws,
             model: None,
+            calls: 0,
+            masks: None,
+            naming: None,
         }
+    }
+
+    /// The same for a prediction, in which values can be dropped.
+    pub fn masking(self) -> Self {
+        Writer { masks: Some(vec![]), ..self }
     }
 
     /// The same, where the model can be called; its parameters are among the known values.
@@ -79,12 +93,13 @@ impl<'a> Writer<'a> {
             None => None,
         };
         let drawn_before = self.draws.len();
+        self.naming = Some(decl.name.text.clone());
         self.declared = dims.clone().map(|dims| (decl.name.text.clone(), dims));
         let value = self.expr(&decl.value, sink).and_then(|value| match &dims {
             Some(dims) => self.fit(value, dims, decl, sink),
             None => Some(value),
         });
-        self.declared = None;
+        (self.declared, self.naming) = (None, None);
         if decl.drawn && value.is_some() && self.draws.len() == drawn_before {
             sink.push(
                 Diagnostic::error(
@@ -261,6 +276,13 @@ impl<'a> Writer<'a> {
         let value = Typed { node: self.b.input(name, &sizes(&dims)), dims };
         self.inputs.insert(name.to_owned(), value.clone());
         Some(value)
+    }
+
+    /// A mask, as an input of the program.
+    pub(super) fn mask(&mut self, name: String, dims: Vec<Dim>) -> Typed {
+        let value = Typed { node: self.b.input(name.clone(), &sizes(&dims)), dims };
+        self.inputs.insert(name, value.clone());
+        value
     }
 
     fn unknown(&self, name: &Name) -> Diagnostic {

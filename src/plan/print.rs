@@ -95,6 +95,10 @@ fn write_model(out: &mut String, model: &Model) -> fmt::Result {
     }
     write_sampler(out, &model.init)?;
     write_function(out, &model.forward)?;
+    for mask in &model.dropout {
+        let rate = shortest(mask.rate);
+        writeln!(out, "      {}: while parameters move, 0 with chance {rate}, else 1 / (1 - {rate})", mask.name)?;
+    }
     for group in &model.added {
         writeln!(out, "    with {}", group.name)?;
         write_function(out, &group.compose)?;

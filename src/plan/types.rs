@@ -176,6 +176,20 @@ record! {
         pub added: Vec<Addition> = vec![],
         /// The data set that holds the initial values of parameters by name; those that it lacks are drawn.
         pub weights: Option<String> = None,
+        /// The masks among the inputs of the prediction.
+        pub dropout: Vec<Dropout> = vec![],
+    }
+}
+
+record! {
+    /// A mask that the prediction multiplies by: for every entry 0 or `1 / (1 - rate)` while parameters move, else 1.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct Dropout {
+        /// The input's name and the leaf of its stream path: `~` and the name of the value, with `:2`, `:3`... for further
+        /// masks in one value. Where a formula calls the model again, `#2`, `#3`... follow in the formula's inputs.
+        pub name: String,
+        /// The chance of 0.
+        pub rate: f64,
     }
 }
 
@@ -654,6 +668,16 @@ impl Model {
             .iter()
             .flat_map(|group| group.compose.outputs.iter().filter_map(|port| stands(group, port)))
             .collect()
+    }
+
+    /// The mask behind the input of a program that predicts, by position, and the number of the call among those of a
+    /// formula, from 1; none where it is something else.
+    pub fn mask(&self, input: &str) -> Option<(usize, usize)> {
+        let (name, call) = match input.rsplit_once('#') {
+            Some((name, call)) => (name, call.parse().ok()?),
+            None => (input, 1),
+        };
+        self.dropout.iter().position(|mask| mask.name == name).map(|at| (at, call))
     }
 
     /// The position of a parameter.

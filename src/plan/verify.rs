@@ -75,6 +75,13 @@ fn sampler(sampler: &Sampler, known: &Shapes, what: &str) -> Result<Shapes, Stri
     function(&sampler.function, &known, what)
 }
 
+/// The same for a program that predicts, which reads masks of whatever shape.
+fn predicting(f: &Function, known: &Shapes, model: &Model, what: &str) -> Result<Shapes, String> {
+    let masks = f.inputs.iter().filter(|port| model.mask(&port.name).is_some());
+    let masks: Shapes = masks.map(|port| (port.name.clone(), f.dims(port.node).to_vec())).collect();
+    function(f, &joined(known, &masks), what)
+}
+
 fn joined(a: &Shapes, b: &Shapes) -> Shapes {
     a.iter().chain(b).map(|(n, d)| (n.clone(), d.clone())).collect()
 }
@@ -93,6 +100,15 @@ fn model(model: &Model, world: &Shapes) -> Result<Shapes, String> {
         "the initial parameters are not those of the model".into()
     })?;
     ensure(model.forward.outputs.len() == 1, || "the model has not one prediction".into())?;
+    let names: BTreeSet<&String> = model.dropout.iter().map(|mask| &mask.name).collect();
+    let fine = |mask: &Dropout| {
+        let read = model.forward.inputs.iter().any(|port| port.name == mask.name);
+        mask.name.starts_with('~') && !mask.name.contains('#') && read && mask.rate > 0.0 && mask.rate <= 1.0
+    };
+    ensure(names.len() == model.dropout.len() && model.dropout.iter().all(fine), || {
+        "a mask has no chance, or none reads it".into()
+    })?;
+    ensure(!params.keys().any(|name| names.contains(name)), || "a mask has the name of a parameter".into())?;
     for group in &model.added {
         let changed = function(&group.compose, &params, &group.name)?;
         let fit = changed.iter().all(|(name, dims)| params.get(name) == Some(dims));
@@ -183,7 +199,7 @@ fn blocks(adapt: &[Block], family: &Family, model: &Model, what: &str) -> Result
         ensure(rates_fit(model, &block.on, &block.rates), || format!("{what} has step sizes of other shapes"))?;
         ensure(anchored(model, block), || format!("{what} holds parameters near others unlike them"))?;
         if let Solver::Mean { of, by_class } = &block.solver {
-            let mean = function(of, &readable(family, model, 0), "a mean")?;
+            let mean = predicting(of, &readable(family, model, 0), model, "a mean")?;
             let rows = |i: usize| {
                 let dims = &model.params[i].dims;
                 if *by_class { dims.get(1..).unwrap_or(&[]) } else { dims.as_slice() }
@@ -209,12 +225,12 @@ fn blocks(adapt: &[Block], family: &Family, model: &Model, what: &str) -> Result
 fn fits(metric: &Metric, family: &Family, model: &Model, context: u64) -> Result<(), String> {
     let known = readable(family, model, context);
     if let Metric::Loss { loss: Loss::Expression { function: f } } = metric {
-        let outputs = function(f, &known, "the loss")?;
+        let outputs = predicting(f, &known, model, "the loss")?;
         return ensure(outputs.len() == 1 && outputs.values().all(Vec::is_empty), || {
             "the loss is not one scalar".into()
         });
     }
-    let outputs = function(&model.forward, &known, "the model")?;
+    let outputs = predicting(&model.forward, &known, model, "the model")?;
     let target = variables(family).get("y").cloned().ok_or_else(|| format!("`{}` has no target `y`", family.name))?;
     match metric.refuses(&outputs.into_values().next().unwrap_or_default(), &target) {
         Some(reason) => Err(reason),

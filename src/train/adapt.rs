@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::TrainError;
 use super::bind::Kernel;
+use super::dropout::{Masks, Moment};
 use super::tasks::{TaskMaker, Visit};
 use crate::catalog::Budget;
 use crate::exec::Executor;
@@ -98,6 +99,8 @@ impl<'a, E: Executor> Adaptation<'a, E> {
                     .into_iter()
                     .map(|x| self.exec.upload(&Tensor::scalar(x)))
                     .collect::<Result<_, _>>()?;
+                let moment = Moment::Step { block: number as u64, number: done };
+                let masks = Masks::draw(self.exec, kernel, self.model, maker, visit, (step, moment))?;
                 let results = kernel.run(self.exec, |input| match input {
                     Input::World(i) => &world[i],
                     Input::Param(i) => &params[i],
@@ -108,9 +111,10 @@ impl<'a, E: Executor> Adaptation<'a, E> {
                         &memory[place * block.solver.memory().len() + slot]
                     }
                     Input::Schedule(i) => &schedule[i],
-                    _ => {
-                        batch.find(visit, input).unwrap_or_else(|| unreachable!("a local step does not read {input:?}"))
-                    }
+                    _ => batch
+                        .find(visit, input)
+                        .or_else(|| masks.find(input))
+                        .unwrap_or_else(|| unreachable!("a local step does not read {input:?}")),
                 })?;
                 let mut results = results.into_iter();
                 for (&i, value) in on.iter().zip(results.by_ref()) {

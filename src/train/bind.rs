@@ -21,6 +21,11 @@ impl<E: Executor> Kernel<E> {
         })
     }
 
+    /// The tag and shape of every input.
+    pub fn inputs(&self) -> impl Iterator<Item = (Input, &[usize])> {
+        self.inputs.iter().copied().zip(self.dims.iter().map(Vec::as_slice))
+    }
+
     /// Runs the program on values found by their tags.
     pub fn run<'v>(&self, exec: &E, find: impl Fn(Input) -> &'v E::Value) -> Result<Vec<E::Value>, ExecError>
     where

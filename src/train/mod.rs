@@ -10,6 +10,7 @@ mod cell;
 mod clients;
 mod control;
 mod draw;
+mod dropout;
 mod evaluate;
 mod merge;
 mod outer;

@@ -4,6 +4,7 @@ use super::TrainError;
 use super::adapt::{Adaptation, Begin};
 use super::bind::Kernel;
 use super::control;
+use super::dropout::{Masks, Moment};
 use super::tasks::{TaskMaker, Visit};
 use crate::catalog::{Outer, Sees, Simplex, Weights};
 use crate::exec::Executor;
@@ -152,6 +153,7 @@ impl<'a, E: Executor> Trainer<'a, E> {
             Trainer::Step(kernel) => {
                 let factors = factors(arm, maker, &state.adversary, &visit);
                 let weights = exec.upload(&Tensor::new(vec![factors.len()], factors.clone()))?;
+                let masks = Masks::draw(exec, kernel, &arm.model, maker, &visit, (step, Moment::Whole))?;
                 let results = kernel.run(exec, |input| match input {
                     Input::World(i) => &world[i],
                     Input::Param(i) => {
@@ -160,7 +162,10 @@ impl<'a, E: Executor> Trainer<'a, E> {
                     Input::Memory { param, slot } => &state.memory[param][slot],
                     Input::Schedule(i) => &schedule[i],
                     Input::Weights => &weights,
-                    _ => visit.find(input).unwrap_or_else(|| unreachable!("a step does not read {input:?}")),
+                    _ => visit
+                        .find(input)
+                        .or_else(|| masks.find(input))
+                        .unwrap_or_else(|| unreachable!("a step does not read {input:?}")),
                 })?;
                 let mut results = results.into_iter();
                 take_update(arm, state, &mut results);

@@ -373,6 +373,11 @@ impl<'a, E: Executor> TaskMaker<'a, E> {
         }
     }
 
+    /// The stream of what a task drops.
+    pub fn dropout_stream(&self, id: TaskId, step: u64) -> Stream {
+        self.streams.strata[id.stratum].dropout.child(id.index).child(step)
+    }
+
     /// The stream that shuffles a task's examples into batches.
     pub fn shuffle_stream(&self, id: TaskId, step: u64) -> Stream {
         self.streams.strata[id.stratum].shuffle.child(id.index).child(step)
@@ -408,6 +413,7 @@ struct StratumStreams {
     /// By [`Leaf`] and draw.
     visit: [Vec<Stream>; 3],
     shuffle: Stream,
+    dropout: Stream,
 }
 
 impl Streams {
@@ -431,6 +437,7 @@ impl Streams {
                 task: family.stratum(name).map_or_else(Vec::new, |stratum| named(&task, &stratum.task.draws)),
                 visit: [leaf("episode", episode), leaf("support", example), leaf("query", example)],
                 shuffle: Stream::new(seed, &["shuffle", scope, &family.name, name]),
+                dropout: Stream::new(seed, &["dropout", scope, &family.name, name]),
             }
         });
         Streams {

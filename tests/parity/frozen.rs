@@ -2,6 +2,7 @@
 
 use metadsl::data::{DataSet, Features, Targets};
 use metadsl::exec::exact::{Exact, Path};
+use metadsl::plan::Arm;
 use metadsl::plan::prefix::split;
 use metadsl::train::DataSets;
 
@@ -66,7 +67,24 @@ fn every_bit_is_as_if_it_were_computed_in_every_step() {
     // The rows of the encoder, the mask and its sum.
     assert_eq!(x, [5 * 8 + 5 + 1]);
     assert_eq!(split(moved), None);
-    let each = &compile(&seen(), &[]).arms[0];
+    assert_same(once, &compile(&seen(TEXT), &[]).arms[0]);
+}
+
+#[test]
+fn masks_behind_what_is_frozen_are_drawn_in_every_step() {
+    let text = TEXT.replace("(base @ W)", "(dropout(base, rate: 0.3) @ W)");
+    let once = &compile(&text, &[]).arms[0];
+    let masks = split(once).expect("it has a frozen prefix").arm.model.dropout;
+    assert_eq!(masks.len(), 1);
+    assert_same(once, &compile(&seen(&text), &[]).arms[0]);
+    // A mask before the frozen layers leaves nothing to be computed once.
+    let before = TEXT.replace("let first = linear(words, 32)", "let first = linear(dropout(words, rate: 0.3), 32)");
+    assert_same(&compile(&before, &[]).arms[0], &compile(&seen(&before), &[]).arms[0]);
+}
+
+/// Whether two arms, of which one computes a prefix once, give the same bits.
+fn assert_same(once: &Arm, each: &Arm) {
+    assert!(split(each).is_none());
     let sets = texts();
     let single = Exact::<f32>::new(Path::detect());
     let double = Exact::<f64>::new(Path::detect());
@@ -80,13 +98,13 @@ fn every_bit_is_as_if_it_were_computed_in_every_step() {
 }
 
 /// The same with a measure that looks at the input itself.
-fn seen() -> String {
-    TEXT.replace("measure accuracy = mean(accuracy)", "measure shown = mean(sum(net(x)) + sum(x))")
+fn seen(text: &str) -> String {
+    text.replace("measure accuracy = mean(accuracy)", "measure shown = mean(sum(net(x)) + sum(x))")
 }
 
 #[test]
 fn what_else_looks_at_the_input_keeps_it() {
-    assert_eq!(split(&compile(&seen(), &[]).arms[0]), None);
+    assert_eq!(split(&compile(&seen(TEXT), &[]).arms[0]), None);
     let together = TEXT.replace("let tail  = norm(out)", "let tail = batch_norm(out)");
     let behind = split(&compile(&together, &[]).arms[0]).expect("what comes before the other examples");
     assert!(behind.arm.model.forward.cost().flops < behind.prefix.cost().flops);

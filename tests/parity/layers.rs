@@ -47,14 +47,14 @@ fn apply(name: &str, b: &mut Builder, x: &[NodeId]) -> NodeId {
             let ids = padded.into_iter().reduce(|a, c| b.add(a, c)).expect("four numbers");
             b.gather(x[0], ids, 0)
         }
-        "attention" => operator::attention(b, [x[0], x[1], x[2]], None, 2),
+        "attention" => operator::attention(b, [x[0], x[1], x[2]], None, 2, None),
         "attention masked" => {
             let all = b.full(1.0, &[5]);
             let (second, last) = (b.slice(all, 0, 0, 1), b.slice(all, 0, 0, 1));
             let (second, last) = (b.pad(second, 0, 1, 3), b.pad(last, 0, 4, 0));
             let mask = b.sub(all, second);
             let mask = b.sub(mask, last);
-            operator::attention(b, [x[0], x[1], x[2]], Some(mask), 1)
+            operator::attention(b, [x[0], x[1], x[2]], Some(mask), 1, None)
         }
         other => panic!("no operation is called {other}"),
     }

@@ -12,6 +12,7 @@ mod added;
 mod bert;
 mod closed_form;
 mod derivatives;
+mod dropout;
 mod federated;
 mod frozen;
 mod harness;

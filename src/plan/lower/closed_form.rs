@@ -36,6 +36,7 @@ pub(super) fn solve(
                 let columns = task.ports.b.slice(eye, 1, start, sizes[k]);
                 task.ports.b.reshape(columns, &[&[total], dims].concat())
             }
+            // Masks among them: they are those of the loss below.
             _ => task.ports.get(input, &port.name, dims),
         });
     }

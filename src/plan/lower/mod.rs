@@ -61,6 +61,15 @@ pub enum Input {
     SupportDraw(usize),
     /// A draw of the query examples, `[T, Q, ..]`.
     QueryDraw(usize),
+    /// A mask of the model, by position, for every example: `[T, S, ..]` or `[T, Q, ..]`.
+    Mask {
+        /// Which.
+        at: usize,
+        /// The number of the call of the model within a formula, from 1.
+        call: usize,
+        /// How often the program took a loss or mean of examples before.
+        pass: usize,
+    },
     /// The direction of a product with the curvature.
     Direction(usize),
 }
@@ -191,6 +200,7 @@ pub fn lower(arm: &Arm, sizes: &ClientSizes) -> Result<Programs, LowerError> {
                     support: tasks.support,
                     averaged: arm.moved(),
                     corrected: if arm.train.controls() { arm.moved() } else { vec![] },
+                    evaluates: false,
                 },
                 &arm.train.adapt,
             )?,
@@ -266,6 +276,7 @@ fn evaluation(arm: &Arm, evaluation: &Evaluation, sizes: &ClientSizes) -> Result
         support: tasks.support,
         averaged: vec![],
         corrected: vec![],
+        evaluates: true,
     };
     let adapt = outer::adapt(&local, &evaluation.adapt)?;
     let init = evaluation.model.as_ref().map(|model| sample::once(arm, &model.init, "init"));

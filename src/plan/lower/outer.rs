@@ -135,6 +135,8 @@ pub(super) struct Local<'a> {
     pub averaged: Vec<usize>,
     /// The parameters whose gradients are corrected.
     pub corrected: Vec<usize>,
+    /// Whether it belongs to an evaluation.
+    pub evaluates: bool,
 }
 
 /// Adaptation in a loop: the shared parameters repeated for every task, and one step of each block.
@@ -171,7 +173,8 @@ fn local_step(local: &Local, block: &Block, moved: &[usize]) -> Result<Program, 
     };
     let on = model.positions(&block.on);
     let slots = &model.params;
-    let mut task = Task::new(arm, model, family, support, Part::default());
+    let task = Task::new(arm, model, family, support, Part::default());
+    let mut task = if local.evaluates && !block.solver.steps() { task.measuring() } else { task };
     let params = task.params();
     let mut outputs: Vec<(String, NodeId)> = Vec::new();
     if !block.solver.steps() {
@@ -309,7 +312,7 @@ pub(super) fn metric(
         Whose::Others => Part { size: tasks * query.size, masked: true },
         Whose::All => Part { size: tasks * query.size, ..query },
     };
-    let mut one = Task::new(arm, model, family, Part::default(), seen);
+    let mut one = Task::new(arm, model, family, Part::default(), seen).measuring();
     let params = one.params();
     let value = one.metric(metric, &params)?;
     let one = one.ports.finish("metric", vec![("value".into(), value)]);

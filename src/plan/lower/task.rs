@@ -30,16 +30,26 @@ pub(super) struct Task<'a> {
     pub family: &'a Family,
     pub support: Part,
     pub query: Part,
+    /// Whether values are dropped: while parameters move, and not where something is measured.
+    drops: bool,
+    /// How often masks were asked for.
+    passes: usize,
 }
 
 impl<'a> Task<'a> {
     pub fn new(arm: &'a Arm, model: &'a Model, family: &'a Family, support: Part, query: Part) -> Task<'a> {
-        Task { ports: Ports::new(), arm, model, family, support, query }
+        Task { ports: Ports::new(), arm, model, family, support, query, drops: true, passes: 0 }
     }
 
-    /// The same task in a program of its own.
+    /// The same where something is measured: nothing is dropped.
+    pub fn measuring(self) -> Task<'a> {
+        Task { drops: false, ..self }
+    }
+
+    /// The same task in a program of its own, which goes on with the masks.
     pub fn another(&self) -> Task<'a> {
-        Task::new(self.arm, self.model, self.family, self.support, self.query)
+        let Task { arm, model, family, support, query, drops, passes, .. } = *self;
+        Task { ports: Ports::new(), arm, model, family, support, query, drops, passes }
     }
 
     /// The parameters as inputs, in the order of the model.
@@ -158,7 +168,20 @@ impl<'a> Task<'a> {
         let part = self.part(which);
         let prefix = if which == Which::Query { "query" } else { "support" };
         let (mut args, mut mapped) = (Vec::new(), Vec::new());
+        let pass = self.passes;
         for port in &one.inputs {
+            if let Some((at, call)) = self.model.mask(&port.name) {
+                let dims = one.dims(port.node);
+                mapped.push(self.drops);
+                if !self.drops {
+                    args.push(self.ports.b.full(1.0, dims));
+                    continue;
+                }
+                let (name, dims) = (format!("{prefix}.{}.{pass}", port.name), [&[part.size], dims].concat());
+                args.push(self.ports.get(Input::Mask { at, call, pass }, &name, &dims));
+                self.passes = pass + 1;
+                continue;
+            }
             let variable = slots.iter().position(|(n, _)| *n == port.name);
             mapped.push(variable.is_some());
             let of_support = self.family.support_variable(&port.name);

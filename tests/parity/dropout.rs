@@ -1,0 +1,262 @@
+//! Dropout against the scalar formula: masks by their addresses, steps and derivatives through them, and where nothing is dropped.
+
+use metadsl::exec::exact::{Exact, Path};
+use metadsl::exec::reference::Reference;
+use metadsl::ir::Precision;
+use metadsl::plan::Plan;
+use metadsl::rng::Stream;
+use metadsl::train::{Cell, DataSets};
+
+use crate::compile::compile;
+use crate::harness::arm;
+use crate::run::run;
+
+const RATE: f64 = 0.4;
+
+/// Two tasks, each with one kind of example: `x = [c, 2 c]` and the target 1.
+const NUMBERS: &str = "
+edition 2026
+experiment dropped
+dim d = 2
+tasks number {
+  stratum low(1)  { c: [] = 0.5 }
+  stratum high(1) { c: [] = -1.5 }
+  example {
+    at: [d] = 0
+    x: [d] = c * (positions(at) + 1)
+    y: [] = 1
+  }
+}
+model net(x: [d]) -> [] {
+  param w: [d] = 0.75
+  let kept = dropout(x, rate: 0.4)
+  kept @ w
+}
+train {
+  tasks = pool(number); split = { support: 2, query: 3 }; loss = half_squared; precision = f64
+  TRAIN
+}
+evaluate tuned {
+  tasks = pool(number); split = { support: 2, query: 3 }
+  EVALUATE
+}
+measure mse = mean(squared) on tuned
+";
+
+const SCALES: [(&str, f64); 2] = [("low", 0.5), ("high", -1.5)];
+
+fn plan(train: &str, evaluate: &str) -> Plan {
+    compile(&NUMBERS.replace("TRAIN", train).replace("EVALUATE", evaluate), &[])
+}
+
+fn cell(plan: &Plan) -> Cell {
+    run(&Reference::new(Precision::F64), arm(plan, "main"), 0, &DataSets::new())
+}
+
+/// What some examples of a task are behind the mask of `~kept`, by the address of their draws.
+fn behind(scope: &str, task: usize, step: u64, path: &[u64], examples: usize) -> Vec<[f64; 2]> {
+    let (stratum, c) = SCALES[task];
+    let stream = Stream::new(0, &["dropout", scope, "number", stratum]).child(0).child(step);
+    let stream = path.iter().fold(stream, |stream, &part| stream.child(part)).child(1).child_str("~kept");
+    let entry = |i: usize, j: usize| {
+        let kept = stream.uniform((2 * i + j) as u64) >= RATE;
+        if kept { c * (j + 1) as f64 / (1.0 - RATE) } else { 0.0 }
+    };
+    (0..examples).map(|i| [entry(i, 0), entry(i, 1)]).collect()
+}
+
+fn loss(w: [f64; 2], examples: &[[f64; 2]]) -> f64 {
+    let of_one = |x: &[f64; 2]| (x[0] * w[0] + x[1] * w[1] - 1.0).powi(2) / 2.0;
+    examples.iter().map(of_one).sum::<f64>() / examples.len() as f64
+}
+
+/// One step of gradient descent on the mean of the loss.
+fn step(w: [f64; 2], examples: &[[f64; 2]], rate: f64) -> [f64; 2] {
+    let mut gradient = [0.0; 2];
+    for x in examples {
+        let gap = x[0] * w[0] + x[1] * w[1] - 1.0;
+        gradient.iter_mut().zip(x).for_each(|(g, x)| *g += gap * x / examples.len() as f64);
+    }
+    [w[0] - rate * gradient[0], w[1] - rate * gradient[1]]
+}
+
+fn assert_near(found: &[f64], wanted: &[f64], tolerance: f64) {
+    assert_eq!(found.len(), wanted.len());
+    let near = found.iter().zip(wanted).all(|(f, w)| (f - w).abs() <= tolerance);
+    assert!(near, "{found:?}, not {wanted:?}");
+}
+
+#[test]
+fn a_meta_gradient_goes_through_the_masks_of_every_inner_step() {
+    let train = "adapt = gradient(w, rate: 0.05, steps: 2); outer = mean; update = sgd(rate: 0.02); steps = 2";
+    let cell = cell(&plan(train, "adapt = none"));
+    // The passes of a step's program: two inner steps on the support examples, then the query examples.
+    let objective = |w: [f64; 2], number: u64| {
+        let of_task = |task: usize| {
+            let inner = (0..2).fold(w, |w, pass| step(w, &behind("train", task, number, &[0, pass], 2), 0.05));
+            loss(inner, &behind("train", task, number, &[0, 2], 3))
+        };
+        (of_task(0) + of_task(1)) / 2.0
+    };
+    let mut w = [0.75, 0.75];
+    for number in 1..=2 {
+        let along = |i: usize| {
+            let moved = |by: f64| std::array::from_fn(|j| w[j] + if i == j { by } else { 0.0 });
+            (objective(moved(1e-5), number) - objective(moved(-1e-5), number)) / 2e-5
+        };
+        w = [w[0] - 0.02 * along(0), w[1] - 0.02 * along(1)];
+    }
+    assert_near(cell.weights[0].1.data(), &w, 1e-9);
+    // What is measured sees the examples as they are.
+    let whole = |c: f64| 2.0 * loss(w, &[[c, 2.0 * c]]);
+    assert_near(&[cell.series[0].values[1]], &[(whole(0.5) + whole(-1.5)) / 2.0], 1e-8);
+}
+
+#[test]
+fn an_evaluation_drops_while_its_tasks_take_steps_and_not_where_it_measures() {
+    let train = "adapt = none; outer = mean; update = sgd(rate: 0.1); steps = 0";
+    let cell = cell(&plan(train, "adapt = gradient(w, rate: 0.2, steps: 3)"));
+    let of_task = |task: usize| {
+        let steps = 1..=3;
+        let w = steps.fold([0.75, 0.75], |w, n| step(w, &behind("tuned", task, 0, &[1, n, 0], 2), 0.2));
+        2.0 * loss(w, &[[SCALES[task].1, 2.0 * SCALES[task].1]])
+    };
+    assert_near(&[cell.series[0].values[0]], &[(of_task(0) + of_task(1)) / 2.0], 1e-12);
+}
+
+#[test]
+fn averaged_parameters_come_from_steps_with_masks_of_their_own() {
+    let train = "adapt = [sgd(w, rate: 0.1, steps: 1), sgd(w, rate: 0.2, steps: 2)]; outer = average; steps = 2";
+    let cell = cell(&plan(train, "adapt = none"));
+    let mut w = [0.75, 0.75];
+    for number in 1..=2 {
+        let of_task = |task: usize| {
+            let seen = |block: u64, n: u64| behind("train", task, number, &[1 + block, n, 0], 2);
+            let w = step(w, &seen(0, 1), 0.1);
+            step(step(w, &seen(1, 1), 0.2), &seen(1, 2), 0.2)
+        };
+        let (a, b) = (of_task(0), of_task(1));
+        w = [(a[0] + b[0]) / 2.0, (a[1] + b[1]) / 2.0];
+    }
+    assert_near(cell.weights[0].1.data(), &w, 1e-12);
+}
+
+#[test]
+fn a_closed_form_drops_in_training_and_not_in_an_evaluation() {
+    let train = "adapt = none; outer = mean; update = sgd(rate: 0.1); steps = 0";
+    let solved = cell(&plan(train, "adapt = ridge(w, penalty: 0.5)")).series[0].values[0];
+    // The minimiser of (x w - 1)^2 / 2 + |w|^2 / 4 along x.
+    let of_task = |c: f64| {
+        let square = 5.0 * c * c;
+        let prediction = square / (square + 0.5);
+        (prediction - 1.0).powi(2)
+    };
+    assert_near(&[solved], &[(of_task(0.5) + of_task(-1.5)) / 2.0], 1e-12);
+    let train = "adapt = ridge(w, penalty: 0.5); outer = average; steps = 1";
+    let trained = cell(&plan(train, "adapt = none"));
+    let of_task = |task: usize| {
+        // The normal equations of two examples behind their masks.
+        let seen = behind("train", task, 1, &[1, 1, 0], 2);
+        let sum = |f: &dyn Fn(&[f64; 2]) -> f64| seen.iter().map(f).sum::<f64>() / 2.0;
+        let (a, b, c) = (sum(&|x| x[0] * x[0]) + 0.5, sum(&|x| x[0] * x[1]), sum(&|x| x[1] * x[1]) + 0.5);
+        let (p, q) = (sum(&|x| x[0]), sum(&|x| x[1]));
+        let determinant = a * c - b * b;
+        [(c * p - b * q) / determinant, (a * q - b * p) / determinant]
+    };
+    let (a, b) = (of_task(0), of_task(1));
+    assert_near(trained.weights[0].1.data(), &[(a[0] + b[0]) / 2.0, (a[1] + b[1]) / 2.0], 1e-12);
+}
+
+#[test]
+fn a_formula_that_calls_the_model_twice_drops_twice() {
+    let text = NUMBERS.replace("loss = half_squared", "loss = (net(x) - net(x)) ^ 2");
+    let train = "adapt = none; outer = mean; update = sgd(rate: 0.1); steps = 1";
+    let text = text.replace("TRAIN", train).replace("EVALUATE", "adapt = none");
+    let plan = compile(&text.replace("mean(squared)", "mean((net(x) - net(x)) ^ 2)"), &[]);
+    let cell = cell(&plan);
+    assert_eq!(cell.series[0].values, [0.0, 0.0]);
+    assert_ne!(cell.weights[0].1.data(), [0.75, 0.75]);
+}
+
+#[test]
+fn a_rate_of_zero_leaves_the_plan_as_it_is() {
+    let evaluated = "adapt = gradient(w, rate: 0.2, steps: 3)";
+    let train = "adapt = none; outer = mean; update = sgd(rate: 0.1); steps = 1";
+    let text = NUMBERS.replace("TRAIN", train).replace("EVALUATE", evaluated);
+    let zero = compile(&text.replace("rate: 0.4", "rate: 0"), &[]);
+    let without = compile(&text.replace("dropout(x, rate: 0.4)", "x"), &[]);
+    assert_eq!(zero, without);
+    assert_ne!(compile(&text, &[]), without);
+}
+
+/// A network whose blocks drop everywhere, weights of attention among it.
+const BLOCKS: &str = "
+edition 2026
+experiment blocks
+dim rows = 3
+dim width = 4
+tasks waves {
+  phase: [width] ~ normal
+  example { x: [rows, width] ~ normal; y: [] = mean(sin(x + phase)) }
+}
+model net(x: [rows, width]) -> [] {
+  let blocks = repeat(encoder_block(x, heads: 2, inner: 5, dropout: 0.2), times: 2)
+  let mixed  = mixer_block(blocks, rows: 3, columns: 5, dropout: 0.1)
+  let head   = linear(flatten(mixed), 1)
+  head[0]
+}
+train {
+  tasks = fresh(waves, 4); split = { support: 3, query: 3 }; loss = squared
+  adapt = gradient(head, rate: 0.1, steps: 2); outer = mean; update = adam(rate: 0.01); steps = 3
+}
+evaluate tuned { tasks = fresh(waves, 5); split = { support: 3, query: 3 }; adapt = gradient(all, rate: 0.01, steps: 2) }
+measure mse = mean(squared) on tuned every 1
+";
+
+#[test]
+fn masks_are_the_same_on_any_number_of_threads() {
+    let plan = compile(BLOCKS, &[]);
+    let masks = &arm(&plan, "main").model.dropout;
+    let names: Vec<&str> = masks.iter().map(|mask| mask.name.as_str()).collect();
+    assert_eq!(names.len(), 12, "{names:?}");
+    assert!(names.contains(&"~blocks.1.attention.mixed"), "{names:?}");
+    let on = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
+        pool.install(|| run(&Exact::<f32>::new(Path::detect()), arm(&plan, "main"), 0, &DataSets::new()))
+    };
+    let one = on(1);
+    assert_eq!(one, on(3));
+    assert!(one.series[0].values.iter().all(|value| value.is_finite()));
+}
+
+#[test]
+fn rows_of_a_prompt_have_masks_of_their_own() {
+    let text = "
+edition 2026
+experiment tokens
+dim s = 3
+dim d = 2
+tasks lines { example { x: [s, d] ~ normal; y: [s] = 2 } }
+model net(x: [s, d]) -> [s] {
+  param v: [d] = 0.5
+  let z = dropout(2 * x, rate: 0.25)
+  let kept = dropout(tanh(z), rate: 0.5)
+  kept @ v
+}
+train {
+  with = prompt(on: z, length: 6)
+  tasks = fresh(lines, 1); split = { support: 1, query: 1 }; loss = half_squared
+  adapt = gradient(prompt, rate: 0.1, steps: 1); outer = mean; update = sgd(rate: 0.1); steps = 2
+}
+measure size = sum(v)
+";
+    let plan = compile(text, &[]);
+    let model = &arm(&plan, "main").model;
+    let rates: Vec<(&str, f64)> = model.dropout.iter().map(|mask| (mask.name.as_str(), mask.rate)).collect();
+    assert_eq!(rates, [("~z", 0.25), ("~kept", 0.5)]);
+    let port = |name: &str| model.forward.inputs.iter().find(|port| port.name == name).expect("a mask");
+    assert_eq!(model.forward.dims(port("~z").node), [3, 2]);
+    assert_eq!(model.forward.dims(port("~kept").node), [9, 2]);
+    let cell = run(&Reference::new(Precision::F64), arm(&plan, "main"), 0, &DataSets::new());
+    assert!(cell.series[0].values.iter().all(|value| value.is_finite()));
+}
