@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use metadsl::diag::{Diagnostic, Severity, Sink, mend, render};
 use metadsl::lang::{Compiled, Source, Texts, compile, import};
@@ -11,23 +11,27 @@ use metadsl::syntax::parse;
 #[path = "common/shipped.rs"]
 mod shipped;
 
-/// The plan of a text, what was found, and the texts that the places are in: files that it uses lie in a folder of their own.
-fn check_texts(text: &str) -> (Option<Compiled>, Vec<Diagnostic>, Texts) {
+/// The plan of a text, what was found, and the texts that the places are in: files that it uses lie in `folder`.
+fn check_texts(text: &str, folder: &Path) -> (Option<Compiled>, Vec<Diagnostic>, Texts) {
     let mut sink = Sink::new();
     let main = Source { id: "main".into(), name: "main".into(), text: text.to_owned() };
-    let (file, texts) = import(parse(text, &mut sink), main, &used, &mut sink);
+    let (file, texts) = import(parse(text, &mut sink), main, &|_, path| used(folder, path), &mut sink);
     let compiled = if sink.has_errors() { None } else { compile(&file, &[], &mut sink) };
     (compiled, sink.finish(), texts)
 }
 
-fn used(_: &str, path: &str) -> Result<Source, String> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/check/used");
+fn used(folder: &Path, path: &str) -> Result<Source, String> {
     let text = fs::read_to_string(folder.join(path)).map_err(|_| "it is not there".to_owned())?;
     Ok(Source { id: path.to_owned(), name: path.to_owned(), text })
 }
 
+/// Where the files lie that fixtures use.
+fn beside() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/check/used")
+}
+
 fn check(text: &str) -> (Option<Compiled>, Vec<Diagnostic>) {
-    let (compiled, found, _) = check_texts(text);
+    let (compiled, found, _) = check_texts(text, &beside());
     (compiled, found)
 }
 
@@ -50,7 +54,7 @@ fn fixtures() -> Vec<(String, String)> {
 fn messages() {
     insta::glob!("fixtures/check/*.meta", |path| {
         let text = fs::read_to_string(path).expect("a text");
-        let (_, diagnostics, texts) = check_texts(&text);
+        let (_, diagnostics, texts) = check_texts(&text, &beside());
         let own = path.file_name().expect("a name").to_string_lossy();
         let shown = texts
             .split(&diagnostics)
@@ -130,7 +134,8 @@ fn every_code_of_the_checker_has_a_fixture() {
 #[test]
 fn the_experiments_have_no_mistake() {
     for path in shipped::files() {
-        let (compiled, diagnostics) = check(&shipped::read(&path));
+        let folder = path.parent().expect("a folder");
+        let (compiled, diagnostics, _) = check_texts(&shipped::read(&path), folder);
         assert!(compiled.is_some() && diagnostics.is_empty(), "{}: {diagnostics:#?}", path.display());
     }
 }

@@ -13,7 +13,7 @@ mod compile;
 #[path = "common/shipped.rs"]
 mod shipped;
 
-use compile::{check, compile, read};
+use compile::{check, compile, compile_file, read};
 
 fn id(plan: &Plan) -> Id {
     Id::of(Kind::Plan, plan)
@@ -23,7 +23,7 @@ fn id(plan: &Plan) -> Id {
 #[test]
 fn plans_of_all_shipped_files_survive_storage() {
     for file in shipped::files() {
-        let plan = compile(&shipped::read(&file), &[]);
+        let plan = compile_file(&file);
         let back = Plan::from_value(&plan.to_value()).expect("it is a plan");
         back.verify().unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         assert_eq!(id(&back), id(&plan), "{}", file.display());

@@ -1,7 +1,10 @@
 //! From text to plan, with every mistake shown.
+#![allow(dead_code, reason = "every test binary uses a part of it")]
+
+use std::path::Path;
 
 use metadsl::diag::{self, Sink};
-use metadsl::lang;
+use metadsl::lang::{self, Source};
 use metadsl::plan::Plan;
 use metadsl::syntax::ast::{Field, File, ItemKind};
 use metadsl::syntax::parse;
@@ -9,6 +12,21 @@ use metadsl::syntax::parse;
 /// The plan of an experiment under overrides such as `train.steps = 3`, which hold for every arm.
 pub fn compile(text: &str, overrides: &[&str]) -> Plan {
     check(text, &read(text), &fields(overrides))
+}
+
+/// The plan of an experiment's file, whose `use` lines name others from its folder.
+pub fn compile_file(path: &Path) -> Plan {
+    let source = |path: &Path| -> Result<Source, String> {
+        let text = std::fs::read_to_string(path).map_err(|e| e.to_string())?;
+        Ok(Source { id: path.display().to_string(), name: path.display().to_string(), text })
+    };
+    let main = source(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let (text, tree) = (main.text.clone(), read(&main.text));
+    let folder = path.parent().expect("a file lies in a folder");
+    let mut sink = Sink::new();
+    let (tree, _) = lang::import(tree, main, &|_, name| source(&folder.join(name)), &mut sink);
+    assert!(!sink.has_errors(), "{}: a file that it uses cannot be read", path.display());
+    check(&text, &tree, &[])
 }
 
 /// The tree of a text without mistakes.

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use metadsl::diag::Sink;
-use metadsl::lang::compile;
+use metadsl::lang::{Source, compile, import};
 use metadsl::syntax::{format, parse};
 
 /// The bytes of text that are parsed.
@@ -39,6 +39,12 @@ fn experiments() -> Vec<PathBuf> {
     files
 }
 
+/// A file that another uses, from its folder.
+fn beside(path: &Path, name: &str) -> Result<Source, String> {
+    let text = fs::read_to_string(path.with_file_name(name)).map_err(|e| e.to_string())?;
+    Ok(Source { id: name.to_owned(), name: name.to_owned(), text })
+}
+
 fn main() -> ExitCode {
     let files = experiments();
     let texts: Vec<String> = files.iter().map(|path| fs::read_to_string(path).expect("a text")).collect();
@@ -52,7 +58,8 @@ fn main() -> ExitCode {
     for (path, text) in files.iter().zip(&texts) {
         let checking = median(|| {
             let mut sink = Sink::new();
-            let file = parse(text, &mut sink);
+            let main = Source { id: String::new(), name: String::new(), text: text.clone() };
+            let (file, _) = import(parse(text, &mut sink), main, &|_, name| beside(path, name), &mut sink);
             assert!(compile(&file, &[], &mut sink).is_some(), "{} has a mistake", path.display());
         });
         slowest = slowest.max(checking);
