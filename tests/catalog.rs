@@ -23,6 +23,7 @@ fn template(entry: &Entry) -> &'static str {
         (Kind::Loss, _) => "loss",
         (Kind::Added, "head") => "head",
         (Kind::Added | Kind::Retraction, _) => "added",
+        (Kind::Augmentation, _) => "augmentation",
         (Kind::Schedule, _) => "schedule",
         (Kind::Adaptation, "class_mean") => "adaptation_of_classes",
         (Kind::Adaptation, "in_context") => "in_context",

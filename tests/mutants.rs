@@ -101,7 +101,7 @@ const PIECES: [&str; 62] = [
 ];
 
 /// Values of the fields of `train` and `evaluate`: most combinations make sense, and some only together.
-const FIELDS: [(&str, &[&str]); 18] = [
+const FIELDS: [(&str, &[&str]); 20] = [
     ("tasks", &["fresh(FAMILY, 3)", "pool(FAMILY, size: 7, batch: 3)", "pool(FAMILY, batch: 2)", "pool(FAMILY)"]),
     ("split", &["{ support: 3, query: 4 }", "{ support: 1, query: 1 }", "{ support: 3 }"]),
     ("loss", &["squared", "half_squared", "cross_entropy", "risk"]),
@@ -157,6 +157,8 @@ const FIELDS: [(&str, &[&str]); 18] = [
     ("freeze", &["PARAM", "all"]),
     ("reset", &["PARAM", "all"]),
     ("retract", &["qr(PARAM)", "normalise(PARAM)", "simplex(PARAM)"]),
+    ("augment", &["none", "flip", "[crop(padding: 1), rotate]", "noise(std: 0.5)"]),
+    ("turns", &["1", "2", "4"]),
     ("after", &["0", "[0, 1, 2]", "[1]"]),
     ("query", &["others", "[own, all]"]),
     ("interpolate", &["0.5", "[0, 1]"]),

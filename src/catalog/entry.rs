@@ -23,6 +23,8 @@ pub enum Kind {
     Schedule,
     /// `retract = ...`
     Retraction,
+    /// `augment = ...`
+    Augmentation,
     /// `tasks = ...`
     Tasks,
     /// `partition = ...`
@@ -55,6 +57,7 @@ impl Kind {
             Kind::Added => "an added group",
             Kind::Schedule => "a schedule",
             Kind::Retraction => "a retraction",
+            Kind::Augmentation => "a change of examples",
             Kind::Tasks => "a source of tasks",
             Kind::Partition => "a partition",
             Kind::Data => "a data reader",

@@ -6,6 +6,7 @@
 
 mod added;
 mod args;
+mod augment;
 mod cluster;
 mod entry;
 mod function;
@@ -26,6 +27,7 @@ mod weights;
 
 pub use added::{Added, AddedPart, Site, Start};
 pub use args::{Arg, Args};
+pub use augment::Augmentation;
 pub use entry::{Entry, Initial, Kind, Param, Ty};
 pub use function::{Elementwise, ScalarFunction, TensorFunction};
 pub use law::{BaseLaw, Law};
@@ -43,6 +45,7 @@ pub use weights::{StratumWeight, Weights};
 /// Every entry, grouped by kind.
 pub const ENTRIES: &[&[Entry]] = &[
     added::ENTRIES,
+    augment::ENTRIES,
     law::ENTRIES,
     function::ENTRIES,
     operator::ENTRIES,

@@ -3,6 +3,7 @@
 use super::adaptation::{Around, adaptation, is_in_context};
 use super::added::{Whole, whole};
 use super::arm::Checked;
+use super::augment::changes;
 use super::calls::Names;
 use super::fields::Fields;
 use super::objective::{loss, objective};
@@ -55,6 +56,7 @@ pub(super) fn evaluation(
         Some(adapt) => (Some(adapt.blocks), adapt.spans),
         None => (None, vec![]),
     };
+    let augment = changes(&fields, family, names, sink);
     let loss = match fields.get("loss") {
         Some(field) => loss(&field.value, checked, names, sink),
         // A mistake in the loss of training has been reported there.
@@ -89,6 +91,12 @@ pub(super) fn evaluation(
         Some(Objective::Sample { support, .. }) if in_context => Some(*support),
         _ => None,
     };
+    if let (Some(field), Some(true)) = (fields.get("augment"), adapt.as_ref().map(Vec::is_empty))
+        && !in_context
+    {
+        let reason = "it changes what tasks adapt on, and these do not adapt; what is measured stays as it is";
+        sink.push(Diagnostic::warning("W0501", field.path_span(), "`augment` has no effect here").help(reason));
+    }
     let plan = || {
         Some(Evaluation {
             name: name.clone(),
@@ -97,6 +105,7 @@ pub(super) fn evaluation(
             adapt: adapt?,
             episodes: episodes?,
             model: own.as_ref().and_then(|own| own.model.clone()),
+            augment: augment?,
         })
     };
     let (plan, tasks) = (plan(), fields.span("tasks"));

@@ -2,6 +2,7 @@
 
 use indexmap::IndexMap;
 
+use super::augment::turns;
 use super::calls::Names;
 use super::constant::Constants;
 use super::dims::{Dim, Types, describe, same, slots};
@@ -112,7 +113,7 @@ fn variables(types: &Types) -> String {
 }
 
 fn check_fields(tasks: &Tasks, sink: &mut Sink) {
-    const DATA: &[&str] = &["partition", "hold_out", "ways", "examples"];
+    const DATA: &[&str] = &["partition", "hold_out", "ways", "turns", "examples"];
     const DRAWN: &[&str] = &["risk"];
     let (allowed, other) = if tasks.from.is_some() { (DATA, DRAWN) } else { (DRAWN, DATA) };
     for (i, field) in tasks.fields.iter().enumerate() {
@@ -218,10 +219,12 @@ fn of_clients(
         (None, Some(n)) => vec![Dim { name: None, size: n as usize }],
         (None, None) => vec![],
     };
+    let field = tasks.fields.iter().find(|f| is(f, "turns"));
+    let turns = turns(field, (ways, from.span), &features, names, sink)?;
     let example = Types::from([("x".to_owned(), Some(features)), ("y".to_owned(), Some(vec![]))]);
     let nothing = || sampler("all", &[], &Types::new(), names.constants, &mut Sink::new()).0;
     let (task, episode, none): (Sampler, Sampler, Sampler) = (nothing(), nothing(), nothing());
-    let source = Clients { data: from.text.clone(), example: slots(&example), hold_out, partition, ways, rows };
+    let source = Clients { data: from.text.clone(), example: slots(&example), hold_out, partition, ways, rows, turns };
     let strata = vec![Stratum { name: "all".into(), count: source.partition.clients(), task }];
     let plan =
         Family { name: tasks.name.text.clone(), strata, episode, example: none, risk: None, source: Some(source) };

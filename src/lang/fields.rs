@@ -9,6 +9,7 @@ const TRAIN: &[&str] = &[
     "method",
     "tasks",
     "split",
+    "augment",
     "loss",
     "with",
     "adapt",
@@ -25,7 +26,7 @@ const TRAIN: &[&str] = &[
 
 /// The fields of `evaluate`.
 const EVALUATE: &[&str] =
-    &["method", "tasks", "split", "loss", "with", "adapt", "episodes", "after", "query", "interpolate"];
+    &["method", "tasks", "split", "augment", "loss", "with", "adapt", "episodes", "after", "query", "interpolate"];
 
 /// Whether a section has no use for a setting of training: what an evaluation takes of a method is how tasks adapt.
 pub(super) fn is_for_training(name: &str, section: &Section) -> bool {

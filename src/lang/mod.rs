@@ -5,6 +5,7 @@ mod adaptation;
 mod added;
 mod algebra;
 mod arm;
+mod augment;
 mod calls;
 mod chosen;
 mod claims;

@@ -177,6 +177,7 @@ pub(super) fn kind_of(field: &str) -> Option<Kind> {
         "loss" => Kind::Loss,
         "with" => Kind::Added,
         "retract" => Kind::Retraction,
+        "augment" => Kind::Augmentation,
         _ => return None,
     })
 }

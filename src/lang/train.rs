@@ -3,6 +3,7 @@
 use super::adaptation::{Around, adaptation};
 use super::added::Whole;
 use super::arm::Checked;
+use super::augment::changes;
 use super::calls::Names;
 use super::family::CheckedFamily;
 use super::fields::{Fields, word};
@@ -56,6 +57,7 @@ pub(super) fn train(
         names.call(Kind::Update, &f.value, sink).map(|c| Some(Solver::from_args(c.entry.name, &c.args)))
     });
     let retract = optional(&fields, "retract", vec![], |f| retractions(&f.value, whole, names, sink));
+    let augment = changes(&fields, family, names, sink);
     let precision = optional(&fields, "precision", Precision::F32, |f| word(&f.value, "precision", PRECISION, sink));
     let steps = fields.required("steps", "steps = 500", sink);
     let steps = steps.and_then(|e| names.constants.count(e, 0, "`steps`", sink));
@@ -80,6 +82,7 @@ pub(super) fn train(
         retract: retract?,
         steps: steps?,
         precision: precision?,
+        augment: augment?,
     };
     let check = Check { train: &plan, family: family?, params: whole.params.len(), fields: &fields };
     check.outer(sink);

@@ -30,6 +30,13 @@ pub fn split(arm: &Arm) -> Option<Split> {
     if arm.evaluations.iter().any(|evaluation| evaluation.model.is_some()) {
         return None;
     }
+    // Examples that change have no value that could be computed once.
+    let turn = sources().flatten().any(|source| source.turns > 1);
+    let trains = std::iter::once(&arm.train).chain(arm.stages.iter().map(|stage| &stage.train));
+    let mut changes = trains.map(|train| &train.augment).chain(arm.evaluations.iter().map(|e| &e.augment));
+    if turn || changes.any(|changes| !changes.is_empty()) {
+        return None;
+    }
     let (prefix, rest) = divide(forward, &frozen(arm))?;
     let whole = forward.cost().flops;
     if prefix.cost().flops < whole / 2 {

@@ -4,7 +4,8 @@ use std::fmt::{self, Display, Write};
 
 use super::types::*;
 use crate::catalog::{
-    BaseLaw, Budget, Factor, Loss, Metric, Outer, Reader, Reduction, Sees, Simplex, Solver, Through, Weights, Whose,
+    Augmentation, BaseLaw, Budget, Factor, Loss, Metric, Outer, Reader, Reduction, Sees, Simplex, Solver, Through,
+    Weights, Whose,
 };
 use crate::ir::{Binary, Function, Node, NodeId, Op, Unary};
 
@@ -70,6 +71,7 @@ fn write_arm(out: &mut String, arm: &Arm) -> fmt::Result {
         }
         write_objective(out, &e.objective)?;
         write_adapt(out, &e.adapt)?;
+        write_changes(out, "support examples", &e.augment)?;
         if let Some(model) = &e.model {
             writeln!(out, "    model of its own; what training lacks begins at its initial value")?;
             write_model(out, model)?;
@@ -172,7 +174,13 @@ fn write_family(out: &mut String, family: &Family) -> fmt::Result {
         let rows = source.rows.map_or_else(String::new, |rows| format!(", examples {}..{}", rows.first, rows.end));
         writeln!(out, "    from {}{rows}, {}", source.data, source.partition.describe())?;
         match source.ways {
-            Some(ways) => writeln!(out, "    at every visit {ways} classes of a client, numbered anew")?,
+            Some(ways) => {
+                let turns = match source.turns {
+                    1 => String::new(),
+                    turns => format!(", the {turns} turns of each as classes of their own"),
+                };
+                writeln!(out, "    at every visit {ways} classes of a client, numbered anew{turns}")?;
+            }
             None => writeln!(out, "    {} of each client's examples held out", source.hold_out)?,
         }
     }
@@ -248,6 +256,14 @@ fn write_train(out: &mut String, train: &Train) -> fmt::Result {
     }
     for retract in &train.retract {
         writeln!(out, "    retract: {} by {}", list(&retract.on), retract.by.name())?;
+    }
+    write_changes(out, "examples", &train.augment)
+}
+
+/// How examples are changed.
+fn write_changes(out: &mut String, which: &str, changes: &[Augmentation]) -> fmt::Result {
+    for change in changes {
+        writeln!(out, "    {which} at every visit: {}", change.describe())?;
     }
     Ok(())
 }

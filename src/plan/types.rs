@@ -1,8 +1,8 @@
 //! The plan: what will happen, without spans and with every default explicit. This is what is hashed and replayed.
 
 use crate::catalog::{
-    BaseLaw, Budget, Loss, Metric, Outer, Partition, Reader, Reduction, Retraction, Solver, StateMetric, Through,
-    Weights, Whose,
+    Augmentation, BaseLaw, Budget, Loss, Metric, Outer, Partition, Reader, Reduction, Retraction, Solver, StateMetric,
+    Through, Weights, Whose,
 };
 use crate::hash::{record, variants};
 use crate::ir::{Function, Port, Precision};
@@ -146,6 +146,8 @@ record! {
         pub example: Vec<Slot>,
         /// The examples of the data set that are divided, where not all are.
         pub rows: Option<Rows> = None,
+        /// The classes that each class of a visit stands for: itself, and itself turned by quarters (four) or a half (two).
+        pub turns: u64 = 1,
     }
 }
 
@@ -330,6 +332,8 @@ record! {
         pub steps: u64,
         /// The float type of every tensor.
         pub precision: Precision,
+        /// How examples are changed at every visit, in order.
+        pub augment: Vec<Augmentation> = vec![],
     }
 }
 
@@ -372,6 +376,8 @@ record! {
         /// The model, where it is another than that of training. Parameters that training has not keep their initial values
         /// until the tasks adapt them.
         pub model: Option<Model> = None,
+        /// How the support examples are changed, in order.
+        pub augment: Vec<Augmentation> = vec![],
     }
 }
 

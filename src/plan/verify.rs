@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
 
 use super::types::*;
-use crate::catalog::{Budget, Loss, Metric, Outer, Reduction, Solver, Through, Weights, Whose};
+use crate::catalog::{Augmentation, Budget, Loss, Metric, Outer, Reduction, Solver, Through, Weights, Whose};
 use crate::ir::Function;
 
 /// What is wrong with a plan.
@@ -130,6 +130,12 @@ fn weigh(weights: &Weights, tasks: &TaskSource, family: &Family) -> bool {
         TaskSource::Fresh { .. } => family.strata.iter().all(|s| weighed(&s.name)),
         TaskSource::Pool { strata, .. } => strata.iter().all(|s| weighed(&s.name)),
     }
+}
+
+/// Whether changes of examples have a meaning for those of a family.
+fn change(augment: &[Augmentation], family: &Family) -> bool {
+    let fits = |source: &Clients| augment.iter().all(|change| change.refuses(&source.example[0].dims).is_none());
+    augment.is_empty() || family.source.as_ref().is_some_and(fits)
 }
 
 fn there(model: &Model, names: &[String]) -> bool {
@@ -284,6 +290,11 @@ impl Checker<'_> {
         let weighs = matches!(train.outer, Outer::Worst { .. } | Outer::Cvar { .. });
         ensure(!(weighs && train.through == Through::Difference), || "weights of losses need a gradient".into())?;
         self.protocol(&train.tasks, &train.objective, &train.adapt, &arm.model, "train")?;
+        let changed = |tasks: &TaskSource, augment: &[Augmentation]| {
+            arm.family(tasks.family()).is_some_and(|family| change(augment, family))
+        };
+        let fit = arm.evaluations.iter().all(|e| changed(&e.tasks, &e.augment));
+        ensure(fit && changed(&train.tasks, &train.augment), || "a change of examples does not fit them".into())?;
         if let (Outer::Mean { weights } | Outer::Average { weights, .. }, Some(family)) =
             (&train.outer, arm.family(train.tasks.family()))
         {
@@ -338,6 +349,10 @@ impl Checker<'_> {
             ensure(fits, || format!("an example of `{name}` is not features and a target"))?;
             let rows = source.rows.is_none_or(|rows| rows.first < rows.end);
             ensure(rows, || format!("the tasks of `{name}` have no examples"))?;
+            let turned = matches!(source.turns, 2 | 4)
+                && source.ways.is_some()
+                && Augmentation::refuses_turns(&source.example[0].dims).is_none();
+            ensure(source.turns == 1 || turned, || format!("the tasks of `{name}` cannot be turned"))?;
             ensure(source.ways != Some(0), || format!("the tasks of `{name}` have no classes"))?;
         }
         Ok(())

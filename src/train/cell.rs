@@ -131,7 +131,8 @@ fn run_stage<E: Executor>(
     observer: &dyn Observer,
 ) -> Result<Way<E>, TrainError> {
     let Setting { exec, arm, seed, world, .. } = *setting;
-    let maker = TaskMaker::new(setting, &arm.train.tasks, &arm.train.objective, &programs.tasks, TRAIN)?;
+    let own = (TRAIN, arm.train.augment.as_slice());
+    let maker = TaskMaker::new(setting, &arm.train.tasks, &arm.train.objective, &programs.tasks, own)?;
     let trainer = Trainer::new(exec, arm, &programs.train)?;
     let measures = Measures::new(setting, programs)?;
     while way.goes_on(span.end) {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::tasks::TaskId;
-use super::{DataSets, TrainError};
+use super::{DataSets, TrainError, augment};
 use crate::data::{self, DataSet};
 use crate::ir::Tensor;
 use crate::plan::lower::ClientSizes;
@@ -75,8 +75,16 @@ pub(super) fn data_set<'d>(source: &Source, sets: &'d DataSets) -> Result<&'d Da
     Ok(set)
 }
 
-/// An example that a task holds at a visit: its row, and its target there.
-pub(super) type Held = (usize, f64);
+/// An example that a task holds at a visit.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Held {
+    /// Its row in the data set.
+    pub row: usize,
+    /// Its target there.
+    pub target: f64,
+    /// By how many quarters it is turned.
+    pub quarters: usize,
+}
 
 /// The clients of one family.
 pub(super) struct Clients<'a> {
@@ -121,10 +129,12 @@ impl<'a> Clients<'a> {
         if let Some(ways) = self.source.ways {
             let each = (support + query) / ways;
             let rich = |client: usize| self.rich_classes(client, each as usize).count();
-            return match (0..self.table.len()).find(|&client| (rich(client) as u64) < ways) {
+            let turns = self.source.turns;
+            return match (0..self.table.len()).find(|&client| (rich(client) as u64 * turns) < ways) {
                 Some(client) => Err(wrong(format!(
-                    "client {client} has {} classes of {each} examples or more, and a visit draws {ways}; lower `split` or `ways`",
-                    rich(client)
+                    "client {client} has {} classes of {each} examples or more{}, and a visit draws {ways}; lower `split` or `ways`",
+                    rich(client),
+                    if turns > 1 { format!(", each in {turns} turns") } else { String::new() }
                 ))),
                 None => Ok(()),
             };
@@ -144,10 +154,10 @@ impl<'a> Clients<'a> {
         self.table.iter().map(|client| client.train.len()).collect()
     }
 
-    /// How many sets of classes the episodes of a client can have: `C(classes, ways)`.
+    /// How many sets of classes the episodes of a client can have: `C(classes, ways)`, turned ones among the classes.
     pub fn episodes(&self, objective: &Objective, client: usize) -> f64 {
         let (Some(ways), Objective::Sample { support, query, .. }) = (self.source.ways, objective) else { return 0.0 };
-        let classes = self.rich_classes(client, ((support + query) / ways) as usize).count() as u64;
+        let classes = self.rich_classes(client, ((support + query) / ways) as usize).count() as u64 * self.source.turns;
         (0..ways).map(|i| classes.saturating_sub(i) as f64 / (ways - i) as f64).product()
     }
 
@@ -168,7 +178,8 @@ impl<'a> Clients<'a> {
             return (vec![vec![]; ids.len()], vec![vec![]; ids.len()]);
         };
         let (support, query) = (support as usize, query as usize);
-        let with_targets = |rows: &[usize]| rows.iter().map(|&row| (row, self.set.targets.number(row))).collect();
+        let held = |&row: &usize| Held { row, target: self.set.targets.number(row), quarters: 0 };
+        let with_targets = |rows: &[usize]| rows.iter().map(held).collect();
         ids.iter()
             .zip(repeats)
             .map(|(id, &repeat)| {
@@ -191,7 +202,7 @@ impl<'a> Clients<'a> {
     }
 
     /// An N-way episode (Vinyals et al. 2016): classes drawn without replacement and numbered in the order of the draw, then
-    /// support and query examples of each, none twice.
+    /// support and query examples of each, none twice. Where classes are turned, each turn of one is a class by itself (Santoro et al. 2016).
     fn episode(
         &self,
         client: usize,
@@ -201,12 +212,13 @@ impl<'a> Clients<'a> {
     ) -> (Vec<Held>, Vec<Held>) {
         let (shots, queries) = (support / ways, query / ways);
         let classes: Vec<&[usize]> = self.rich_classes(client, shots + queries).collect();
-        let drawn = stream.child_str("classes").sample_without_replacement(classes.len(), ways);
+        let turns = self.source.turns as usize;
+        let drawn = stream.child_str("classes").sample_without_replacement(classes.len() * turns, ways);
         let (mut seen, mut asked) = (Vec::with_capacity(support), Vec::with_capacity(query));
         for (label, &class) in drawn.iter().enumerate() {
-            let rows = classes[class];
+            let (rows, quarters) = (classes[class / turns], class % turns * (4 / turns));
             let chosen = stream.child(label as u64).sample_without_replacement(rows.len(), shots + queries);
-            let mut held = chosen.iter().map(|&i| (rows[i], label as f64));
+            let mut held = chosen.iter().map(|&i| Held { row: rows[i], target: label as f64, quarters });
             seen.extend(held.by_ref().take(shots));
             asked.extend(held);
         }
@@ -221,9 +233,11 @@ impl<'a> Clients<'a> {
         let mut y = Tensor::full(&[held.len(), size], 0.0);
         let mut mask = Tensor::full(&[held.len(), size], 0.0);
         for (t, examples) in held.iter().enumerate() {
-            for (i, &(row, target)) in examples.iter().enumerate() {
+            for (i, &Held { row, target, quarters }) in examples.iter().enumerate() {
                 let at = t * size + i;
-                self.set.features.copy_row(row, &mut x.data_mut()[at * len..(at + 1) * len]);
+                let place = &mut x.data_mut()[at * len..(at + 1) * len];
+                self.set.features.copy_row(row, place);
+                augment::turn(place, dims, quarters);
                 y.data_mut()[at] = target;
                 mask.data_mut()[at] = 1.0;
             }
@@ -263,6 +277,7 @@ mod tests {
             ways: Some(ways),
             example: vec![slot("x"), slot("y")],
             rows: None,
+            turns: 1,
         };
         let source = Some(source);
         Family { name: "few".into(), strata: vec![], episode: sampler(), example: sampler(), risk: None, source }
@@ -288,11 +303,11 @@ mod tests {
         let id = TaskId { stratum: 0, index: 0 };
         let (support, query) = clients.examples(&objective(12), &[id, id], &[0, 1], 5);
         for (support, query) in support.iter().zip(&query) {
-            let held: BTreeSet<usize> = support.iter().chain(query).map(|(row, _)| *row).collect();
+            let held: BTreeSet<usize> = support.iter().chain(query).map(|held| held.row).collect();
             assert_eq!((support.len(), query.len(), held.len()), (8, 12, 20));
             for label in 0..4 {
                 let class = |part: &[Held]| -> Vec<usize> {
-                    part.iter().filter(|(_, l)| *l == f64::from(label)).map(|(row, _)| row % 7).collect()
+                    part.iter().filter(|held| held.target == f64::from(label)).map(|held| held.row % 7).collect()
                 };
                 let (seen, asked) = (class(support), class(query));
                 assert_eq!((seen.len(), asked.len()), (2, 3));
@@ -305,6 +320,50 @@ mod tests {
         assert_eq!(again.0[0], support[0]);
         let [x, y, mask] = clients.gather(&support, 8);
         assert_eq!((x.dims(), y.dims(), mask.data()), (&[2, 8][..], &[2, 8][..], &[1.0; 16][..]));
-        assert!(x.data().iter().zip(support.concat()).all(|(x, (row, _))| *x == row as f64));
+        assert!(x.data().iter().zip(support.concat()).all(|(x, held)| *x == held.row as f64));
+    }
+
+    #[test]
+    fn a_turned_class_is_another_one() {
+        let mut family = family(2, 4);
+        let source = family.source.as_mut().expect("it has one");
+        (source.turns, source.example[0].dims) = (4, vec![2, 2]);
+        let family = family;
+        let source = family.source.as_ref().expect("it has one");
+        // Example `i` of class `i % 2` has a mark of that class in its first corner, and its number in the second.
+        let pixels = (0..8).flat_map(|i| [f64::from(i % 2) + 1.0, 10.0 + f64::from(i), 0.0, 0.0]).collect();
+        let set = DataSet {
+            features: Features::double(&[2, 2], pixels),
+            targets: Targets::classes((0..8).map(|i| i % 2).collect()),
+            owners: None,
+        };
+        let table = [Client { train: (0..8).collect(), held_out: vec![] }];
+        let clients = Clients::new(&family, source, &table, &set, false, Stream::new(3, &["few"]));
+        let objective = Objective::Sample { loss: crate::catalog::Loss::CrossEntropy, support: 4, query: 8 };
+        clients.check(&objective).expect("eight classes of four examples");
+        assert_eq!(clients.episodes(&objective, 0), 70.0, "four of eight classes");
+        // The corners, against the clock from the first: a quarter turn moves each to the next.
+        let corners = |image: &[f64]| [image[0], image[2], image[3], image[1]];
+        let mut seen = BTreeSet::new();
+        for visit in 0..40 {
+            let id = TaskId { stratum: 0, index: 0 };
+            let (support, query) = clients.examples(&objective, &[id], &[0], visit);
+            let [x, y, _] = clients.gather(&support, 4);
+            let [asked, targets, _] = clients.gather(&query, 8);
+            let class_of = |image: &[f64]| {
+                let corners = corners(image);
+                let mark = (0..4).find(|&i| (1.0..=2.0).contains(&corners[i])).expect("a mark");
+                assert!(corners[(mark + 3) % 4] >= 10.0, "{corners:?}");
+                (corners[mark] as usize, mark)
+            };
+            let classes: Vec<(usize, usize)> = x.data().chunks(4).map(class_of).collect();
+            assert_eq!(classes.iter().collect::<BTreeSet<_>>().len(), 4, "four classes in each episode");
+            assert_eq!(y.data(), [0.0, 1.0, 2.0, 3.0]);
+            for (image, target) in asked.data().chunks(4).zip(targets.data()) {
+                assert_eq!(class_of(image), classes[*target as usize], "one number for each class");
+            }
+            seen.extend(classes);
+        }
+        assert_eq!(seen.len(), 8, "both classes in all four turns: {seen:?}");
     }
 }

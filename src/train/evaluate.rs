@@ -45,8 +45,8 @@ impl<'a, E: Executor> Measures<'a, E> {
         let (exec, arm) = (setting.exec, setting.arm);
         let mut evaluations = Vec::new();
         for (evaluation, programs) in arm.evaluations.iter().zip(&programs.evaluations) {
-            let maker =
-                TaskMaker::new(setting, &evaluation.tasks, &evaluation.objective, &programs.tasks, &evaluation.name)?;
+            let own = (evaluation.name.as_str(), evaluation.augment.as_slice());
+            let maker = TaskMaker::new(setting, &evaluation.tasks, &evaluation.objective, &programs.tasks, own)?;
             // Fresh tasks stay the same over the visits, too: only what an episode draws is new.
             let visits: Vec<Visit<E>> =
                 (0..evaluation.episodes).map(|visit| maker.revisit(visit)).collect::<Result<_, _>>()?;

@@ -5,6 +5,7 @@
 //! further measurement changes no number. Nothing here knows the ledger or the terminal; progress goes to an [`Observer`].
 
 mod adapt;
+mod augment;
 mod bind;
 mod cell;
 mod clients;

@@ -3,10 +3,11 @@
 use std::borrow::Borrow;
 use std::collections::HashMap;
 
+use super::augment::{Changes, Side};
 use super::bind::Kernel;
 use super::clients::{self, ClientTables, Clients, Held};
 use super::{DataSets, TrainError, draw};
-use crate::catalog::Weights;
+use crate::catalog::{Augmentation, Weights};
 use crate::exec::Executor;
 use crate::ir::Tensor;
 use crate::plan::lower::{Input, Part, TaskPrograms};
@@ -89,6 +90,9 @@ pub(super) struct TaskMaker<'a, E: Executor> {
     /// The same on the executor, for steps in which the whole pool takes part.
     whole: Vec<E::Value>,
     clients: Option<Clients<'a>>,
+    /// How the examples of clients are changed; those that are measured are not.
+    changes: Changes<'a>,
+    measures: bool,
     /// How likely a step samples each task of the pool, in proportion; empty where all are alike.
     chances: Vec<f64>,
 }
@@ -104,13 +108,14 @@ pub(super) struct Setting<'a, E: Executor> {
 }
 
 impl<'a, E: Executor> TaskMaker<'a, E> {
-    /// `scope` names the stream of fresh tasks and visits: `train`, or the name of an evaluation.
+    /// `scope` names the stream of fresh tasks and visits: `train`, or the name of an evaluation; `augment` is how its examples are
+    /// changed.
     pub fn new(
         setting: &Setting<'a, E>,
         source: &'a TaskSource,
         objective: &'a Objective,
         programs: &TaskPrograms,
-        scope: &'a str,
+        (scope, augment): (&'a str, &'a [Augmentation]),
     ) -> Result<Self, TrainError> {
         let exec = setting.exec;
         let dangling =
@@ -139,6 +144,8 @@ impl<'a, E: Executor> TaskMaker<'a, E> {
             pool: None,
             whole: vec![],
             clients,
+            changes: Changes { list: augment, root: Stream::new(setting.seed, &["augment", scope, &family.name]) },
+            measures: scope != TRAIN,
             chances: vec![],
         };
         if let TaskSource::Pool { strata, law, batch, replace, .. } = source {
@@ -238,8 +245,20 @@ impl<'a, E: Executor> TaskMaker<'a, E> {
         };
         let (support, query) = match &self.clients {
             Some(clients) => {
-                let (support, query) = clients.examples(self.objective, &ids, &self.repeats(&ids), visit);
-                (self.gather(&support, self.support, clients)?, self.gather(&query, self.query, clients)?)
+                let repeats = self.repeats(&ids);
+                let (support, query) = clients.examples(self.objective, &ids, &repeats, visit);
+                let seen = |side| {
+                    let (ids, repeats) = (&ids, &repeats);
+                    move |x: &mut Tensor, held: &[Vec<Held>]| {
+                        if !(self.measures && matches!(side, Side::Query)) {
+                            self.changes.apply(x, held, ids, repeats, (visit, side));
+                        }
+                    }
+                };
+                (
+                    self.gather(&support, self.support, clients, seen(Side::Support))?,
+                    self.gather(&query, self.query, clients, seen(Side::Query))?,
+                )
             }
             None => self.drawn(visit, &ids, &mut values)?,
         };
@@ -326,13 +345,20 @@ impl<'a, E: Executor> TaskMaker<'a, E> {
         Ok((support, query))
     }
 
-    /// The examples of all clients, filled up to the part's size.
-    fn gather(&self, held: &[Vec<Held>], part: Part, clients: &Clients) -> Result<Examples<E>, TrainError> {
+    /// The examples of all clients after a change, filled up to the part's size.
+    fn gather(
+        &self,
+        held: &[Vec<Held>],
+        part: Part,
+        clients: &Clients,
+        change: impl Fn(&mut Tensor, &[Vec<Held>]),
+    ) -> Result<Examples<E>, TrainError> {
         let counts: Vec<usize> = held.iter().map(Vec::len).collect();
         if part.size == 0 {
             return Ok(Examples { values: vec![], mask: None, counts });
         }
-        let [x, y, mask] = clients.gather(held, part.size);
+        let [mut x, y, mask] = clients.gather(held, part.size);
+        change(&mut x, held);
         let mask = if part.masked { Some(self.exec.upload(&mask)?) } else { None };
         Ok(Examples { values: vec![self.exec.upload(&x)?, self.exec.upload(&y)?], mask, counts })
     }

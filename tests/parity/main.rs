@@ -9,6 +9,7 @@ mod compile;
 mod run;
 
 mod added;
+mod augment;
 mod bert;
 mod closed_form;
 mod derivatives;
