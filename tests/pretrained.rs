@@ -83,7 +83,7 @@ fn a_copy_of_a_loaded_parameter_begins_as_it_was_loaded() {
 #[test]
 fn a_merged_model_has_the_names_of_its_checkpoint() {
     let desk = Desk::new();
-    let lora = "with = lora(on: body.weight, rank: 1, alpha: 3, zero: false); freeze = body; adapt = none; outer = mean; update = sgd(rate: 0.01)";
+    let lora = "with = lora(on: body.weight, rank: 1, alpha: 3, zero: false, dropout: 0.25); freeze = body; adapt = none; outer = mean; update = sgd(rate: 0.01)";
     let (run, _) = run(&desk, &experiment(lora));
     let printed = desk.run(&["export", &run, "--model", "out", "--adapter", "out"]);
     assert_eq!(code(&printed), 0, "{}", stderr(&printed));
@@ -100,6 +100,7 @@ fn a_merged_model_has_the_names_of_its_checkpoint() {
     assert_eq!((a.dims(), b.dims()), (&[1, 2][..], &[2, 1][..]));
     let settings: Json = serde_json::from_slice(&std::fs::read(desk.path("out/adapter_config.json")).unwrap()).unwrap();
     assert_eq!((&settings["r"], &settings["lora_alpha"]), (&1.into(), &3.0.into()));
+    assert_eq!(settings["lora_dropout"], 0.25);
     assert_eq!(settings["target_modules"], serde_json::json!(["net.body"]));
     let merged = model.find("net.body.weight").unwrap().data().to_vec();
     for (i, found) in merged.iter().enumerate() {

@@ -20,6 +20,8 @@ pub enum Added {
         std: f64,
         /// Whether `V` starts at zero and not like `U`.
         zero: bool,
+        /// The chance of each entry of what goes into the product to be dropped.
+        dropout: f64,
     },
     /// A value that stands in the parameter's place.
     Copy,
@@ -90,6 +92,7 @@ impl Added {
                     symmetric: args.bool("symmetric"),
                     std: args.real("std"),
                     zero: args.bool("zero"),
+                    dropout: args.real("dropout"),
                 }
             }
             "personal" => Added::Copy,
@@ -228,6 +231,12 @@ pub(super) const ENTRIES: &[Entry] = &[
             Param::optional("symmetric", Ty::Bool, Initial::Bool(false), "whether `V = U`"),
             Param::optional("std", Ty::POSITIVE, Initial::Real(0.1), "the standard deviation of `U` at the start"),
             Param::optional("zero", Ty::Bool, Initial::Bool(true), "whether `V` starts at zero, and not like `U`"),
+            Param::optional(
+                "dropout",
+                Ty::SHARE,
+                Initial::Real(0.0),
+                "the chance of each entry of what is multiplied by the adapter to be dropped there, as by `dropout`",
+            ),
         ],
         doc: "Low-rank adapters: every named matrix `W` is used as `W + (alpha / rank) U V^T`; with `symmetric`, `W + (alpha / rank) \
               U U^T`. The new parameters form the group `lora` (Hu et al. 2022, equation 3).",

@@ -134,9 +134,11 @@ impl State {
         let (Some(rank), Some(alpha)) = (ranks.values().next(), alphas.values().next()) else {
             return Err(Failure::Usage("the model has no `lora` group: `--model` exports it whole".into()));
         };
+        let dropout = self.model.dropout.iter().find(|mask| mask.name.starts_with("~lora."));
+        let dropout = dropout.map_or(0.0, |mask| mask.rate);
         let settings = json!({
             "peft_type": "LORA", "task_type": null, "base_model_name_or_path": null, "inference_mode": true,
-            "r": rank, "lora_alpha": alpha, "lora_dropout": 0.0, "bias": "none", "fan_in_fan_out": false,
+            "r": rank, "lora_alpha": alpha, "lora_dropout": dropout, "bias": "none", "fan_in_fan_out": false,
             "target_modules": ranks.keys().collect::<Vec<_>>(), "rank_pattern": ranks, "alpha_pattern": alphas,
         });
         let settings = serde_json::to_string_pretty(&settings).expect("JSON can be written");

@@ -11,7 +11,7 @@ use super::prompt::{Place, place};
 use crate::catalog::{Added, Arg, BaseLaw, Kind, Site, Start};
 use crate::diag::{Diagnostic, Sink, Span};
 use crate::ir::{Builder, Function, NodeId, Port};
-use crate::plan::{Addition, Draw, Model, Sampler, Slot};
+use crate::plan::{Addition, Draw, Dropout, Model, Sampler, Slot, adapter};
 use crate::syntax::ast::{Expr, ExprKind, Name, Section};
 
 /// The model that a section works on: as it is declared, or with groups added.
@@ -165,6 +165,18 @@ fn group(
             );
             return None;
         }
+        if matches!(group.how, Added::LowRank { dropout, .. } if dropout > 0.0)
+            && let Some(model) = &whole.model
+            && !adapter::in_products_alone(&model.forward, &slot.name)
+        {
+            let message = format!("nothing can be dropped in front of an adapter of `{}`", slot.name);
+            sink.push(
+                Diagnostic::error("E0544", item.span, message)
+                    .label("the model reads it otherwise than as one side of a product")
+                    .help("leave out `dropout`, or name matrices that are multiplied with what a layer takes"),
+            );
+            return None;
+        }
         if before.iter().any(|g| g.name == name && g.on.iter().any(|known| known.name == slot.name)) {
             sink.push(twice(item.span, name, &slot.name));
             return None;
@@ -252,7 +264,13 @@ fn with(model: Model, group: &Group) -> Model {
     let init = Sampler { draws, function: init.finish(before.name.clone(), values) };
     let mut added = model.added;
     added.push(Addition { name: group.name.clone(), compose: compose.finish(group.name.clone(), changed) });
-    let Model { name, weights, dropout, .. } = model;
+    let Model { name, weights, mut dropout, .. } = model;
+    if let Added::LowRank { dropout: rate, .. } = group.how
+        && rate > 0.0
+    {
+        let mask = |base: &Slot| Dropout { name: adapter::mask_name(&group.name, &base.name), rate };
+        dropout.extend(group.on.iter().map(mask));
+    }
     Model { name, params, init, forward, added, weights, dropout }
 }
 

@@ -3,6 +3,7 @@
 //! [`Plan`] says what will happen, without text or spans; it is what is hashed, stored and replayed. [`lower`]
 //! turns each arm into the programs that training runs; nothing there depends on where the plan came from.
 
+pub mod adapter;
 mod claim;
 pub mod lower;
 pub mod prefix;

@@ -7,9 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use thiserror::Error;
 
+use super::adapter;
 use super::types::*;
 use crate::catalog::{Augmentation, Budget, Loss, Metric, Outer, Reduction, Solver, Through, Weights, Whose};
-use crate::ir::Function;
+use crate::ir::{Function, Port};
 
 /// What is wrong with a plan.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -75,10 +76,17 @@ fn sampler(sampler: &Sampler, known: &Shapes, what: &str) -> Result<Shapes, Stri
     function(&sampler.function, &known, what)
 }
 
-/// The same for a program that predicts, which reads masks of whatever shape.
+/// The same for a program that predicts, which reads masks of whatever shape, each once. Those in front of adapters come later.
 fn predicting(f: &Function, known: &Shapes, model: &Model, what: &str) -> Result<Shapes, String> {
-    let masks = f.inputs.iter().filter(|port| model.mask(&port.name).is_some());
-    let masks: Shapes = masks.map(|port| (port.name.clone(), f.dims(port.node).to_vec())).collect();
+    let masks: Vec<(&Port, (usize, usize))> =
+        f.inputs.iter().filter_map(|port| Some((port, model.mask(&port.name)?))).collect();
+    let distinct: BTreeSet<(usize, usize)> = masks.iter().map(|(_, key)| *key).collect();
+    let read = |at: usize| model.forward.inputs.iter().any(|port| port.name == model.dropout[at].name);
+    ensure(distinct.len() == masks.len() && distinct.iter().all(|(at, _)| read(*at)), || {
+        format!("{what} reads a mask twice, or one that is not its own")
+    })?;
+    f.verify().map_err(|e| format!("{what}: {e}"))?;
+    let masks: Shapes = masks.iter().map(|(port, _)| (port.name.clone(), f.dims(port.node).to_vec())).collect();
     function(f, &joined(known, &masks), what)
 }
 
@@ -100,9 +108,15 @@ fn model(model: &Model, world: &Shapes) -> Result<Shapes, String> {
         "the initial parameters are not those of the model".into()
     })?;
     ensure(model.forward.outputs.len() == 1, || "the model has not one prediction".into())?;
+    model.forward.verify().map_err(|e| format!("the model: {e}"))?;
     let names: BTreeSet<&String> = model.dropout.iter().map(|mask| &mask.name).collect();
     let fine = |mask: &Dropout| {
-        let read = model.forward.inputs.iter().any(|port| port.name == mask.name);
+        let adapts = |group: &Addition, port: &Port| {
+            adapter::mask_name(&group.name, &port.name) == mask.name
+                && adapter::in_products_alone(&model.forward, &port.name)
+        };
+        let adapts = |group: &Addition| group.compose.outputs.iter().any(|port| adapts(group, port));
+        let read = model.forward.inputs.iter().any(|port| port.name == mask.name) || model.added.iter().any(adapts);
         mask.name.starts_with('~') && !mask.name.contains('#') && read && mask.rate > 0.0 && mask.rate <= 1.0
     };
     ensure(names.len() == model.dropout.len() && model.dropout.iter().all(fine), || {

@@ -260,3 +260,108 @@ measure size = sum(v)
     let cell = run(&Reference::new(Precision::F64), arm(&plan, "main"), 0, &DataSets::new());
     assert!(cell.series[0].values.iter().all(|value| value.is_finite()));
 }
+
+/// A frozen matrix with an adapter.
+const ADAPTED: &str = "
+edition 2026
+experiment adapted
+dim d = 2
+dim k = 3
+tasks number {
+  stratum low(1)  { c: [] = 0.5 }
+  stratum high(1) { c: [] = -1.5 }
+  example {
+    at: [d] = 0
+    x: [d] = c * (positions(at) + 1)
+    y: [] = 1
+  }
+}
+model net(x: [d]) -> [] {
+  param W: [d, k] = 0.25
+  sum(x @ W)
+}
+train {
+  tasks = pool(number); split = { support: 2, query: 3 }; loss = half_squared; precision = f64; freeze = W
+  with = lora(on: W, rank: 2, alpha: 3, std: 0.5, dropout: 0.4)
+  adapt = none; outer = mean; update = sgd(rate: 0.005); steps = STEPS
+}
+evaluate own { tasks = pool(number); split = { support: 2, query: 3 }; adapt = none }
+measure mse = mean(squared) on own every 1
+";
+
+#[test]
+fn an_adapter_sees_less_and_its_matrix_does_not() {
+    let run_for = |steps: &str| cell(&compile(&ADAPTED.replace("STEPS", steps), &[]));
+    let begin = run_for("0");
+    let end = run_for("3");
+    let part = |cell: &Cell, name: &str| -> Vec<f64> {
+        cell.weights.iter().find(|(known, _)| known == name).expect("a part").1.data().to_vec()
+    };
+    let (u, v) = (part(&begin, "lora.W.U"), part(&begin, "lora.W.V"));
+    // Of `x W` and of `(m x) U V^T`, summed; the last six numbers are those of `V`.
+    let predict = |parts: &[f64], x: [f64; 2], dropped: [f64; 2]| {
+        let product: f64 = (0..2)
+            .map(|r| {
+                let left: f64 = (0..2).map(|i| dropped[i] * parts[2 * i + r]).sum();
+                let right: f64 = (0..3).map(|j| parts[4 + 2 * j + r]).sum();
+                left * right
+            })
+            .sum();
+        0.75 * (x[0] + x[1]) + 1.5 * product
+    };
+    let objective = |parts: &[f64], number: u64| {
+        let of_task = |task: usize| {
+            let (stratum, c) = SCALES[task];
+            let stream = Stream::new(0, &["dropout", "train", "number", stratum]).child(0).child(number);
+            let stream = stream.child(0).child(0).child(1).child_str("~lora.W");
+            let of_one = |i: u64| {
+                let x = [c, 2.0 * c];
+                let kept = |j: usize| if stream.uniform(2 * i + j as u64) < RATE { 0.0 } else { x[j] / (1.0 - RATE) };
+                (predict(parts, x, [kept(0), kept(1)]) - 1.0).powi(2) / 2.0
+            };
+            (0..3).map(of_one).sum::<f64>() / 3.0
+        };
+        (of_task(0) + of_task(1)) / 2.0
+    };
+    let mut parts = [u, v].concat();
+    for number in 1..=3 {
+        let along = |i: usize| {
+            let moved = |by: f64| {
+                let mut moved = parts.clone();
+                moved[i] += by;
+                objective(&moved, number)
+            };
+            (moved(1e-5) - moved(-1e-5)) / 2e-5
+        };
+        parts = (0..parts.len()).map(|i| parts[i] - 0.005 * along(i)).collect();
+    }
+    assert_near(&[part(&end, "lora.W.U"), part(&end, "lora.W.V")].concat(), &parts, 1e-8);
+    let measured = |c: f64| (predict(&parts, [c, 2.0 * c], [c, 2.0 * c]) - 1.0).powi(2);
+    assert_near(&[end.series[0].values[3]], &[(measured(0.5) + measured(-1.5)) / 2.0], 1e-8);
+}
+
+#[test]
+fn every_product_of_an_adapted_network_has_a_mask() {
+    let text = BLOCKS.replace(", dropout: 0.2", "").replace(", dropout: 0.1", "");
+    let with = "freeze = blocks; with = lora(on: [\"*.query.weight\", \"*.value.weight\"], rank: 1, dropout: 0.1)";
+    let text = text.replace("adapt = gradient(head, rate", &format!("{with}; adapt = gradient(lora, rate"));
+    let plan = compile(&text, &[]);
+    let model = &arm(&plan, "main").model;
+    let names: Vec<&str> = model.dropout.iter().map(|mask| mask.name.as_str()).collect();
+    let wanted = ["0.attention.query", "0.attention.value", "1.attention.query", "1.attention.value"];
+    assert_eq!(names, wanted.map(|name| format!("~lora.blocks.{name}.weight")));
+    let exact = run(&Exact::<f32>::new(Path::detect()), arm(&plan, "main"), 0, &DataSets::new());
+    assert!(exact.series[0].values.iter().all(|value| value.is_finite()));
+}
+
+#[test]
+fn an_adapter_that_another_value_stands_in_front_of_drops_nothing() {
+    let ended = |dropout: &str| {
+        let text = ADAPTED.replace(", dropout: 0.4)", dropout).replace("lora(", "[lora(");
+        cell(&compile(&text.replace("STEPS", "2"), &[])).weights
+    };
+    let with = ended(", dropout: 0.4), personal(on: W)]");
+    assert_eq!(with, ended("), personal(on: W)]"));
+    let copy = &with.iter().find(|(name, _)| name == "personal.W.copy").expect("a copy").1;
+    assert_ne!(copy.data(), [0.25; 6]);
+}

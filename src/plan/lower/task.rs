@@ -3,8 +3,9 @@
 use super::sample::{example_slots, latent_slots};
 use super::{Input, LowerError, Part, Ports, closed_form, summary};
 use crate::catalog::{Budget, Loss, Metric, Solver, Through};
-use crate::ir::{Binary, Builder, Function, NodeId, batch_some, grad};
-use crate::plan::types::{Anchor, Arm, Block, Family, Model, Objective, Rows};
+use crate::ir::{Binary, Builder, Function, NodeId, Port, batch_some, grad};
+use crate::plan::adapter::{self, Adapted};
+use crate::plan::types::{Addition, Anchor, Arm, Block, Family, Model, Objective, Rows};
 
 /// A gradient times its learned step size.
 pub(super) fn rated(b: &mut Builder, gradient: NodeId, rate: Option<NodeId>) -> NodeId {
@@ -34,11 +35,14 @@ pub(super) struct Task<'a> {
     drops: bool,
     /// How often masks were asked for.
     passes: usize,
+    /// The parameters with adapters whose operands lose entries, each with its masks and what the adapter adds to it, as they were
+    /// composed last.
+    adapted: Vec<(String, String, NodeId)>,
 }
 
 impl<'a> Task<'a> {
     pub fn new(arm: &'a Arm, model: &'a Model, family: &'a Family, support: Part, query: Part) -> Task<'a> {
-        Task { ports: Ports::new(), arm, model, family, support, query, drops: true, passes: 0 }
+        Task { ports: Ports::new(), arm, model, family, support, query, drops: true, passes: 0, adapted: vec![] }
     }
 
     /// The same where something is measured: nothing is dropped.
@@ -49,7 +53,7 @@ impl<'a> Task<'a> {
     /// The same task in a program of its own, which goes on with the masks.
     pub fn another(&self) -> Task<'a> {
         let Task { arm, model, family, support, query, drops, passes, .. } = *self;
-        Task { ports: Ports::new(), arm, model, family, support, query, drops, passes }
+        Task { drops, passes, ..Task::new(arm, model, family, support, query) }
     }
 
     /// The parameters as inputs, in the order of the model.
@@ -88,15 +92,43 @@ impl<'a> Task<'a> {
     /// The parameters as predictions and risks read them: changed by the added groups, save those `without`.
     fn composed(&mut self, params: &[NodeId], without: &[String]) -> Result<Vec<NodeId>, LowerError> {
         let mut composed = params.to_vec();
+        self.adapted.clear();
         for group in self.model.added.iter().filter(|g| !without.contains(&g.name)) {
             let args = group.compose.inputs.iter().map(|p| Ok(composed[self.param(&p.name)?]));
             let args: Vec<NodeId> = args.collect::<Result<_, LowerError>>()?;
             let changed = self.ports.b.inline(&group.compose, &args);
             for (port, node) in group.compose.outputs.iter().zip(changed) {
                 composed[self.param(&port.name)?] = node;
+                self.adapted.retain(|(name, ..)| *name != port.name);
             }
+            self.drop_before(group, &args);
         }
         Ok(composed)
+    }
+
+    /// Remembers what a group adds to parameters in front of which it drops.
+    fn drop_before(&mut self, group: &Addition, args: &[NodeId]) {
+        let mask = |port: &Port| {
+            let name = adapter::mask_name(&group.name, &port.name);
+            (self.drops && self.model.mask(&name).is_some()).then_some(name)
+        };
+        let masks: Vec<Option<String>> = group.compose.outputs.iter().map(mask).collect();
+        if masks.iter().all(Option::is_none) {
+            return;
+        }
+        // What is added to zero is the difference.
+        let changes = |name: &str| group.compose.outputs.iter().any(|port| port.name == name);
+        let bases: Vec<bool> = group.compose.inputs.iter().map(|port| changes(&port.name)).collect();
+        let b = &mut self.ports.b;
+        let zeroed = args.iter().zip(bases).map(|(&arg, is_base)| {
+            let dims = b.dims(arg).to_vec();
+            if is_base { b.full(0.0, &dims) } else { arg }
+        });
+        let zeroed: Vec<NodeId> = zeroed.collect();
+        let differences = b.inline(&group.compose, &zeroed);
+        for ((port, mask), difference) in group.compose.outputs.iter().zip(masks).zip(differences) {
+            self.adapted.extend(mask.map(|mask| (port.name.clone(), mask, difference)));
+        }
     }
 
     fn risk(&mut self, params: &[NodeId]) -> Result<NodeId, LowerError> {
@@ -164,6 +196,15 @@ impl<'a> Task<'a> {
         params: &[NodeId],
         which: Which,
     ) -> Result<Vec<NodeId>, LowerError> {
+        let rewritten;
+        let one = match self.adapted.as_slice() {
+            [] => one,
+            adapted => {
+                let adapted: Vec<Adapted> = adapted.iter().map(|(param, mask, _)| Adapted { param, mask }).collect();
+                rewritten = adapter::dropping(one, &adapted);
+                &rewritten
+            }
+        };
         let slots = example_slots(self.family);
         let part = self.part(which);
         let prefix = if which == Which::Query { "query" } else { "support" };
@@ -180,6 +221,12 @@ impl<'a> Task<'a> {
                 let (name, dims) = (format!("{prefix}.{}.{pass}", port.name), [&[part.size], dims].concat());
                 args.push(self.ports.get(Input::Mask { at, call, pass }, &name, &dims));
                 self.passes = pass + 1;
+                continue;
+            }
+            let difference = |(_, mask, _): &&(String, String, NodeId)| adapter::difference_name(mask) == port.name;
+            if let Some((.., difference)) = self.adapted.iter().find(difference) {
+                mapped.push(false);
+                args.push(*difference);
                 continue;
             }
             let variable = slots.iter().position(|(n, _)| *n == port.name);
