@@ -13,9 +13,10 @@
 use std::collections::HashMap;
 
 use super::fold::Windows;
+use super::layout::{Life, rooms};
 use super::matmul::{Batch, Matrices, Product};
 use super::schedule::{Buffer, Instruction, Origin, Output, Schedule};
-use super::stage::{Group, Life, Tuning, rooms};
+use super::stage::{Group, Tuning};
 
 /// How an instruction that is cut into cases reads a buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use super::cases::groups;
 use super::fold::Fold;
 use super::fused;
+use super::layout::{self, Outline, Sketch};
 use super::reduce::Reduction;
 use super::schedule::{Instruction, Origin, Output, Schedule};
 use super::simd::{Dispatch, Path, Vectors};
 use super::solve::Systems;
 use super::spread::{Spread, spread};
-use super::stage::{Group, Place, Source, Stage, Stages, Tuning, desk};
+use super::stage::{Group, Place, Source, Stage, Stages, Tuning};
 use super::watch::Operation;
 use super::{Array, Need, Room, recompute};
 use crate::exec::ExecError;
@@ -77,30 +78,41 @@ pub fn plan(function: &Function, fuse: bool, tuning: Tuning, bytes: usize, room:
     let groups = groups(&schedule, tuning, bytes);
     let dims = function.input_dims().chain(function.output_dims());
     let ports: usize = dims.map(|dims| dims.iter().product::<usize>()).sum();
-    let stages = |schedule: &Schedule, groups: &[Group]| Stages::new(schedule, groups, tuning, bytes);
-    let need = |stages: &Stages| (bytes * (ports + stages.entries(room.threads, tuning))) as u64;
-    let planned = stages(&schedule, &groups);
-    let (plain, given) = (need(&planned), room.bytes.unwrap_or(u64::MAX));
+    let need = |entries: usize| (bytes * (ports + entries)) as u64;
+    let sketch = Sketch::new(&schedule);
+    let outline = Outline::new(&schedule, &groups, tuning, bytes);
+    let stages = Stages::new(&outline, &sketch, &groups);
+    let (plain, given) = (need(stages.entries(room.threads, tuning)), room.bytes.unwrap_or(u64::MAX));
     if plain <= given {
-        return Ok(Planned { schedule, stages: planned, need: Need { bytes: plain, again: 0 } });
+        drop(outline);
+        return Ok(Planned { schedule, stages, need: Need { bytes: plain, again: 0 } });
     }
-    let once = flops(&schedule, &groups);
-    let fit = |groups: &[Group]| {
-        recompute::fit(&schedule, groups, given, &|schedule, groups| need(&stages(schedule, groups)))
+    let fit = |outline: &Outline, groups: &[Group]| {
+        let entries = |sketch: &Sketch, groups: &[Group]| outline.entries(sketch, groups, room.threads);
+        recompute::fit(&schedule, &sketch, groups, given, &|sketch, groups| need(entries(sketch, groups)))
     };
-    let whole = [Group { cases: 1, members: (0..schedule.instructions.len()).collect() }];
-    let found = fit(&groups).or_else(|least| fit(&whole).map_err(|other| least.min(other)));
+    let (outline, found) = match fit(&outline, &groups) {
+        Err(least) => {
+            let whole = [Group { cases: 1, members: (0..schedule.instructions.len()).collect() }];
+            let outline = Outline::new(&schedule, &whole, tuning, bytes);
+            let found = fit(&outline, &whole).map_err(|other| least.min(other));
+            (outline, found)
+        }
+        found => (outline, found),
+    };
     let wanting = |needed| ExecError::Memory { function: function.name.clone(), needed, given };
-    let (schedule, groups) = found.map_err(wanting)?;
-    let stages = stages(&schedule, &groups);
-    let need = Need { bytes: need(&stages), again: flops(&schedule, &groups) - once };
-    Ok(Planned { schedule, stages, need })
+    let (again, some) = found.map_err(wanting)?;
+    let stages = Stages::new(&outline, &again, &some);
+    let bytes = need(stages.entries(room.threads, tuning));
+    let again = flops(&schedule, &again, &some) - flops(&schedule, &sketch, &groups);
+    drop(outline);
+    Ok(Planned { schedule, stages, need: Need { bytes, again } })
 }
 
 /// The floating-point operations of some groups.
-fn flops(schedule: &Schedule, groups: &[Group]) -> u64 {
+fn flops(schedule: &Schedule, sketch: &Sketch, groups: &[Group]) -> u64 {
     let members = groups.iter().flat_map(|group| &group.members);
-    members.map(|&i| Operation::of(&schedule.instructions[i], 1).flops).sum()
+    members.map(|&i| Operation::of(&schedule.instructions[sketch.original(i)], 1).flops).sum()
 }
 
 impl<T: Vectors> Kernel<T> {
@@ -149,29 +161,31 @@ impl<T: Vectors> Kernel<T> {
     /// Runs one stage, on several threads where there are many cases and much to do. Who is told is told by this thread.
     fn stage(&mut self, path: Path, number: usize, args: &[&Array<T>], told: &mut Option<Told>) {
         let stage = &self.stages.stages[number];
-        let alone = stage.cases == 1 || stage.work < self.tuning.parallel || told.is_some();
-        let threads = if alone { 1 } else { rayon::current_num_threads().min(stage.cases) };
+        let alone = stage.layout.cases == 1 || stage.layout.work < self.tuning.parallel || told.is_some();
+        let threads = if alone { 1 } else { rayon::current_num_threads().min(stage.layout.cases) };
         while self.desks.len() < threads {
-            self.desks.push(Desk::new(self.stages.stages.iter().filter(|s| s.cases > 1)));
+            self.desks.push(Desk::new(self.stages.stages.iter().filter(|s| s.layout.cases > 1)));
         }
         let Memory { shared, positions, fills, .. } = &mut self.memory;
-        fills.extend(stage.fills.iter().map(|&(slot, _)| std::mem::take(&mut shared[slot])));
+        fills.extend(stage.layout.fills.iter().map(|&(slot, _)| std::mem::take(&mut shared[slot])));
         let at = At { path, stage, args, positions, shared };
         let mut parts = recycled(std::mem::take(&mut self.desks[0].parts));
-        parts.extend(fills.iter_mut().zip(&stage.fills).map(|(fill, &(_, each))| &mut fill[..each * stage.cases]));
+        parts.extend(
+            fills.iter_mut().zip(&stage.layout.fills).map(|(fill, &(_, each))| &mut fill[..each * stage.layout.cases]),
+        );
         if let [desk] = &mut self.desks[..threads] {
-            at.cases(desk, parts, 0..stage.cases, told);
+            at.cases(desk, parts, 0..stage.layout.cases, told);
         } else {
-            spread(Crew { at: &at, desks: &mut self.desks[..threads], parts, cases: 0..stage.cases }, threads);
+            spread(Crew { at: &at, desks: &mut self.desks[..threads], parts, cases: 0..stage.layout.cases }, threads);
         }
-        stage.fills.iter().zip(fills.drain(..)).for_each(|(&(slot, _), fill)| shared[slot] = fill);
+        stage.layout.fills.iter().zip(fills.drain(..)).for_each(|(&(slot, _), fill)| shared[slot] = fill);
     }
 }
 
 impl<T: Vectors> Desk<T> {
     /// What a thread needs for some stages.
     fn new<'s>(stages: impl Iterator<Item = &'s Stage>) -> Desk<T> {
-        let (locals, registers) = desk(stages);
+        let layout::Desk { locals, registers, .. } = Stage::desk(stages);
         let rooms = |sizes: Vec<usize>| sizes.into_iter().map(|len| vec![T::ZERO; len]).collect();
         Desk { locals: rooms(locals), registers: rooms(registers), factor: vec![], parts: vec![], rooms: vec![] }
     }
@@ -200,7 +214,7 @@ impl<'a, T: Vectors> At<'a, T> {
         let mut bench = Bench { at: self, first: cases.start, parts, locals, rooms };
         let mut start = cases.start;
         while start < cases.end {
-            let chunk = start..(start + self.stage.chunk).min(cases.end);
+            let chunk = start..(start + self.stage.layout.chunk).min(cases.end);
             for instruction in &self.stage.instructions {
                 bench.step(instruction, chunk.clone(), registers, factor);
                 if let Some(told) = told {
@@ -232,7 +246,7 @@ impl<T: Vectors> Spread for Crew<'_, T> {
         let Crew { at, desks, parts, cases } = self;
         let count = cases.len() * first / desks.len();
         let (left, right) = desks.split_at_mut(first);
-        let shares = at.stage.fills.iter().map(|&(_, each)| each * count);
+        let shares = at.stage.layout.fills.iter().map(|&(_, each)| each * count);
         let (before, after) = parts.into_iter().zip(shares).map(|(part, share)| part.split_at_mut(share)).unzip();
         let middle = cases.start + count;
         (

@@ -9,6 +9,7 @@ mod float;
 mod fold;
 mod fused;
 mod kernel;
+mod layout;
 mod lower;
 mod math32;
 mod math64;

@@ -10,131 +10,144 @@
 //! Nothing here knows of steps: segments make about as many entries that are read behind the turn, and meet where the fewest entries
 //! pass from one to the next.
 
-use std::collections::{HashMap, HashSet};
-
-use super::schedule::{Buffer, Instruction, Origin, Output, Schedule};
+use super::layout::Sketch;
+use super::schedule::{Output, Schedule};
 use super::stage::Group;
 
 /// Cutting once more is worth it where it saves this share of what is in use.
 const WORTH: u64 = 16;
 
-/// A schedule and its groups, changed until `need` of them is at most `limit`, by as few segments as do; or the least need that was found.
+/// How often segments are cut into segments again, at most.
+const ROUNDS: usize = 8;
+
+/// Where more segments need so many times what fewer need, still more are not tried: they keep ever more checkpoints.
+const TOO_MANY: u64 = 2;
+
+/// The instructions of a schedule and their groups, changed until `need` of them is at most `limit`, by as few segments as do; or the
+/// least need that was found.
 pub(super) fn fit(
     schedule: &Schedule,
+    sketch: &Sketch,
     groups: &[Group],
     limit: u64,
-    need: &dyn Fn(&Schedule, &[Group]) -> u64,
-) -> Result<(Schedule, Vec<Group>), u64> {
-    let mut best = (schedule.clone(), groups.to_vec());
-    let mut least = need(schedule, groups);
-    loop {
+    need: &dyn Fn(&Sketch, &[Group]) -> u64,
+) -> Result<(Sketch, Vec<Group>), u64> {
+    let mut best = (sketch.clone(), groups.to_vec());
+    let mut least = need(sketch, groups);
+    for _ in 0..ROUNDS {
         let (mut better, before) = (None, least);
-        let mut segments = 2;
-        while let Some(tried) = cut(&best.0, &best.1, segments) {
-            let found = need(&tried.0, &tried.1);
+        let own = own(schedule, &best.0, &best.1);
+        let line = Line::most(&best.0, &best.1, &own);
+        let (mut segments, mut fewer) = (2, u64::MAX);
+        while let Some(ends) = line.ends(segments) {
+            let (sketch, members) = line.cut(&ends);
+            let mut groups = best.1.clone();
+            groups[line.group].members = members;
+            let found = need(&sketch, &groups);
             if found <= limit {
-                return Ok(tried);
+                return Ok((sketch, groups));
             }
             if found < least {
-                (least, better) = (found, Some(tried));
+                (least, better) = (found, Some((sketch, groups)));
             }
+            if found / TOO_MANY > fewer {
+                break;
+            }
+            fewer = fewer.min(found);
             segments += segments / 2;
         }
         match better {
             // Segments are cut themselves.
             Some(found) if before - least > before / WORTH => best = found,
-            _ => return Err(least),
+            _ => break,
         }
     }
-}
-
-/// The same program, where what the group with the most entries in use makes before its turn is computed again segment by segment; none
-/// where it has not so many segments.
-fn cut(schedule: &Schedule, groups: &[Group], segments: usize) -> Option<(Schedule, Vec<Group>)> {
-    let lines = groups.iter().map(|group| Line::new(schedule, groups, group));
-    let (number, line) = lines.enumerate().max_by_key(|(_, line)| line.profile().iter().copied().max())?;
-    let turn = line.turn();
-    let ends = line.ends(turn, segments)?;
-    let (mut schedule, mut groups) = (schedule.clone(), groups.to_vec());
-    let again = line.again(turn, &ends);
-    groups[number].members = line.inserted(&mut schedule, turn, again);
-    Some((schedule, groups))
+    Err(least)
 }
 
 /// A buffer that one group alone makes and reads.
+#[derive(Debug, Clone, Copy)]
 struct Own {
+    group: usize,
     /// The place of the instruction that makes it.
     made: usize,
-    /// The places of those that read it, in order.
-    read: Vec<usize>,
-    len: usize,
+    /// The place where it is used last.
+    last: usize,
+}
+
+/// The buffers, by number, that one group alone makes and reads.
+fn own(schedule: &Schedule, sketch: &Sketch, groups: &[Group]) -> Vec<Option<Own>> {
+    let mut own: Vec<Option<Own>> = vec![None; sketch.buffers.len()];
+    for (group, Group { members, .. }) in groups.iter().enumerate() {
+        for (place, &i) in members.iter().enumerate() {
+            for &b in sketch.reads(i) {
+                own[b] = own[b].filter(|own| own.group == group).map(|own| Own { last: place, ..own });
+            }
+            sketch.writes(i).iter().for_each(|&b| own[b] = Some(Own { group, made: place, last: place }));
+        }
+    }
+    for output in &schedule.outputs {
+        if let Output::Computed(b) | Output::Part(b, _) = *output {
+            own[b] = None;
+        }
+    }
+    own
 }
 
 /// A group as a line of instructions; places are positions in it.
 struct Line<'s> {
-    instructions: Vec<&'s Instruction>,
+    sketch: &'s Sketch,
+    group: usize,
     members: &'s [usize],
-    own: HashMap<usize, Own>,
-}
-
-/// What is computed again of a segment.
-struct Again {
-    /// The places of the instructions, in order.
-    places: Vec<usize>,
-    /// The place before which that is done.
-    before: usize,
-    /// The buffers that stand for others from there on, in the instructions behind the turn.
-    wanted: HashSet<usize>,
-    /// The buffers that are read as they are, since they were kept.
-    kept: HashSet<usize>,
+    own: &'s [Option<Own>],
+    /// The place where most is in use.
+    turn: usize,
+    /// By buffer, where behind the turn its own ones are read first.
+    behind: Vec<Option<usize>>,
+    /// By place before the turn: the entries read behind it of all that was made so far, and those that pass to the next place.
+    made: Vec<usize>,
+    passes: Vec<usize>,
 }
 
 impl<'s> Line<'s> {
-    fn new(schedule: &'s Schedule, groups: &[Group], group: &'s Group) -> Line<'s> {
-        let instructions: Vec<&Instruction> = group.members.iter().map(|&i| &schedule.instructions[i]).collect();
-        let mut own: HashMap<usize, Own> = HashMap::new();
-        for (place, instruction) in instructions.iter().enumerate() {
-            for b in instruction.reads() {
-                if let Some(own) = own.get_mut(&b) {
-                    own.read.push(place);
-                }
-            }
-            for &b in instruction.writes() {
-                own.insert(b, Own { made: place, read: vec![], len: schedule.buffers[b].len / group.cases });
+    /// The group that has most in use of its own.
+    fn most(sketch: &'s Sketch, groups: &'s [Group], own: &'s [Option<Own>]) -> Line<'s> {
+        let mut spans = vec![vec![]; groups.len()];
+        for (b, own) in own.iter().enumerate() {
+            if let Some(Own { group, made, last }) = *own {
+                spans[group].push((made, last + 1, sketch.buffers[b].len / groups[group].cases));
             }
         }
-        let others = groups.iter().filter(|other| !std::ptr::eq(*other, group)).flat_map(|other| &other.members);
-        others.flat_map(|&i| schedule.instructions[i].reads()).for_each(|b| {
-            own.remove(&b);
-        });
-        for output in &schedule.outputs {
-            if let Output::Computed(b) | Output::Part(b, _) = output {
-                own.remove(b);
+        let profiles =
+            spans.into_iter().zip(groups).map(|(spans, group)| running(group.members.len(), spans.into_iter()));
+        let most = profiles.enumerate().max_by_key(|(_, profile)| profile.iter().copied().max());
+        let (group, profile) = most.expect("what is too large has instructions");
+        let turn = (0..profile.len()).rev().max_by_key(|&place| profile[place]).unwrap_or(0);
+        let Group { cases, members } = &groups[group];
+        let here = |b: usize| own[b].filter(|own| own.group == group);
+
+        let (mut behind, mut before) = (vec![None; own.len()], vec![None; own.len()]);
+        for (place, &i) in members.iter().enumerate() {
+            for &b in sketch.reads(i) {
+                let read = if place < turn { &mut before[b] } else { &mut behind[b] };
+                *read = if place < turn { Some(place) } else { read.or(Some(place)) };
             }
         }
-        Line { instructions, members: &group.members, own }
+        let all = || (0..own.len()).filter_map(|b| here(b).map(|own| (b, own, sketch.buffers[b].len / cases)));
+        let crosses = all().filter(|(_, own, _)| own.made < turn && own.last >= turn);
+        let made = running(turn, crosses.map(|(_, own, len)| (own.made, turn, len)));
+        let passes = running(turn, all().map(|(b, own, len)| (own.made, before[b].unwrap_or(own.made), len)));
+        Line { sketch, group, members, own, turn, behind, made, passes }
     }
 
-    /// The entries of own buffers that are in use at every place.
-    fn profile(&self) -> Vec<usize> {
-        let spans = self.own.values().map(|own| (own.made, own.read.last().copied().unwrap_or(own.made) + 1, own.len));
-        running(self.instructions.len(), spans)
-    }
-
-    /// The place where most is in use.
-    fn turn(&self) -> usize {
-        let profile = self.profile();
-        (0..profile.len()).rev().max_by_key(|&place| profile[place]).unwrap_or(0)
+    /// A buffer of its own.
+    fn own(&self, b: usize) -> Option<Own> {
+        self.own.get(b).copied().flatten().filter(|own| own.group == self.group)
     }
 
     /// Where the segments before the turn end, the last one left out, since nothing lies between it and the turn.
-    fn ends(&self, turn: usize, segments: usize) -> Option<Vec<usize>> {
-        // What is read behind the turn of all that was made so far.
-        let crosses = |own: &&Own| own.made < turn && own.read.last().is_some_and(|&last| last >= turn);
-        let made = running(turn, self.own.values().filter(crosses).map(|own| (own.made, turn, own.len)));
-        // What passes from one instruction to the next, before the turn.
-        let last = |own: &Own| own.read.iter().rev().copied().find(|&place| place < turn).unwrap_or(own.made);
-        let passes = running(turn, self.own.values().map(|own| (own.made, last(own), own.len)));
+    fn ends(&self, segments: usize) -> Option<Vec<usize>> {
+        let Line { made, passes, .. } = self;
         let all = made.last().copied().unwrap_or(0);
         let share = |number: usize| all * number / (2 * segments);
         let place = |share: usize| made.partition_point(|&sum| sum < share);
@@ -146,79 +159,73 @@ impl<'s> Line<'s> {
         (2 * ends.len() >= segments).then_some(ends)
     }
 
-    /// What is computed again of every segment. A segment reads what earlier ones made, which is therefore kept.
-    fn again(&self, turn: usize, ends: &[usize]) -> Vec<Again> {
-        let mut kept: HashSet<usize> = HashSet::new();
-        let mut all = vec![];
+    /// The same instructions, where those of the segments that end at these places are done again where something behind the turn reads
+    /// what they make, and the members of the group then. A segment reads what earlier ones made, which is therefore kept.
+    fn cut(&self, ends: &[usize]) -> (Sketch, Vec<usize>) {
+        let mut sketch = self.sketch.clone();
+        let count = sketch.buffers.len();
+        let mut kept = vec![false; count];
+        // By buffer: the last segment that needs it, its copy in the last segment that has one, and what stands for it behind the turn.
+        let (mut needs, mut copies, mut stands) = (vec![None; count], vec![(None, 0); count], vec![None; count]);
+        // What is inserted before a place.
+        let mut inserted: Vec<(usize, Vec<usize>)> = vec![];
         for (number, &end) in ends.iter().enumerate().rev() {
             let start = if number == 0 { 0 } else { ends[number - 1] };
-            let here = |b: &usize| self.own.get(b).is_some_and(|own| (start..end).contains(&own.made));
-            let writes = |place: usize| self.instructions[place].writes().iter();
-            let lost = (start..end).flat_map(writes).copied().filter(|b| here(b) && !kept.contains(b));
-            let behind = |b: &usize| self.own[b].read.iter().copied().find(|&place| place >= turn);
-            let wanted: HashMap<usize, usize> = lost.filter_map(|b| Some((b, behind(&b)?))).collect();
-            let Some(before) = wanted.values().copied().min() else { continue };
-            let wanted: HashSet<usize> = wanted.into_keys().collect();
-            let (mut needed, mut places) = (wanted.clone(), vec![]);
+            let here = |b: usize| self.own(b).is_some_and(|own| (start..end).contains(&own.made));
+            let writes = |place: usize| self.sketch.writes(self.members[place]);
+            let lost = (start..end).flat_map(writes).copied().filter(|&b| here(b) && !kept[b]);
+            let wanted: Vec<usize> = lost.filter(|&b| self.behind[b].is_some()).collect();
+            let Some(before) = wanted.iter().filter_map(|&b| self.behind[b]).min() else { continue };
+            wanted.iter().for_each(|&b| needs[b] = Some(number));
+            let (mut places, mut taken) = (vec![], vec![]);
             for place in (start..end).rev() {
-                if writes(place).any(|b| needed.contains(b)) {
+                if writes(place).iter().any(|&b| needs[b] == Some(number)) {
                     places.push(place);
-                    needed.extend(self.instructions[place].reads().into_iter().filter(|b| !kept.contains(b)));
+                    for &b in self.sketch.reads(self.members[place]).iter().filter(|&&b| !kept[b]) {
+                        needs[b] = Some(number);
+                        taken.push(b);
+                    }
                 }
             }
-            places.reverse();
-            let read = kept.clone();
-            kept.extend(needed.into_iter().filter(|b| !here(b)));
-            all.push(Again { places, before, wanted, kept: read });
-        }
-        all
-    }
-
-    /// The members with all that is computed again in its place, and without what nothing reads any more.
-    fn inserted(&self, schedule: &mut Schedule, turn: usize, again: Vec<Again>) -> Vec<usize> {
-        let copies = schedule.buffers.len();
-        // What stands for a buffer behind the turn, and what is inserted before a place.
-        let mut stands: HashMap<usize, usize> = HashMap::new();
-        let mut inserted: HashMap<usize, Vec<usize>> = HashMap::new();
-        for Again { places, before, wanted, kept } in again {
-            let mut copy_of: HashMap<usize, usize> = HashMap::new();
-            for place in places {
-                let mut copy = self.instructions[place].clone();
-                copy.each_read(&mut |b| *b = copy_of.get(b).copied().filter(|_| !kept.contains(b)).unwrap_or(*b));
-                for to in copy.writes_mut() {
-                    schedule.buffers.push(Buffer { origin: Origin::Computed, len: schedule.buffers[*to].len });
-                    copy_of.insert(*to, schedule.buffers.len() - 1);
-                    *to = schedule.buffers.len() - 1;
+            let again = places.into_iter().rev().map(|place| {
+                let copy = sketch.copy(self.members[place]);
+                for b in sketch.reads_mut(copy).iter_mut().filter(|b| copies[**b].0 == Some(number) && !kept[**b]) {
+                    *b = copies[*b].1;
                 }
-                schedule.instructions.push(copy);
-                inserted.entry(before).or_default().push(schedule.instructions.len() - 1);
-            }
-            stands.extend(wanted.into_iter().map(|b| (b, copy_of[&b])));
+                writes(place).iter().zip(sketch.writes(copy)).for_each(|(&b, &to)| copies[b] = (Some(number), to));
+                copy
+            });
+            inserted.push((before, again.collect()));
+            wanted.into_iter().for_each(|b| stands[b] = Some(copies[b].1));
+            taken.into_iter().filter(|&b| !here(b)).for_each(|b| kept[b] = true);
         }
-        let mut members = self.members[..turn].to_vec();
-        for (place, &member) in self.members.iter().enumerate().skip(turn) {
-            members.extend(inserted.remove(&place).unwrap_or_default());
-            schedule.instructions[member].each_read(&mut |b| *b = stands.get(b).copied().unwrap_or(*b));
+        inserted.sort_by_key(|(before, _)| *before);
+        let mut inserted = inserted.into_iter().peekable();
+        let mut members = self.members[..self.turn].to_vec();
+        for (place, &member) in self.members.iter().enumerate().skip(self.turn) {
+            while let Some((_, again)) = inserted.next_if(|(before, _)| *before == place) {
+                members.extend(again);
+            }
+            sketch.reads_mut(member).iter_mut().for_each(|b| *b = stands[*b].unwrap_or(*b));
             members.push(member);
         }
-        self.read(schedule, members, copies)
+        self.read(&sketch, &mut members);
+        (sketch, members)
     }
 
-    /// The members whose results something reads; of the buffers from `copies` on each stands for one of this line's own.
-    fn read(&self, schedule: &Schedule, mut members: Vec<usize>, copies: usize) -> Vec<usize> {
-        let mut read: HashSet<usize> = HashSet::new();
+    /// Leaves the members whose results something reads; buffers that this line does not know stand for its own.
+    fn read(&self, sketch: &Sketch, members: &mut Vec<usize>) {
+        let mut read = vec![false; sketch.buffers.len()];
         members.reverse();
         members.retain(|&member| {
-            let instruction = &schedule.instructions[member];
-            let given = |b: &usize| *b < copies && !self.own.contains_key(b);
-            let needed = instruction.writes().iter().any(|b| read.contains(b) || given(b));
+            let given = |b: usize| b < self.own.len() && self.own(b).is_none();
+            let needed = sketch.writes(member).iter().any(|&b| read[b] || given(b));
             if needed {
-                read.extend(instruction.reads());
+                sketch.reads(member).iter().for_each(|&b| read[b] = true);
             }
             needed
         });
         members.reverse();
-        members
     }
 }
 
@@ -240,7 +247,13 @@ fn running(places: usize, spans: impl Iterator<Item = (usize, usize, usize)>) ->
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
+    use super::super::cases::groups;
+    use super::super::layout::Outline;
+    use super::super::stage::Tuning;
     use super::super::{Exact, Path, Room, need};
+    use super::*;
     use crate::exec::testing::{bits, noise, program};
     use crate::exec::{ExecError, Executor};
     use crate::ir::{Builder, Function, NodeId, Precision, Tensor, Unary, batch, grad};
@@ -319,6 +332,22 @@ mod tests {
         let Err(ExecError::Memory { needed, .. }) = bytes(&function, Some(100_000)) else { panic!("it cannot fit") };
         assert!(bytes(&function, Some(needed)).unwrap().bytes <= needed);
         assert!(matches!(bytes(&function, Some(needed - 1)), Err(ExecError::Memory { .. })));
+    }
+
+    #[test]
+    fn a_search_for_what_cannot_fit_ends_soon() {
+        let schedule = Schedule::new(&maml(72), true);
+        let groups = groups(&schedule, Tuning::default(), 4);
+        let outline = Outline::new(&schedule, &groups, Tuning::default(), 4);
+        let tries = Cell::new(0);
+        let need = |sketch: &Sketch, groups: &[Group]| {
+            tries.set(tries.get() + 1);
+            outline.entries(sketch, groups, 1) as u64
+        };
+        let sketch = Sketch::new(&schedule);
+        let least = fit(&schedule, &sketch, &groups, 0, &need).expect_err("nothing fits");
+        let plain = need(&sketch, &groups);
+        assert!(least < plain / 2 && tries.get() < 100, "{least} of {plain}, {} tries", tries.get());
     }
 
     #[test]
