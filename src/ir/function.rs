@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use super::build::Builder;
 use super::op::{Op, ShapeError};
 use crate::hash::{Canonical, DecodeError, Value, record};
 
@@ -132,6 +133,33 @@ impl Function {
             releases[last].push(NodeId::new(i));
         }
         releases
+    }
+
+    /// The program without those of its inputs that nothing reads and that need not stay.
+    pub fn without_unread(self, stays: impl Fn(&str) -> bool) -> Function {
+        let mut read = vec![false; self.nodes.len()];
+        let operands = self.nodes.iter().flat_map(|node| &node.args);
+        operands.chain(self.outputs.iter().map(|port| &port.node)).for_each(|node| read[node.index()] = true);
+        if self.inputs.iter().all(|port| read[port.node.index()] || stays(&port.name)) {
+            return self;
+        }
+        let mut b = Builder::new();
+        let mut values: Vec<Option<NodeId>> = Vec::with_capacity(self.nodes.len());
+        for (i, node) in self.nodes.iter().enumerate() {
+            values.push(match &node.op {
+                Op::Input { index, dims } => {
+                    let name = &self.inputs[*index].name;
+                    (read[i] || stays(name)).then(|| b.input(name.clone(), dims))
+                }
+                op => {
+                    let operands = node.args.iter().map(|a| values[a.index()].expect("it is read"));
+                    let operands: Vec<NodeId> = operands.collect();
+                    Some(b.apply(op.clone(), &operands))
+                }
+            });
+        }
+        let output = |port: &Port| (port.name.clone(), values[port.node.index()].expect("it is read"));
+        b.finish(self.name.clone(), self.outputs.iter().map(output).collect())
     }
 
     /// Checks every invariant of a program, so that executors need not.

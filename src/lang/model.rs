@@ -158,7 +158,8 @@ pub(super) fn body(
     }
     let masks = writer.masks.take().unwrap_or_default();
     let function = writer.into_function(&model.name.text, vec![(what.value.into(), body.node)]);
-    // A value that nothing reads is dropped whole.
+    // Of a value that nothing reads, nothing is dropped.
+    let function = function.without_unread(|input| masks.iter().all(|mask| mask.name != input));
     let masks = masks.into_iter().filter(|mask| function.inputs.iter().any(|port| port.name == mask.name)).collect();
     Some((function, masks))
 }

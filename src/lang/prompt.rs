@@ -132,7 +132,7 @@ fn rest(
     known.insert(name.to_owned(), Some(dims));
     let lets = source.lets.iter().filter(|decl| decl.name.text != name).cloned().collect();
     let behind = body(&Model { lets, ..source.clone() }, &PREDICTION, &known, Some(&output), &constants, &mut found);
-    let behind = behind.map(|(behind, _)| behind);
+
     let same = |a: &Types, b: &Types| {
         a.values().map(|d| d.as_deref().map(sizes)).eq(b.values().map(|d| d.as_deref().map(sizes)))
     };
@@ -153,6 +153,8 @@ fn rest(
         })
     };
     let fits = !found.has_errors() && same(&params, &checked.model.params) && predicts_alike;
+    // Values before it may read inputs, too; what comes behind has no use for these.
+    let behind = behind.map(|(behind, _)| if unread(&behind) { behind } else { behind.without_unread(|_| false) });
     match behind.filter(|behind| fits && unread(behind)) {
         Some(behind) if behind.inputs.iter().any(|port| port.name == name) => Some((behind, cut)),
         Some(_) => {

@@ -471,3 +471,30 @@ measure size = sum(v)
     let diluted = cell(&text.replace("ADDED", "").replace("mean(z)", "mean(z) / 3"), &[]);
     assert_close(&weight(&prompted, "v"), &weight(&diluted, "v"), 1e-12, "v");
 }
+
+#[test]
+fn rows_before_a_value_that_others_come_before() {
+    let text = "
+edition 2026
+experiment tokens
+dim s = 3
+dim d = 2
+tasks lines { example { x: [s, d] ~ normal; y: [s] = 2 } }
+model net(x: [s, d]) -> [s] {
+  param v: [d] = 0.5
+  VALUES
+  z @ v + mean(z)
+}
+train {
+  with = prompt(on: z, length: 6)
+  tasks = fresh(lines, 1); split = { support: 1, query: 1 }; loss = half_squared
+  adapt = none; outer = mean; update = sgd(rate: 0.1); steps = 2
+}
+measure size = sum(v)
+";
+    let with = |values: &str| cell(&text.replace("VALUES", values), &[]);
+    let one = with("let z = tanh(2 * x)");
+    let two = with("let a = 2 * x; let z = tanh(a)");
+    assert_eq!(weight(&one, "v"), weight(&two, "v"));
+    assert_eq!(weight(&one, "prompt.z.vector"), weight(&two, "prompt.z.vector"));
+}

@@ -187,6 +187,8 @@ fn a_rate_of_zero_leaves_the_plan_as_it_is() {
     let without = compile(&text.replace("dropout(x, rate: 0.4)", "x"), &[]);
     assert_eq!(zero, without);
     assert_ne!(compile(&text, &[]), without);
+    let unread = text.replace("  kept @ w", "  let never = dropout(kept, rate: 0.4)\n  kept @ w");
+    assert_eq!(compile(&unread, &[]), compile(&text, &[]), "nothing is drawn for a value that nothing reads");
 }
 
 /// A network whose blocks drop everywhere, weights of attention among it.
