@@ -1,5 +1,7 @@
 //! The masks of dropout, drawn on the host.
 
+use rayon::prelude::*;
+
 use super::TrainError;
 use super::bind::Kernel;
 use super::tasks::{TaskMaker, Visit};
@@ -45,9 +47,9 @@ impl<E: Executor> Masks<E> {
             let mut mask = Tensor::full(dims, 0.0);
             let len = mask.row_len();
             if len > 0 {
-                for (row, &id) in mask.data_mut().chunks_mut(len).zip(visit.ids()) {
-                    fill(row, &stream(id), dropout.rate);
-                }
+                let streams: Vec<Stream> = visit.ids().iter().map(|&id| stream(id)).collect();
+                let rows = mask.data_mut().par_chunks_mut(len).zip(&streams);
+                rows.for_each(|(row, stream)| fill(row, stream, dropout.rate));
             }
             masks.push((input, exec.upload(&mask)?));
         }
