@@ -281,6 +281,23 @@ fn data_shows_who_holds_what() {
 }
 
 #[test]
+fn groups_of_classes_need_a_model_of_their_size() {
+    let desk = Desk::new();
+    let digits = std::fs::read(Path::new(ROOT).join("experiments/data/digits.csv.gz")).unwrap();
+    desk.write("data/digits.csv.gz", digits);
+    let file = desk.write("fedrep/digits.meta", shipped::unclaimed("fedrep_digits"));
+    let groups = "tasks.clients.partition=class_groups(0..10, size: 5)";
+    let settings = ["--set", groups, "--set", "train.tasks.batch=2", "--set", "train.steps=1", "--set", "seeds=1"];
+    let run = |classes: &str| desk.run(&[&["run", file.to_str().unwrap(), "--set", classes], &settings[..]].concat());
+    assert_eq!(code(&run("classes=5")), 0, "{}", stderr(&run("classes=5")));
+    let output = run("classes=4");
+    assert!(stderr(&output).contains("the data has 5 classes, but the model predicts 4"), "{}", stderr(&output));
+    let held = desk.json(&[&["data", file.to_str().unwrap(), "--json"], &settings[..]].concat());
+    let labels = |client: usize| held[0]["clients"][client]["labels"].as_array().unwrap().clone();
+    assert!(labels(0)[5..].iter().chain(&labels(1)[..5]).all(|n| n == 0), "{held}");
+}
+
+#[test]
 fn show_tells_the_whole_run() {
     let desk = Desk::new();
     let file = desk.write("small.meta", SMALL);

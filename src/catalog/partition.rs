@@ -1,7 +1,7 @@
 //! Partitions of a data set into clients.
 
 use super::args::Args;
-use super::entry::{Entry, Kind, Param, Ty};
+use super::entry::{Entry, Initial, Kind, Param, Ty};
 use crate::hash::variants;
 
 variants! {
@@ -20,6 +20,10 @@ variants! {
         Owners { first: u64, end: u64 },
         /// One client, who holds the examples of this range of classes.
         Classes { first: u64, end: u64 },
+        /// Of this range of classes, every `size` that follow each other are a client, who numbers them from 0.
+        ClassGroups { first: u64, end: u64, size: u64 },
+        /// Sorted by a feature, or by the target, and cut into intervals of equally many.
+        Intervals { clients: u64, by: Option<u64> },
     }
 }
 
@@ -34,6 +38,11 @@ impl Partition {
                 let (first, end) = args.range("range");
                 if name == "owners" { Partition::Owners { first, end } } else { Partition::Classes { first, end } }
             }
+            "class_groups" => {
+                let (first, end) = args.range("range");
+                Partition::ClassGroups { first, end, size: args.count("size").expect("a required parameter") }
+            }
+            "intervals" => Partition::Intervals { clients, by: args.count("by") },
             "shards" => Partition::Shards { clients, classes: args.count("classes").expect("a required parameter") },
             "dirichlet" => Partition::Dirichlet { clients, alpha: args.real("alpha") },
             other => unreachable!("`{other}` is not in the table of partitions"),
@@ -51,6 +60,13 @@ impl Partition {
             }
             Partition::Owners { first, end } => format!("the owners {first}..{end} as clients"),
             Partition::Classes { first, end } => format!("the classes {first}..{end} as one client"),
+            Partition::ClassGroups { first, end, size } => {
+                format!("the classes {first}..{end} as {} clients, {size} each", self.clients())
+            }
+            Partition::Intervals { clients, by } => {
+                let by = by.map_or("the target".to_owned(), |column| format!("feature {column}"));
+                format!("intervals of {by} over {clients} clients")
+            }
         }
     }
 
@@ -60,9 +76,24 @@ impl Partition {
             Partition::Iid { clients }
             | Partition::Shards { clients, .. }
             | Partition::Dirichlet { clients, .. }
-            | Partition::LogNormal { clients, .. } => *clients,
+            | Partition::LogNormal { clients, .. }
+            | Partition::Intervals { clients, .. } => *clients,
             Partition::Owners { first, end } => end - first,
             Partition::Classes { .. } => 1,
+            Partition::ClassGroups { first, end, size } => end.saturating_sub(*first).checked_div(*size).unwrap_or(0),
+        }
+    }
+
+    /// How many classes its clients tell apart, where they number their own.
+    pub fn own_classes(&self) -> Option<u64> {
+        if let Partition::ClassGroups { size, .. } = self { Some(*size) } else { None }
+    }
+
+    /// What a target of the data set is for the client that holds the example.
+    pub fn target(&self, number: f64) -> f64 {
+        match *self {
+            Partition::ClassGroups { first, size, .. } => (number - first as f64) % size as f64,
+            _ => number,
         }
     }
 }
@@ -133,5 +164,31 @@ pub(super) const ENTRIES: &[Entry] = &[
         doc: "One client, who holds all examples of a range of classes. With `ways`, every visit draws a task of its own from it: the few-shot \
               protocol with classes for training and others for the test (Vinyals et al. 2016).",
         example: "partition = classes(0..171)",
+    },
+    Entry {
+        name: "class_groups",
+        kind: Kind::Partition,
+        params: &[
+            Param::required("range", Ty::Range, "the classes that take part; a multiple of `size`"),
+            Param::required("size", Ty::Count(1), "the classes of each client"),
+        ],
+        doc: "Every `size` classes that follow each other are a client, who holds all their examples and numbers them from 0: a fixed set of tasks \
+              whose labels keep their meaning, so that a model without adaptation can learn them, too.",
+        example: "partition = class_groups(0..10, size: 2)",
+    },
+    Entry {
+        name: "intervals",
+        kind: Kind::Partition,
+        params: &[
+            Param::required("clients", Ty::Count(1), "the number of clients"),
+            Param::optional(
+                "by",
+                Ty::Count(0),
+                Initial::Absent,
+                "the feature that is sorted by, counted from 0; the target if not given",
+            ),
+        ],
+        doc: "Examples are sorted by a feature, or by their target, and cut into intervals of equally many: clients of certain ages, prices or times.",
+        example: "partition = intervals(clients: 50, by: 0)",
     },
 ];

@@ -261,23 +261,22 @@ fn check_set(plan: &Plan, name: &str, set: &DataSet, span: Span, sink: &mut Sink
             );
         }
         let classes = arm.model.forward.output_dims().next().and_then(|d| d.first().copied()).unwrap_or(0);
-        let numbered = readers.iter().any(|s| s.ways.is_none());
-        if !numbered || !takes_classes(arm) {
-            continue;
-        }
-        if set.classes() > classes {
+        let numbered = readers.iter().filter(|s| s.ways.is_none());
+        let told_apart = numbered.map(|s| s.partition.own_classes().map_or(set.classes(), |n| n as usize)).max();
+        let Some(found) = told_apart.filter(|_| takes_classes(arm)) else { continue };
+        if set.classes() == 0 {
+            sink.push(
+                Diagnostic::error("E0605", span, "the targets are numbers, and the loss is one of classes")
+                    .help("choose a loss of numbers such as `squared`, or read a column of classes with `label`"),
+            );
+        } else if found > classes {
             sink.push(
                 Diagnostic::error(
                     "E0603",
                     span,
-                    format!("the data has {} classes, but the model predicts {classes}", set.classes()),
+                    format!("the data has {found} classes, but the model predicts {classes}"),
                 )
                 .help("widen the model's output, or check the `label` column"),
-            );
-        } else if set.classes() == 0 {
-            sink.push(
-                Diagnostic::error("E0605", span, "the targets are numbers, and the loss is one of classes")
-                    .help("choose a loss of numbers such as `squared`, or read a column of classes with `label`"),
             );
         }
     }

@@ -61,6 +61,14 @@ pub enum PartitionError {
     /// A division by owner of examples without owners.
     #[error("the examples have no owners")]
     NoOwners,
+    /// A feature that examples do not have.
+    #[error("there is no feature {by}: an example has {features}")]
+    NoFeature {
+        /// The feature asked for.
+        by: u64,
+        /// How many there are.
+        features: usize,
+    },
     /// A range that reaches past the last owner or class.
     #[error("the range reaches to {end}, and the data set has {found} {what}")]
     Range {
@@ -115,6 +123,24 @@ pub fn divide(partition: &Partition, set: &DataSet, stream: &Stream) -> Result<V
             within("classes", end, set.classes())?;
             vec![grouped(labels()?, first, end).concat()]
         }
+        Partition::ClassGroups { first, end, size } => {
+            within("classes", end, set.classes())?;
+            grouped(labels()?, first, end).chunks(size as usize).map(<[_]>::concat).collect()
+        }
+        Partition::Intervals { by, .. } => {
+            let features = set.features.row_len();
+            match by {
+                Some(by) if by >= features as u64 => return Err(PartitionError::NoFeature { by, features }),
+                Some(by) => {
+                    let mut row = vec![0.0; features];
+                    intervals(examples, clients, |example| {
+                        set.features.copy_row(example, &mut row);
+                        row[by as usize]
+                    })
+                }
+                None => intervals(examples, clients, |example| set.targets.number(example)),
+            }
+        }
     };
     held.iter_mut().for_each(|client| client.sort_unstable());
     Ok(held)
@@ -133,6 +159,14 @@ fn grouped(numbers: &[u32], first: u64, end: u64) -> Vec<Vec<usize>> {
         }
     }
     groups
+}
+
+/// Equal parts of the examples in the order of a value; equal values stand in the order of the data set.
+fn intervals(examples: usize, clients: usize, value: impl FnMut(usize) -> f64) -> Vec<Vec<usize>> {
+    let values: Vec<f64> = (0..examples).map(value).collect();
+    let mut order: Vec<usize> = (0..examples).collect();
+    order.sort_by(|&a, &b| values[a].total_cmp(&values[b]));
+    equal_parts(&order, clients).map(<[usize]>::to_vec).collect()
 }
 
 /// Shares proportional to `exp(spread * z)`, `z` standard normal; each client has at least one example.

@@ -9,7 +9,7 @@ use super::dims::{Dim, Types, describe, same, slots};
 use super::sampler::sampler;
 use super::writer::Writer;
 use crate::catalog::{Kind, Partition, Reader};
-use crate::diag::{Diagnostic, Sink};
+use crate::diag::{Diagnostic, Sink, Span};
 use crate::ir::Function;
 use crate::plan::{Clients, DataSource, Family, Rows, Sampler, Stratum};
 use crate::syntax::ast::{Decl, ExprKind, Field, Name, Tasks};
@@ -286,8 +286,10 @@ fn clients(tasks: &Tasks, from: &Name, names: &Names, sink: &mut Sink) -> Option
         }
     };
     let partition = partition
-        .and_then(|e| names.call(Kind::Partition, e, sink))
-        .map(|c| Partition::from_args(c.entry.name, &c.args));
+        .and_then(|e| Some((e.span, names.call(Kind::Partition, e, sink)?)))
+        .map(|(span, c)| (span, Partition::from_args(c.entry.name, &c.args)))
+        .filter(|(span, partition)| whole_groups(partition, *span, sink))
+        .map(|(_, partition)| partition);
     let checked = hold_out.and_then(|expr| {
         let share = names.constants.number(expr, sink)?;
         if (0.0..1.0).contains(&share) {
@@ -301,6 +303,21 @@ fn clients(tasks: &Tasks, from: &Name, names: &Names, sink: &mut Sink) -> Option
     });
     let hold_out = if ways.is_some() { 0.0 } else { checked? };
     Some((partition?, hold_out, ways))
+}
+
+/// Whether every class of a range is in a group; reports where some would be left over.
+fn whole_groups(partition: &Partition, span: Span, sink: &mut Sink) -> bool {
+    let Partition::ClassGroups { first, end, size } = *partition else { return true };
+    let left = (end - first) % size;
+    if left > 0 {
+        let message = format!("{} classes are no groups of {size}: {left} are left over", end - first);
+        let error = Diagnostic::error("E0616", span, message);
+        sink.push(match end - left > first {
+            true => error.help(format!("for example `{first}..{}`", end - left)),
+            false => error.help("groups are at most as large as the range"),
+        });
+    }
+    left == 0
 }
 
 fn risk(tasks: &Tasks, latents: &Types, params: &Types, constants: &Constants, sink: &mut Sink) -> Option<Function> {

@@ -178,7 +178,7 @@ impl<'a> Clients<'a> {
             return (vec![vec![]; ids.len()], vec![vec![]; ids.len()]);
         };
         let (support, query) = (support as usize, query as usize);
-        let held = |&row: &usize| Held { row, target: self.set.targets.number(row), quarters: 0 };
+        let held = |&row: &usize| Held { row, target: self.target(row), quarters: 0 };
         let with_targets = |rows: &[usize]| rows.iter().map(held).collect();
         ids.iter()
             .zip(repeats)
@@ -199,6 +199,11 @@ impl<'a> Clients<'a> {
                 (with_targets(&rows[..support]), query)
             })
             .unzip()
+    }
+
+    /// The target of a row, as its client numbers them.
+    fn target(&self, row: usize) -> f64 {
+        self.source.partition.target(self.set.targets.number(row))
     }
 
     /// An N-way episode (Vinyals et al. 2016): classes drawn without replacement and numbered in the order of the draw, then

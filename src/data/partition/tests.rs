@@ -234,3 +234,52 @@ proptest! {
         prop_assert!(sizes.iter().max().unwrap() - sizes.iter().min().unwrap() <= 2);
     }
 }
+
+#[test]
+fn groups_of_classes_number_their_own() {
+    let labels = [3, 0, 1, 2, 5, 4, 1];
+    let groups = |first, end, size| Partition::ClassGroups { first, end, size };
+    let divided = |partition: Partition| partition.divide(&labels, &stream(0));
+    assert_eq!(divided(groups(0, 6, 2)).unwrap(), [vec![1, 2, 6], vec![0, 3], vec![4, 5]]);
+    assert_eq!(divided(groups(1, 5, 4)).unwrap(), [[0, 2, 3, 5, 6]]);
+    let of = |partition: Partition| labels.map(|label| partition.target(f64::from(label)));
+    assert_eq!(of(groups(0, 6, 2)), [1.0, 0.0, 1.0, 0.0, 1.0, 0.0, 1.0]);
+    assert_eq!(groups(1, 5, 4).target(4.0), 3.0);
+    assert_eq!(divided(groups(0, 8, 2)), Err(PartitionError::Range { what: "classes", end: 8, found: 6 }));
+    // What no text says, and a damaged plan might.
+    assert_eq!(divided(groups(0, 6, 0)), Err(PartitionError::Nobody));
+    assert_eq!(divided(groups(6, 0, 2)), Err(PartitionError::Nobody));
+}
+
+proptest! {
+    #[test]
+    fn intervals_are_ordered_and_equal(
+        values in prop::collection::vec(-5i32..5, 1..100),
+        clients in 1usize..20,
+        by in prop::option::of(0u64..2),
+    ) {
+        let n = values.len();
+        let numbers: Vec<f64> = values.iter().map(|&v| f64::from(v)).collect();
+        let features = numbers.iter().flat_map(|&v| [v, -v]).collect();
+        let data = DataSet {
+            features: Features::double(&[2], features),
+            targets: Targets::Numbers(numbers.clone()),
+            owners: None,
+        };
+        let divided = divide(&Partition::Intervals { clients: clients as u64, by }, &data, &stream(0));
+        if clients > n {
+            prop_assert_eq!(divided, Err(PartitionError::TooFewExamples { clients, examples: n }));
+        } else {
+            let held = divided.unwrap();
+            prop_assert!(held.len() == clients && is_partition(&held, n));
+            prop_assert!(held.iter().all(|c| c.len() == n / clients || c.len() == n.div_ceil(clients)));
+            let sign = if by == Some(1) { -1.0 } else { 1.0 };
+            for pair in held.windows(2) {
+                let last = pair[0].iter().map(|&i| sign * numbers[i]).fold(f64::NEG_INFINITY, f64::max);
+                prop_assert!(pair[1].iter().all(|&i| sign * numbers[i] >= last));
+            }
+        }
+        let nothing = divide(&Partition::Intervals { clients: 1, by: Some(2) }, &data, &stream(0));
+        prop_assert_eq!(nothing, Err(PartitionError::NoFeature { by: 2, features: 2 }));
+    }
+}
