@@ -53,6 +53,8 @@ pub(super) enum Operand {
     },
     /// What an earlier step gave.
     Step(usize),
+    /// What lies in the place of an output before it is written: in its step or an earlier one.
+    Output(usize),
 }
 
 /// One step.
@@ -107,7 +109,7 @@ fn run_of(steps: &[Step], step: usize) -> Option<usize> {
     let [.., _, (run, 0)] = axes[..] else { return None };
     let of_runs = |arg: &Operand| *arg == Operand::Step(step);
     let entries = |arg: &Operand| match *arg {
-        Operand::Dense { .. } => true,
+        Operand::Dense { .. } | Operand::Output(_) => true,
         Operand::Step(other) => !matches!(steps[other].op, StepOp::Load { .. }),
         Operand::Constant(_) | Operand::Scalar { .. } => false,
     };
@@ -193,7 +195,7 @@ impl Fused {
         let elsewhere = |arg: &Operand| match *arg {
             Operand::Dense { buffer: b, offset } => b == buffer && offset > 0,
             Operand::Scalar { buffer: b, .. } => b == buffer,
-            Operand::Constant(_) | Operand::Step(_) => false,
+            Operand::Constant(_) | Operand::Step(_) | Operand::Output(_) => false,
         };
         !self.steps.iter().any(|step| loaded(&step.op) || step.args.iter().any(elsewhere))
     }
@@ -208,20 +210,42 @@ impl Fused {
         if replaced.is_empty() {
             return self;
         }
+        let copied: Vec<usize> = replaced.iter().copied().filter(|&o| self.reads_late(o)).collect();
         let before = |output: &usize| Step { op: StepOp::Before(*output), args: vec![], output: None };
-        let mut steps: Vec<Step> = replaced.iter().map(before).collect();
+        let mut steps: Vec<Step> = copied.iter().map(before).collect();
         for mut step in self.steps {
             for arg in &mut step.args {
-                let place = |buffer: usize| replaced.iter().position(|&o| self.outputs[o] == buffer);
+                let output = |buffer: usize| replaced.iter().copied().find(|&o| self.outputs[o] == buffer);
                 *arg = match *arg {
-                    Operand::Step(i) => Operand::Step(replaced.len() + i),
-                    Operand::Dense { buffer, .. } => place(buffer).map_or(*arg, Operand::Step),
+                    Operand::Step(i) => Operand::Step(copied.len() + i),
+                    Operand::Dense { buffer, .. } => match output(buffer) {
+                        Some(o) => copied.iter().position(|&c| c == o).map_or(Operand::Output(o), Operand::Step),
+                        None => *arg,
+                    },
                     other => other,
                 };
             }
             steps.push(step);
         }
         Fused::new(self.len, steps, self.outputs)
+    }
+
+    /// Whether what lies in the place of an output is read once that is written, or as it is written but in no pair with other entries.
+    fn reads_late(&self, output: usize) -> bool {
+        let before = |arg: &Operand| matches!(*arg, Operand::Dense { buffer, .. } if buffer == self.outputs[output]);
+        let loaded =
+            |arg: &Operand| matches!(*arg, Operand::Step(i) if matches!(self.steps[i].op, StepOp::Load { .. }));
+        let paired = |step: &Step| match (&step.op, &step.args[..]) {
+            (StepOp::Binary(_) | StepOp::Compare(_), [a, b]) => before(a) != before(b) && !loaded(a) && !loaded(b),
+            _ => false,
+        };
+        let mut written = false;
+        self.steps.iter().any(|step| {
+            let late = written;
+            let now = step.output == Some(output);
+            written |= now;
+            step.args.iter().any(before) && (late || now && !paired(step))
+        })
     }
 
     /// What is read: buffers, from where on, and the axes.
@@ -235,7 +259,7 @@ impl Fused {
                 match *arg {
                     Operand::Dense { buffer, offset } => found.push((buffer, offset, vec![(self.len, 1)])),
                     Operand::Scalar { buffer, at } => found.push((buffer, at, vec![])),
-                    Operand::Constant(_) | Operand::Step(_) => {}
+                    Operand::Constant(_) | Operand::Step(_) | Operand::Output(_) => {}
                 }
             }
         }
@@ -264,6 +288,8 @@ enum Source<'a, T> {
     Repeated(T),
     /// Each stands for so many entries, a multiple of [`RUN`].
     Runs(&'a [T], usize),
+    /// Those that are written over; they stand in a pair with entries or one that is repeated.
+    Own,
 }
 
 /// Chains of fewer steps, all entries counted, are done by one thread.
@@ -362,6 +388,8 @@ impl<'a, T: Vectors, F: Fn(usize) -> &'a [T], O: DerefMut<Target = [T]> + Defaul
                         Source::Entries(&(self.find)(buffer)[offset + block.start..offset + block.end])
                     }
                     Operand::Scalar { buffer, at } => Source::Repeated((self.find)(buffer)[at]),
+                    Operand::Output(o) if target == Target::Output(o) => Source::Own,
+                    Operand::Output(o) => Source::Entries(&self.outputs[o][place.clone()]),
                     Operand::Step(step) => match (self.fused.targets[step], self.fused.runs[step]) {
                         (Target::Register(r), Some(run)) => Source::Runs(&self.registers[r][..block.len() / run], run),
                         (Target::Register(r), None) => Source::Entries(&self.registers[r][..block.len()]),
@@ -380,7 +408,7 @@ impl<'a, T: Vectors, F: Fn(usize) -> &'a [T], O: DerefMut<Target = [T]> + Defaul
                     (StepOp::Copy, [a]) => match source(a) {
                         Source::Entries(a) => out.copy_from_slice(a),
                         Source::Repeated(a) => out.fill(a),
-                        Source::Runs(..) => unreachable!("runs are read in pairs"),
+                        Source::Runs(..) | Source::Own => unreachable!("these are read in pairs"),
                     },
                     (StepOp::Unary(f), [a]) => match source(a) {
                         Source::Entries(a) => T::unary(*f, a, out),
@@ -389,7 +417,7 @@ impl<'a, T: Vectors, F: Fn(usize) -> &'a [T], O: DerefMut<Target = [T]> + Defaul
                             T::unary(*f, &[a], &mut one);
                             out.fill(one[0]);
                         }
-                        Source::Runs(..) => unreachable!("runs are read in pairs"),
+                        Source::Runs(..) | Source::Own => unreachable!("these are read in pairs"),
                     },
                     (StepOp::Binary(f), [a, b]) => binary(*f, Two { a: source(a), b: source(b), out }),
                     (StepOp::Compare(f), [a, b]) => compare(*f, Two { a: source(a), b: source(b), out }),
@@ -425,7 +453,11 @@ impl<T: Float> Pairs<T> for Two<'_, T> {
             (Source::Repeated(a), Source::Repeated(b)) => self.out.fill(f(a, b)),
             (Source::Entries(a), Source::Runs(b, run)) => runs(self.out, a, b, run, f),
             (Source::Runs(a, run), Source::Entries(b)) => runs(self.out, b, a, run, |b, a| f(a, b)),
-            (Source::Runs(..), _) | (_, Source::Runs(..)) => unreachable!("a run stands beside entries"),
+            (Source::Own, Source::Entries(b)) => self.out.iter_mut().zip(b).for_each(|(to, &b)| *to = f(*to, b)),
+            (Source::Entries(a), Source::Own) => self.out.iter_mut().zip(a).for_each(|(to, &a)| *to = f(a, *to)),
+            (Source::Own, Source::Repeated(b)) => self.out.iter_mut().for_each(|to| *to = f(*to, b)),
+            (Source::Repeated(a), Source::Own) => self.out.iter_mut().for_each(|to| *to = f(a, *to)),
+            (Source::Runs(..) | Source::Own, _) | (_, Source::Runs(..)) => unreachable!("a run stands beside entries"),
         }
     }
 }
@@ -446,11 +478,11 @@ fn select<T: Float>(c: Source<T>, a: Source<T>, b: Source<T>, out: &mut [T]) {
             match if c != T::ZERO { a } else { b } {
                 Source::Entries(x) => out.copy_from_slice(x),
                 Source::Repeated(x) => out.fill(x),
-                Source::Runs(..) => unreachable!("runs are read in pairs"),
+                Source::Runs(..) | Source::Own => unreachable!("these are read in pairs"),
             }
             return;
         }
-        Source::Runs(..) => unreachable!("runs are read in pairs"),
+        Source::Runs(..) | Source::Own => unreachable!("these are read in pairs"),
     };
     let choose = |c: T, a: T, b: T| if c != T::ZERO { a } else { b };
     let pairs = out.iter_mut().zip(c);
@@ -461,6 +493,8 @@ fn select<T: Float>(c: Source<T>, a: Source<T>, b: Source<T>, out: &mut [T]) {
         (Source::Entries(a), Source::Repeated(b)) => pairs.zip(a).for_each(|((to, &c), &a)| *to = choose(c, a, b)),
         (Source::Repeated(a), Source::Entries(b)) => pairs.zip(b).for_each(|((to, &c), &b)| *to = choose(c, a, b)),
         (Source::Repeated(a), Source::Repeated(b)) => pairs.for_each(|(to, &c)| *to = choose(c, a, b)),
-        (Source::Runs(..), _) | (_, Source::Runs(..)) => unreachable!("runs are read in pairs"),
+        (Source::Runs(..) | Source::Own, _) | (_, Source::Runs(..) | Source::Own) => {
+            unreachable!("these are read in pairs")
+        }
     }
 }

@@ -5,8 +5,6 @@
 //! 1 and 1, lanes without a term left out. Terms with others between them are added in increasing order within chunks of 64,
 //! and then the chunks in increasing order. Which of the two it is, the program says; how the terms lie in memory is another matter.
 
-use std::array::from_fn;
-
 use super::float::{Float, max};
 use super::simd::{Dispatch, Here, Path, Vector, Vectors, Work};
 use super::spread::{Spread, spread, threads};
@@ -116,6 +114,8 @@ impl<T: Float> Part<'_, T> {
     }
 }
 
+// Closures that the compiler leaves a function of their own lose the vectors of the path, so that the inner loops have none.
+
 /// Rows of terms side by side, at least as many as there are lanes; several rows together, so that none waits for another.
 #[inline(always)]
 fn lanes<T: Float, const ROWS: usize>(rows: &[T], size: usize, join: impl Fn(T, T) -> T + Copy) -> [T; ROWS] {
@@ -130,11 +130,24 @@ fn lanes<T: Float, const ROWS: usize>(rows: &[T], size: usize, join: impl Fn(T, 
             }
         }
         *lane = sum;
-        lane.iter_mut().zip(rest).for_each(|(l, &x)| *l = join(*l, x));
+        for (l, &x) in lane.iter_mut().zip(rest) {
+            *l = join(*l, x);
+        }
     }
-    let eight: [[T; 8]; ROWS] = from_fn(|r| from_fn(|i| join(lane[r][i], lane[r][8 + i])));
-    let four: [[T; 4]; ROWS] = from_fn(|r| from_fn(|i| join(eight[r][i], eight[r][4 + i])));
-    from_fn(|r| join(join(four[r][0], four[r][2]), join(four[r][1], four[r][3])))
+    let mut half = LANES / 2;
+    while half > 0 {
+        for lane in &mut lane {
+            for i in 0..half {
+                lane[i] = join(lane[i], lane[half + i]);
+            }
+        }
+        half /= 2;
+    }
+    let mut out = [T::ZERO; ROWS];
+    for (to, lane) in out.iter_mut().zip(&lane) {
+        *to = lane[0];
+    }
+    out
 }
 
 /// Fewer terms than there are lanes.
@@ -162,33 +175,35 @@ fn trees<T: Float>(rows: &[T], size: usize, pitch: usize, out: &mut [T], join: i
     let mut first = 0;
     while first < out.len() {
         let width = NARROW.min(out.len() - first);
+        if width == NARROW && size >= LANES / 2 {
+            let mut eight = [[T::ZERO; NARROW]; LANES / 2];
+            for (l, to) in eight.iter_mut().enumerate() {
+                *to = lane(rows, (l, size), pitch, first, join);
+                if l + LANES / 2 < size {
+                    *to = joined(*to, &lane(rows, (l + LANES / 2, size), pitch, first, join), join);
+                }
+            }
+            let mut half = LANES / 4;
+            while half > 0 {
+                for l in 0..half {
+                    eight[l] = joined(eight[l], &eight[l + half], join);
+                }
+                half /= 2;
+            }
+            out[first..first + NARROW].copy_from_slice(&eight[0]);
+            first += NARROW;
+            continue;
+        }
         let mut lanes = [[T::ZERO; NARROW]; LANES];
         let filled = size.min(LANES);
-        if width == NARROW {
-            let lane = |l: usize| -> [T; NARROW] {
-                let row = |i: usize| -> &[T; NARROW] {
-                    rows[i * pitch + first..][..NARROW].try_into().expect("a slice of that length")
-                };
-                let others = (l + LANES..size).step_by(LANES);
-                others.fold(*row(l), |sum, i| joined(sum, row(i), join))
-            };
-            if size >= LANES / 2 {
-                let eight: [[T; NARROW]; 8] = from_fn(|l| match l + 8 < size {
-                    true => joined(lane(l), &lane(l + 8), join),
-                    false => lane(l),
-                });
-                let four: [[T; NARROW]; 4] = from_fn(|l| joined(eight[l], &eight[l + 4], join));
-                let two: [[T; NARROW]; 2] = from_fn(|l| joined(four[l], &four[l + 2], join));
-                out[first..first + NARROW].copy_from_slice(&joined(two[0], &two[1], join));
-                first += NARROW;
-                continue;
-            }
-            (0..filled).for_each(|i| lanes[i] = lane(i));
-        } else {
-            let row = |i: usize| &rows[i * pitch + first..][..width];
-            (0..filled).for_each(|i| lanes[i][..width].copy_from_slice(row(i)));
-            for i in LANES..size {
-                lanes[i % LANES].iter_mut().zip(row(i)).for_each(|(l, &x)| *l = join(*l, x));
+        for i in 0..size {
+            let row = &rows[i * pitch + first..][..width];
+            if i < LANES {
+                lanes[i][..width].copy_from_slice(row);
+            } else {
+                for (l, &x) in lanes[i % LANES].iter_mut().zip(row) {
+                    *l = join(*l, x);
+                }
             }
         }
         let (mut half, mut left) = (LANES, filled);
@@ -196,7 +211,7 @@ fn trees<T: Float>(rows: &[T], size: usize, pitch: usize, out: &mut [T], join: i
             half /= 2;
             let (to, others) = lanes.split_at_mut(half);
             for (to, other) in to.iter_mut().zip(others).take(left.saturating_sub(half)) {
-                to.iter_mut().zip(&*other).for_each(|(to, &x)| *to = join(*to, x));
+                *to = joined(*to, other, join);
             }
             left = left.min(half);
         }
@@ -205,10 +220,36 @@ fn trees<T: Float>(rows: &[T], size: usize, pitch: usize, out: &mut [T], join: i
     }
 }
 
+/// The terms of a lane of [`NARROW`] columns, added in order: those of row `l` of `size`, and of every 16th one behind it.
+#[inline(always)]
+fn lane<T: Float>(
+    rows: &[T],
+    (l, size): (usize, usize),
+    pitch: usize,
+    first: usize,
+    join: impl Fn(T, T) -> T + Copy,
+) -> [T; NARROW] {
+    let mut sum: [T; NARROW] = *block(rows, l * pitch + first);
+    let mut i = l + LANES;
+    while i < size {
+        sum = joined(sum, block(rows, i * pitch + first), join);
+        i += LANES;
+    }
+    sum
+}
+
+/// So many entries from a place on.
+#[inline(always)]
+fn block<T, const N: usize>(entries: &[T], from: usize) -> &[T; N] {
+    entries[from..from + N].try_into().expect("a slice of that length")
+}
+
 /// Some terms, each joined with its partner.
 #[inline(always)]
 fn joined<T: Float, const N: usize>(mut terms: [T; N], partners: &[T; N], join: impl Fn(T, T) -> T) -> [T; N] {
-    terms.iter_mut().zip(partners).for_each(|(x, &y)| *x = join(*x, y));
+    for i in 0..N {
+        terms[i] = join(terms[i], partners[i]);
+    }
     terms
 }
 
@@ -223,15 +264,9 @@ fn columns<T: Float>(rows: &[T], size: usize, pitch: usize, out: &mut [T], join:
     while first + BLOCK <= inner {
         let mut total = [T::ZERO; BLOCK];
         for chunk in (0..size).step_by(CHUNK) {
-            let row = |i: usize| -> &[T; BLOCK] {
-                rows[i * pitch + first..i * pitch + first + BLOCK].try_into().expect("a slice of that length")
-            };
-            let mut sum = *row(chunk);
+            let mut sum: [T; BLOCK] = *block(rows, chunk * pitch + first);
             for i in chunk + 1..(chunk + CHUNK).min(size) {
-                let row = row(i);
-                for c in 0..BLOCK {
-                    sum[c] = join(sum[c], row[c]);
-                }
+                sum = joined(sum, block(rows, i * pitch + first), join);
             }
             for c in 0..BLOCK {
                 total[c] = if chunk == 0 { sum[c] } else { join(total[c], sum[c]) };

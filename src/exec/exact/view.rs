@@ -178,7 +178,10 @@ pub(super) fn load<T: Copy>(data: &[T], offset: usize, axes: &[(usize, usize)], 
     if let [(_, step)] = *outer {
         let at = offset + row * step;
         entries(data, at + within * stride, stride, first);
-        rows.chunks_mut(inner).enumerate().for_each(|(i, to)| entries(data, at + (i + 1) * step, stride, to));
+        // Loops and not closures: one that becomes a function of its own is compiled without the vectors of the path.
+        for (i, to) in rows.chunks_mut(inner).enumerate() {
+            entries(data, at + (i + 1) * step, stride, to);
+        }
         return;
     }
     // The position along every outer axis, on the stack unless there are very many.
@@ -220,10 +223,18 @@ fn entries<T: Copy>(data: &[T], at: usize, stride: usize, to: &mut [T]) {
             let pairs = &data[at..at + (2 * to.len()).saturating_sub(1)];
             let (pairs, last) = pairs.as_chunks::<2>();
             let (first, rest) = to.split_at_mut(pairs.len());
-            first.iter_mut().zip(pairs).for_each(|(to, [x, _])| *to = *x);
-            rest.iter_mut().zip(last).for_each(|(to, x)| *to = *x);
+            for (to, [x, _]) in first.iter_mut().zip(pairs) {
+                *to = *x;
+            }
+            for (to, x) in rest.iter_mut().zip(last) {
+                *to = *x;
+            }
         }
-        _ => to.iter_mut().zip(data[at..].iter().step_by(stride)).for_each(|(to, x)| *to = *x),
+        _ => {
+            for (to, x) in to.iter_mut().zip(data[at..].iter().step_by(stride)) {
+                *to = *x;
+            }
+        }
     }
 }
 
@@ -234,19 +245,29 @@ fn copy<T: Copy>(from: &[T], to: &mut [T]) {
         return to.copy_from_slice(from);
     }
     let ((from, rest), (to, places)) = (from.as_chunks::<16>(), to.as_chunks_mut::<16>());
-    to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+    for (to, from) in to.iter_mut().zip(from) {
+        *to = *from;
+    }
     let ((from, rest), (to, places)) = (rest.as_chunks::<4>(), places.as_chunks_mut::<4>());
-    to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+    for (to, from) in to.iter_mut().zip(from) {
+        *to = *from;
+    }
     let ((from, _), (to, _)) = (rest.as_chunks::<1>(), places.as_chunks_mut::<1>());
-    to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+    for (to, from) in to.iter_mut().zip(from) {
+        *to = *from;
+    }
 }
 
 /// Fills a row, which is often short.
 #[inline(always)]
 fn repeat<T: Copy>(x: T, to: &mut [T]) {
     let (to, rest) = to.as_chunks_mut::<16>();
-    to.iter_mut().for_each(|to| *to = [x; 16]);
-    rest.iter_mut().for_each(|to| *to = x);
+    for to in to {
+        *to = [x; 16];
+    }
+    for to in rest {
+        *to = x;
+    }
 }
 
 #[cfg(test)]
