@@ -2,13 +2,18 @@
 
 #[path = "common/compile.rs"]
 mod compile;
+#[path = "common/run.rs"]
+mod run;
 #[path = "common/shipped.rs"]
 mod shipped;
 
+use metadsl::data::{self, DataSet, Features, Targets};
 use metadsl::exec::Executor;
 use metadsl::exec::exact::{self, Exact, Path, Room};
 use metadsl::ir::{Precision, Tensor};
+use metadsl::plan::Arm;
 use metadsl::plan::lower::{ClientSizes, TrainPrograms, lower};
+use metadsl::train::{DataSets, client_sizes, footprint};
 
 /// Where the tests run.
 const ONE_THREAD: Room = Room { threads: 1, bytes: None };
@@ -78,6 +83,61 @@ fn the_memory_of_a_step_is_what_the_plan_says() {
                 arm.name,
                 counted.bytes_max
             );
+        }
+    }
+}
+
+/// The images of noise of the benchmark of convolutions: 50 classes of 20.
+fn noise() -> DataSet {
+    let raw = (0..50 * 20 * 28 * 28_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let labels = (0..50 * 20).map(|i| i / 20).collect();
+    let features = Features::bytes(&[1, 28, 28], raw, 1.0 / 255.0);
+    DataSet { features, targets: Targets::classes(labels), owners: None }
+}
+
+fn digits() -> DataSet {
+    let plan = compile::compile(&shipped::unclaimed("fedrep_digits"), &[]);
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments/data/digits.csv.gz");
+    let bytes = std::fs::read(path).expect("the data is in the repository");
+    data::read(&plan.arms[0].data[0].reader, &[&bytes]).expect("the data can be read")
+}
+
+/// What `plan --cost` says a run holds, and what one held at most.
+fn said_and_used(arm: &Arm, sets: DataSets, memory: Option<u64>) -> (f64, f64) {
+    let room = Room { bytes: memory, ..ONE_THREAD };
+    let sizes = client_sizes(arm, 0, &sets).expect("the data can be divided");
+    let programs = lower(arm, &sizes).expect("the plan is sound");
+    let need = |function: &_| exact::need(function, arm.train.precision, room);
+    let said = footprint(arm, &programs, &sets, &need).expect("it fits");
+    drop(programs);
+    let exec = Exact::<f32>::new(Path::detect()).within(memory);
+    let counted = allocation_counter::measure(|| drop(run::run(&exec, arm, 0, &sets)));
+    // The data was read before.
+    println!("`{}`: {said:?}, {} used", arm.name, counted.bytes_max + said.data);
+    (said.total() as f64, (counted.bytes_max + said.data) as f64)
+}
+
+#[test]
+fn the_memory_of_a_run_is_what_the_plan_says() {
+    let _alone = alone();
+    let conv4 = shipped::read(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("bench/conv4.meta"));
+    let none = DataSets::new as fn() -> DataSets;
+    let digits = || DataSets::from([("digits".to_owned(), digits())]);
+    let noise = || DataSets::from([("noise".to_owned(), noise())]);
+    let steps = "train.steps = 2";
+    // Wide enough that what is left out, plans and lists of instructions, does not count.
+    let cases: [(String, Vec<&str>, fn() -> DataSets, Option<u64>); 4] = [
+        (shipped::unclaimed("maml_sine"), vec![steps, "h = 128"], none, None),
+        (shipped::unclaimed("fedrep_digits"), vec![steps, "hidden = 2048"], digits, None),
+        (conv4.clone(), vec![steps], noise, None),
+        (conv4, vec![steps], noise, Some(100_000_000)),
+    ];
+    for (text, overrides, sets, memory) in cases {
+        let plan = compile::compile(&text, &overrides);
+        for arm in &plan.arms {
+            let (said, used) = said_and_used(arm, sets(), memory);
+            let ratio = used / said;
+            assert!((0.9..=1.1).contains(&ratio), "`{}` of {}: {used} used, {said} said", arm.name, plan.experiment);
         }
     }
 }

@@ -1,12 +1,15 @@
 //! What the steps and measurements of an arm cost: `metadsl plan --cost`.
 
+use std::cell::RefCell;
+
 use super::table::columns;
 use crate::catalog::Budget;
 use crate::exec::ExecError;
 use crate::exec::exact::{self, Need, Room};
-use crate::ir::Precision;
+use crate::ir::{Function, Precision};
 use crate::plan::lower::{AdaptPrograms, Part, Program, Programs, TaskPrograms, TrainPrograms};
 use crate::plan::{Arm, Block, TaskSource};
+use crate::train::{DataSets, Footprint, footprint};
 
 /// A program, and how often a step or a measurement runs it.
 struct Work<'a> {
@@ -16,19 +19,49 @@ struct Work<'a> {
 }
 
 /// The cost of an arm: its parameters, and every program of a step and of each evaluation with its floating-point operations,
-/// the bytes of all values it makes and the most that the exact executor has in use at once, on one thread. Under a limit of `memory` the
-/// operations that it makes again count, too.
-pub fn cost(arm: &Arm, programs: &Programs, memory: Option<u64>) -> Result<String, ExecError> {
-    let precision = arm.train.precision;
-    let table = |title: &str, work: &[Work]| table(title, work, precision, Room { threads: 1, bytes: memory });
-    let mut out = format!("\ncost of arm {}\n  {}\n", arm.name, parameters(arm, width(precision)));
-    out.push_str(&table("one step", &step(arm, programs))?);
+/// the bytes of all values it makes and the most that the exact executor has in use at once, on one thread; then what a run of it holds at
+/// once. Under a limit of `memory` the operations that it makes again count, too.
+pub fn cost(arm: &Arm, programs: &Programs, sets: &DataSets, memory: Option<u64>) -> Result<String, ExecError> {
+    let needs = Needs { precision: arm.train.precision, memory, known: RefCell::default() };
+    let mut out = format!("\ncost of arm {}\n  {}\n", arm.name, parameters(arm, width(needs.precision)));
+    out.push_str(&table("one step", &step(arm, programs), &needs)?);
     for (evaluation, programs) in arm.evaluations.iter().zip(&programs.evaluations) {
         let mut work = making(&evaluation.tasks, &programs.tasks, evaluation.episodes);
         work.extend(adapting(&evaluation.adapt, &programs.adapt, programs.tasks.support, evaluation.episodes));
-        out.push_str(&table(&format!("one measurement on {}", evaluation.name), &work)?);
+        out.push_str(&table(&format!("one measurement on {}", evaluation.name), &work, &needs)?);
     }
+    let held = footprint(arm, programs, sets, &|function| needs.of(function))?;
+    let Footprint { data, parameters, values, programs } = held;
+    let [all, data, parameters, values, programs] = [held.total(), data, parameters, values, programs].map(bytes);
+    out.push_str(&format!(
+        "  held at once under one seed: {all}; data {data}, parameters and what updates remember {parameters}, tasks and results \
+         {values}, room of programs {programs}\n"
+    ));
     Ok(out)
+}
+
+/// What programs need on one thread, each planned once.
+struct Needs<'p> {
+    precision: Precision,
+    memory: Option<u64>,
+    known: RefCell<Vec<(&'p Function, Need)>>,
+}
+
+impl<'p> Needs<'p> {
+    fn of(&self, function: &Function) -> Result<Need, ExecError> {
+        let known = self.known.borrow().iter().find(|(other, _)| std::ptr::eq(*other, function)).map(|(_, need)| *need);
+        known.map_or_else(|| self.plan(function), Ok)
+    }
+
+    fn plan(&self, function: &Function) -> Result<Need, ExecError> {
+        exact::need(function, self.precision, Room { threads: 1, bytes: self.memory })
+    }
+
+    fn keep(&self, function: &'p Function) -> Result<Need, ExecError> {
+        let need = self.of(function)?;
+        self.known.borrow_mut().push((function, need));
+        Ok(need)
+    }
 }
 
 /// The bytes of a number.
@@ -85,16 +118,16 @@ fn adapting<'a>(blocks: &[Block], programs: &'a AdaptPrograms, support: Part, vi
     work
 }
 
-fn table(title: &str, work: &[Work], precision: Precision, room: Room) -> Result<String, ExecError> {
+fn table<'p>(title: &str, work: &[Work<'p>], needs: &Needs<'p>) -> Result<String, ExecError> {
     let mut rows = vec![[title, "runs", "operations", "FLOPs", "bytes", "most at once"].map(str::to_owned).to_vec()];
-    if room.bytes.is_some() {
+    if needs.memory.is_some() {
         rows[0].push("FLOPs again".to_owned());
     }
-    let (mut flops, mut moved, mut peak, mut repeated) = (0, 0, 0, 0);
+    let (mut flops, mut moved, mut repeated) = (0, 0, 0);
     for w in work.iter().filter(|w| !w.program.function.outputs.is_empty()) {
         let cost = w.program.function.cost();
-        let (all, values) = (cost.flops * w.runs, cost.elements * width(precision) * w.runs);
-        let Need { bytes: alive, again } = exact::need(&w.program.function, precision, room)?;
+        let (all, values) = (cost.flops * w.runs, cost.elements * width(needs.precision) * w.runs);
+        let Need { bytes: alive, again, .. } = needs.keep(&w.program.function)?;
         let again = again * w.runs;
         let mut row = vec![
             format!("  {}", w.name),
@@ -104,12 +137,12 @@ fn table(title: &str, work: &[Work], precision: Precision, room: Room) -> Result
             bytes(values),
             bytes(alive),
         ];
-        row.extend(room.bytes.map(|_| scaled(again)));
+        row.extend(needs.memory.map(|_| scaled(again)));
         rows.push(row);
-        (flops, moved, peak, repeated) = (flops + all, moved + values, peak.max(alive), repeated + again);
+        (flops, moved, repeated) = (flops + all, moved + values, repeated + again);
     }
-    let mut row = vec!["  together".into(), String::new(), String::new(), scaled(flops), bytes(moved), bytes(peak)];
-    row.extend(room.bytes.map(|_| scaled(repeated)));
+    let mut row = vec!["  together".into(), String::new(), String::new(), scaled(flops), bytes(moved), String::new()];
+    row.extend(needs.memory.map(|_| scaled(repeated)));
     rows.push(row);
     Ok(columns(&rows).lines().map(|line| format!("  {line}\n")).collect())
 }

@@ -55,7 +55,7 @@ pub fn plan(options: &Options) -> Result<ExitCode, Failure> {
     if options.cost {
         for phase in plan.arms.iter().flat_map(Arm::phases) {
             let programs = lowered(&phase, first_seed(&plan), &experiment.sets)?;
-            write!(out, "{}", cost(&phase, &programs, options.memory)?)?;
+            write!(out, "{}", cost(&phase, &programs, &experiment.sets, options.memory)?)?;
         }
     }
     writeln!(out, "\nplan {id}")?;

@@ -178,6 +178,20 @@ impl DataSet {
         self.targets.is_empty()
     }
 
+    /// The bytes that it holds.
+    pub fn bytes(&self) -> usize {
+        let features = match &self.features.values {
+            Values::Bytes { raw, .. } => raw.len(),
+            Values::Single(values) => size_of_val(&values[..]),
+            Values::Double(values) => size_of_val(&values[..]),
+        };
+        let targets = match &self.targets {
+            Targets::Classes { labels, .. } => size_of_val(&labels[..]),
+            Targets::Numbers(values) => size_of_val(&values[..]),
+        };
+        features + targets + self.owners.as_ref().map_or(0, |owners| size_of_val(&owners.of[..]))
+    }
+
     /// What partitions look at, of the examples in a range: targets and owners, without the features.
     pub fn labels(&self, rows: Range<usize>) -> DataSet {
         let targets = match &self.targets {

@@ -39,6 +39,11 @@ impl Weights {
         Some(Tensor::new(place.dims.clone(), data))
     }
 
+    /// The bytes of the file.
+    pub fn bytes(&self) -> usize {
+        self.file.len()
+    }
+
     /// The dims of the tensor of a parameter.
     pub fn dims(&self, parameter: &str) -> Option<&[usize]> {
         self.place(parameter).map(|place| place.dims.as_slice())

@@ -13,6 +13,7 @@ mod control;
 mod draw;
 mod dropout;
 mod evaluate;
+mod footprint;
 mod merge;
 mod outer;
 mod prefix;
@@ -21,6 +22,7 @@ mod tasks;
 
 pub use cell::{Cell, Series, Status, run_cell};
 pub use clients::{Client, ClientTables};
+pub use footprint::{Footprint, footprint};
 pub use merge::merged;
 pub use snapshot::{Points, Saved, Snapshot};
 
@@ -59,6 +61,12 @@ impl DataSets {
     /// The examples of that name.
     pub fn get(&self, name: &str) -> Option<&DataSet> {
         self.examples.get(name)
+    }
+
+    /// The bytes that all of them hold.
+    pub fn bytes(&self) -> u64 {
+        let files = self.weights.values().map(Weights::bytes);
+        self.examples.values().map(DataSet::bytes).chain(files).sum::<usize>() as u64
     }
 
     /// The parameters of that name.

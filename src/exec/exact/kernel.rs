@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::cases::groups;
 use super::fold::Fold;
 use super::fused;
-use super::layout::{self, Outline, Sketch};
+use super::layout::{self, Entries, Outline, Sketch};
 use super::reduce::Reduction;
 use super::schedule::{Instruction, Origin, Output, Schedule};
 use super::simd::{Dispatch, Path, Vectors};
@@ -78,24 +78,29 @@ pub fn plan(function: &Function, fuse: bool, tuning: Tuning, bytes: usize, room:
     let groups = groups(&schedule, tuning, bytes);
     let dims = function.input_dims().chain(function.output_dims());
     let ports: usize = dims.map(|dims| dims.iter().product::<usize>()).sum();
-    let need = |entries: usize| (bytes * (ports + entries)) as u64;
+    let least = |entries: usize| (bytes * (ports + entries)) as u64;
+    let need = |stages: &Stages, again: u64| {
+        let Entries { kept, shared } = stages.entries(room.threads, tuning);
+        let own = (bytes * (kept + positions(&schedule))) as u64;
+        Need { bytes: least(kept + shared), again, kept: own, shared: (bytes * shared) as u64 }
+    };
     let sketch = Sketch::new(&schedule);
     let outline = Outline::new(&schedule, &groups, tuning, bytes);
     let stages = Stages::new(&outline, &sketch, &groups);
-    let (plain, given) = (need(stages.entries(room.threads, tuning)), room.bytes.unwrap_or(u64::MAX));
-    if plain <= given {
+    let (plain, given) = (need(&stages, 0), room.bytes.unwrap_or(u64::MAX));
+    if plain.bytes <= given {
         drop(outline);
-        return Ok(Planned { schedule, stages, need: Need { bytes: plain, again: 0 } });
+        return Ok(Planned { schedule, stages, need: plain });
     }
     let fit = |outline: &Outline, groups: &[Group]| {
         let entries = |sketch: &Sketch, groups: &[Group]| outline.entries(sketch, groups, room.threads);
-        recompute::fit(&schedule, &sketch, groups, given, &|sketch, groups| need(entries(sketch, groups)))
+        recompute::fit(&schedule, &sketch, groups, given, &|sketch, groups| least(entries(sketch, groups)))
     };
     let (outline, found) = match fit(&outline, &groups) {
-        Err(least) => {
+        Err(fewest) => {
             let whole = [Group { cases: 1, members: (0..schedule.instructions.len()).collect() }];
             let outline = Outline::new(&schedule, &whole, tuning, bytes);
-            let found = fit(&outline, &whole).map_err(|other| least.min(other));
+            let found = fit(&outline, &whole).map_err(|other| fewest.min(other));
             (outline, found)
         }
         found => (outline, found),
@@ -103,10 +108,15 @@ pub fn plan(function: &Function, fuse: bool, tuning: Tuning, bytes: usize, room:
     let wanting = |needed| ExecError::Memory { function: function.name.clone(), needed, given };
     let (again, some) = found.map_err(wanting)?;
     let stages = Stages::new(&outline, &again, &some);
-    let bytes = need(stages.entries(room.threads, tuning));
-    let again = flops(&schedule, &again, &some) - flops(&schedule, &sketch, &groups);
+    let need = need(&stages, flops(&schedule, &again, &some) - flops(&schedule, &sketch, &groups));
     drop(outline);
-    Ok(Planned { schedule, stages, need: Need { bytes, again } })
+    Ok(Planned { schedule, stages, need })
+}
+
+/// How many of the numbers 0, 1, 2, ... a program reads.
+fn positions(schedule: &Schedule) -> usize {
+    let read = schedule.buffers.iter().filter(|buffer| buffer.origin == Origin::Positions);
+    read.map(|buffer| buffer.len).max().unwrap_or(0)
 }
 
 /// The floating-point operations of some groups.
@@ -119,10 +129,9 @@ impl<T: Vectors> Kernel<T> {
     /// Compiles a verified program.
     pub fn new(function: &Function, fuse: bool, tuning: Tuning, room: Room) -> Result<Kernel<T>, ExecError> {
         let Planned { schedule, stages, .. } = plan(function, fuse, tuning, size_of::<T>(), room)?;
-        let positions = schedule.buffers.iter().filter(|b| b.origin == Origin::Positions).map(|b| b.len).max();
         let memory = Memory {
             shared: stages.sizes.iter().map(|&len| vec![T::ZERO; len]).collect(),
-            positions: (0..positions.unwrap_or(0)).map(|i| T::from_f64(i as f64)).collect(),
+            positions: (0..positions(&schedule)).map(|i| T::from_f64(i as f64)).collect(),
             results: schedule.outputs.iter().map(|_| Vec::with_capacity(KEPT)).collect(),
             dims: function.output_dims().map(Arc::from).collect(),
             fills: vec![],

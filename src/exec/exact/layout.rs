@@ -159,15 +159,26 @@ impl Layouts {
     }
 }
 
-/// The entries that lie between arguments and results at once, on so many threads, where more than one stage sees memory of these
-/// sizes and each stage needs such a desk.
-pub(super) fn entries(sizes: &[usize], stages: &[(&Layout, Desk)], threads: usize, tuning: Tuning) -> usize {
+/// The entries that lie between arguments and results at once.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Entries {
+    /// What a program has for itself.
+    pub kept: usize,
+    /// What all programs of a thread share.
+    pub shared: usize,
+}
+
+/// The entries on so many threads, where more than one stage sees memory of these sizes and each stage needs such a desk.
+pub(super) fn entries(sizes: &[usize], stages: &[(&Layout, Desk)], threads: usize, tuning: Tuning) -> Entries {
     let shared = || stages.iter().filter(|(layout, _)| layout.cases > 1);
     let most = shared().filter(|(l, _)| l.work >= tuning.parallel).map(|(l, _)| l.cases).max().unwrap_or(1);
     let helpers = threads.min(most).saturating_sub(1);
-    let all = Desk::of(stages.iter().map(|(_, desk)| desk)).entries();
-    let helping = Desk::of(shared().map(|(_, desk)| desk)).entries();
-    sizes.iter().sum::<usize>() + all + helpers * helping
+    let all = Desk::of(stages.iter().map(|(_, desk)| desk));
+    let helping = Desk::of(shared().map(|(_, desk)| desk));
+    Entries {
+        kept: sizes.iter().sum::<usize>() + all.own() + helpers * helping.own(),
+        shared: all.packed + helpers * helping.packed,
+    }
 }
 
 /// The entries that a thread needs: of every local room, of every register, and of packed operands.
@@ -208,8 +219,9 @@ impl Desk {
         desk
     }
 
-    fn entries(&self) -> usize {
-        self.locals.iter().chain(&self.registers).sum::<usize>() + self.packed
+    /// The entries of rooms and registers.
+    fn own(&self) -> usize {
+        self.locals.iter().chain(&self.registers).sum()
     }
 }
 
@@ -399,7 +411,8 @@ impl<'s> Outline<'s> {
             });
             (layout, Desk::at(layout, instructions))
         });
-        entries(&all.sizes, &desks.collect::<Vec<_>>(), threads, self.tuning)
+        let Entries { kept, shared } = entries(&all.sizes, &desks.collect::<Vec<_>>(), threads, self.tuning);
+        kept + shared
     }
 
     /// One case of a chain whose outputs lie in the places of operands.

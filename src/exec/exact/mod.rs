@@ -97,6 +97,10 @@ pub struct Need {
     pub bytes: u64,
     /// The floating-point operations of what is computed again in place of being kept.
     pub again: u64,
+    /// Of the bytes, those that a compiled program keeps from run to run, results apart.
+    pub kept: u64,
+    /// And those that all programs of a thread share.
+    pub shared: u64,
 }
 
 /// What a run of a program needs in some room, by the very plan that it is run by. The list of instructions itself, which is small, is

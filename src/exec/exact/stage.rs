@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::layout::{Desk, Layout, Layouts, Outline, Sketch, entries};
+use super::layout::{Desk, Entries, Layout, Layouts, Outline, Sketch, entries};
 use super::schedule::Instruction;
 
 /// How a program is cut into stages and over threads.
@@ -84,7 +84,7 @@ impl Stages {
     }
 
     /// The entries that lie between arguments and results at once, on so many threads.
-    pub fn entries(&self, threads: usize, tuning: Tuning) -> usize {
+    pub fn entries(&self, threads: usize, tuning: Tuning) -> Entries {
         let desk = |stage: &Stage| Desk::at(&stage.layout, stage.instructions.iter());
         let stages: Vec<(&Layout, Desk)> = self.stages.iter().map(|stage| (&stage.layout, desk(stage))).collect();
         entries(&self.sizes, &stages, threads, tuning)
