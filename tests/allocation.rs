@@ -113,7 +113,6 @@ fn said_and_used(arm: &Arm, sets: DataSets, memory: Option<u64>) -> (f64, f64) {
     let exec = Exact::<f32>::new(Path::detect()).within(memory);
     let counted = allocation_counter::measure(|| drop(run::run(&exec, arm, 0, &sets)));
     // The data was read before.
-    println!("`{}`: {said:?}, {} used", arm.name, counted.bytes_max + said.data);
     (said.total() as f64, (counted.bytes_max + said.data) as f64)
 }
 
@@ -121,23 +120,20 @@ fn said_and_used(arm: &Arm, sets: DataSets, memory: Option<u64>) -> (f64, f64) {
 fn the_memory_of_a_run_is_what_the_plan_says() {
     let _alone = alone();
     let conv4 = shipped::read(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("bench/conv4.meta"));
-    let none = DataSets::new as fn() -> DataSets;
     let digits = || DataSets::from([("digits".to_owned(), digits())]);
     let noise = || DataSets::from([("noise".to_owned(), noise())]);
     let steps = "train.steps = 2";
     // Wide enough that what is left out, plans and lists of instructions, does not count.
-    let cases: [(String, Vec<&str>, fn() -> DataSets, Option<u64>); 4] = [
-        (shipped::unclaimed("maml_sine"), vec![steps, "h = 128"], none, None),
-        (shipped::unclaimed("fedrep_digits"), vec![steps, "hidden = 2048"], digits, None),
-        (conv4.clone(), vec![steps], noise, None),
-        (conv4, vec![steps], noise, Some(100_000_000)),
-    ];
-    for (text, overrides, sets, memory) in cases {
-        let plan = compile::compile(&text, &overrides);
+    let holds = |text: &str, overrides: &[&str], sets: &dyn Fn() -> DataSets, memory: Option<u64>| {
+        let plan = compile::compile(text, overrides);
         for arm in &plan.arms {
             let (said, used) = said_and_used(arm, sets(), memory);
             let ratio = used / said;
             assert!((0.9..=1.1).contains(&ratio), "`{}` of {}: {used} used, {said} said", arm.name, plan.experiment);
         }
-    }
+    };
+    holds(&shipped::unclaimed("maml_sine"), &[steps, "h = 128"], &DataSets::new, None);
+    holds(&shipped::unclaimed("fedrep_digits"), &[steps, "hidden = 2048"], &digits, None);
+    holds(&conv4, &[steps], &noise, None);
+    holds(&conv4, &[steps], &noise, Some(100_000_000));
 }
