@@ -35,41 +35,44 @@ pub(super) struct Slot {
 impl Builder<'_, '_> {
     /// An `expr` or `inner` pair.
     pub(super) fn expr(&mut self, pair: Pair<Rule>) -> Expr {
-        let span = self.span(&pair);
-        let weight = pair
-            .clone()
-            .into_inner()
-            .map(|p| if p.as_rule() == Rule::operand { p.into_inner().count() - 1 } else { 1 })
-            .sum::<usize>()
-            + 1;
+        let parts: Vec<Pair<Rule>> = pair.clone().into_inner().collect();
+        let indices = |operand: &Pair<Rule>| operand.clone().into_inner().len() - 1;
+        let weight = 1 + parts.iter().map(|p| if p.as_rule() == Rule::operand { indices(p) } else { 1 }).sum::<usize>();
         if self.depth + weight > DEEPEST {
-            let message = format!("this expression has more than {DEEPEST} operators");
+            let (span, message) = (self.span(&pair), format!("this expression has more than {DEEPEST} operators"));
             self.report.push(Diagnostic::error("E0102", span, message).help("name its parts with `let`"));
             return Expr { kind: ExprKind::Error, span };
         }
-        self.check_operators(&pair);
         self.depth += weight;
+        let expr = match <[Pair<Rule>; 1]>::try_from(parts) {
+            Ok([operand]) => self.operand(operand),
+            Err(parts) => self.operators(pair.as_rule(), parts),
+        };
+        self.depth -= weight;
+        expr
+    }
+
+    /// Several operands, or one with a sign; `rule` is that of the expression.
+    fn operators(&mut self, rule: Rule, parts: Vec<Pair<Rule>>) -> Expr {
+        self.check_operators(rule, &parts);
         let layout = self.layout;
-        let expr = PRATT
+        PRATT
             .map_primary(|operand| self.operand(operand))
             .map_prefix(|sign, x| {
                 let span = layout.span(sign.as_span().start(), sign.as_span().end()).to(x.span);
                 Expr { kind: ExprKind::Neg(Box::new(x)), span }
             })
             .map_infix(|left, sign, right| infix(left, sign.as_str(), right))
-            .parse(pair.into_inner());
-        self.depth -= weight;
-        expr
+            .parse(parts.into_iter())
     }
 
     /// Reports misspelt operators and remembers one at the end of a line.
-    fn check_operators(&mut self, pair: &Pair<Rule>) {
-        let mut pairs = pair.clone().into_inner().peekable();
-        while let Some(sign) = pairs.next() {
-            let span = self.span(&sign);
-            if let Some(next) = pairs.peek() {
+    fn check_operators(&mut self, rule: Rule, parts: &[Pair<Rule>]) {
+        for (i, sign) in parts.iter().enumerate().filter(|(_, p)| p.as_rule() != Rule::operand) {
+            let span = self.span(sign);
+            if let Some(next) = parts.get(i + 1) {
                 let between = &self.layout.text[sign.as_span().end()..next.as_span().start()];
-                if pair.as_rule() == Rule::expr && between.contains(['\n', '\r']) {
+                if rule == Rule::expr && between.contains(['\n', '\r']) {
                     self.continued = Some(span);
                 }
             }
