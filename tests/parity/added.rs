@@ -447,34 +447,8 @@ fn a_prompt_at_a_value_that_the_model_names() {
     assert_same(&at("a"), &second, &[("prompt.a.vector", "p"), ("W", "W"), ("H", "H")]);
 }
 
-#[test]
-fn rows_before_an_embedding_and_a_prediction_for_every_row() {
-    // The prediction has a row for every row of the input, and none for those of the prompt.
-    let text = "
-edition 2026
-experiment tokens
-dim s = 3
-dim d = 2
-tasks lines { example { x: [s, d] ~ normal; y: [s] = 2 } }
-model net(x: [s, d]) -> [s] { param v: [d] = 0.5; let z = 2 * x; z @ v + mean(z) }
-train {
-  ADDED
-  tasks = fresh(lines, 1); split = { support: 1, query: 1 }; loss = half_squared
-  adapt = none; outer = mean; update = sgd(rate: 0.1); steps = 1
-}
-measure size = sum(v)
-";
-    let with = |added: &str| cell(&text.replace("ADDED", added), &[]);
-    let prompted = with("with = prompt(on: z, length: 6)");
-    assert_eq!(weight(&prompted, "prompt.z.vector").dims(), &[6, 2]);
-    // A prompt of zeros only dilutes the mean over all rows: 3 of 9.
-    let diluted = cell(&text.replace("ADDED", "").replace("mean(z)", "mean(z) / 3"), &[]);
-    assert_close(&weight(&prompted, "v"), &weight(&diluted, "v"), 1e-12, "v");
-}
-
-#[test]
-fn rows_before_a_value_that_others_come_before() {
-    let text = "
+/// Rows of an input, of which `MODEL` predicts one number each, under what `TRAIN` says.
+pub const TOKENS: &str = "
 edition 2026
 experiment tokens
 dim s = 3
@@ -482,17 +456,33 @@ dim d = 2
 tasks lines { example { x: [s, d] ~ normal; y: [s] = 2 } }
 model net(x: [s, d]) -> [s] {
   param v: [d] = 0.5
-  VALUES
-  z @ v + mean(z)
+  MODEL
 }
 train {
-  with = prompt(on: z, length: 6)
   tasks = fresh(lines, 1); split = { support: 1, query: 1 }; loss = half_squared
-  adapt = none; outer = mean; update = sgd(rate: 0.1); steps = 2
+  outer = mean; update = sgd(rate: 0.1)
+  TRAIN
 }
 measure size = sum(v)
 ";
-    let with = |values: &str| cell(&text.replace("VALUES", values), &[]);
+
+#[test]
+fn rows_before_an_embedding_and_a_prediction_for_every_row() {
+    // The prediction has a row for every row of the input, and none for those of the prompt.
+    let text =
+        TOKENS.replace("MODEL", "let z = 2 * x; z @ v + mean(z)").replace("TRAIN", "ADDED; adapt = none; steps = 1");
+    let with = |added: &str| cell(&text.replace("ADDED", added), &[]);
+    let prompted = with("with = prompt(on: z, length: 6)");
+    assert_eq!(weight(&prompted, "prompt.z.vector").dims(), &[6, 2]);
+    // A prompt of zeros only dilutes the mean over all rows: 3 of 9.
+    let diluted = cell(&text.replace("ADDED; ", "").replace("mean(z)", "mean(z) / 3"), &[]);
+    assert_close(&weight(&prompted, "v"), &weight(&diluted, "v"), 1e-12, "v");
+}
+
+#[test]
+fn rows_before_a_value_that_others_come_before() {
+    let text = TOKENS.replace("TRAIN", "with = prompt(on: z, length: 6); adapt = none; steps = 2");
+    let with = |values: &str| cell(&text.replace("MODEL", &format!("{values}; z @ v + mean(z)")), &[]);
     let one = with("let z = tanh(2 * x)");
     let two = with("let a = 2 * x; let z = tanh(a)");
     assert_eq!(weight(&one, "v"), weight(&two, "v"));

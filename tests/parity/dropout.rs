@@ -7,6 +7,7 @@ use metadsl::plan::Plan;
 use metadsl::rng::Stream;
 use metadsl::train::{Cell, DataSets};
 
+use crate::added::TOKENS;
 use crate::compile::compile;
 use crate::harness::arm;
 use crate::run::run;
@@ -14,10 +15,7 @@ use crate::run::run;
 const RATE: f64 = 0.4;
 
 /// Two tasks, each with one kind of example: `x = [c, 2 c]` and the target 1.
-const NUMBERS: &str = "
-edition 2026
-experiment dropped
-dim d = 2
+const TASKS: &str = "
 tasks number {
   stratum low(1)  { c: [] = 0.5 }
   stratum high(1) { c: [] = -1.5 }
@@ -27,6 +25,14 @@ tasks number {
     y: [] = 1
   }
 }
+";
+
+/// A model of these tasks that drops entries of its input.
+const NUMBERS: &str = "
+edition 2026
+experiment dropped
+dim d = 2
+TASKS
 model net(x: [d]) -> [] {
   param w: [d] = 0.75
   let kept = dropout(x, rate: 0.4)
@@ -45,8 +51,13 @@ measure mse = mean(squared) on tuned
 
 const SCALES: [(&str, f64); 2] = [("low", 0.5), ("high", -1.5)];
 
+/// A text with the tasks in it.
+fn of_tasks(text: &str) -> String {
+    text.replace("TASKS", TASKS)
+}
+
 fn plan(train: &str, evaluate: &str) -> Plan {
-    compile(&NUMBERS.replace("TRAIN", train).replace("EVALUATE", evaluate), &[])
+    compile(&of_tasks(NUMBERS).replace("TRAIN", train).replace("EVALUATE", evaluate), &[])
 }
 
 fn cell(plan: &Plan) -> Cell {
@@ -169,7 +180,7 @@ fn a_closed_form_drops_in_training_and_not_in_an_evaluation() {
 
 #[test]
 fn a_formula_that_calls_the_model_twice_drops_twice() {
-    let text = NUMBERS.replace("loss = half_squared", "loss = (net(x) - net(x)) ^ 2");
+    let text = of_tasks(NUMBERS).replace("loss = half_squared", "loss = (net(x) - net(x)) ^ 2");
     let train = "adapt = none; outer = mean; update = sgd(rate: 0.1); steps = 1";
     let text = text.replace("TRAIN", train).replace("EVALUATE", "adapt = none");
     let plan = compile(&text.replace("mean(squared)", "mean((net(x) - net(x)) ^ 2)"), &[]);
@@ -182,7 +193,7 @@ fn a_formula_that_calls_the_model_twice_drops_twice() {
 fn a_rate_of_zero_leaves_the_plan_as_it_is() {
     let evaluated = "adapt = gradient(w, rate: 0.2, steps: 3)";
     let train = "adapt = none; outer = mean; update = sgd(rate: 0.1); steps = 1";
-    let text = NUMBERS.replace("TRAIN", train).replace("EVALUATE", evaluated);
+    let text = of_tasks(NUMBERS).replace("TRAIN", train).replace("EVALUATE", evaluated);
     let zero = compile(&text.replace("rate: 0.4", "rate: 0"), &[]);
     let without = compile(&text.replace("dropout(x, rate: 0.4)", "x"), &[]);
     assert_eq!(zero, without);
@@ -233,26 +244,9 @@ fn masks_are_the_same_on_any_number_of_threads() {
 
 #[test]
 fn rows_of_a_prompt_have_masks_of_their_own() {
-    let text = "
-edition 2026
-experiment tokens
-dim s = 3
-dim d = 2
-tasks lines { example { x: [s, d] ~ normal; y: [s] = 2 } }
-model net(x: [s, d]) -> [s] {
-  param v: [d] = 0.5
-  let z = dropout(2 * x, rate: 0.25)
-  let kept = dropout(tanh(z), rate: 0.5)
-  kept @ v
-}
-train {
-  with = prompt(on: z, length: 6)
-  tasks = fresh(lines, 1); split = { support: 1, query: 1 }; loss = half_squared
-  adapt = gradient(prompt, rate: 0.1, steps: 1); outer = mean; update = sgd(rate: 0.1); steps = 2
-}
-measure size = sum(v)
-";
-    let plan = compile(text, &[]);
+    let values = "let z = dropout(2 * x, rate: 0.25); let kept = dropout(tanh(z), rate: 0.5); kept @ v";
+    let steps = "with = prompt(on: z, length: 6); adapt = gradient(prompt, rate: 0.1, steps: 1); steps = 2";
+    let plan = compile(&TOKENS.replace("MODEL", values).replace("TRAIN", steps), &[]);
     let model = &arm(&plan, "main").model;
     let rates: Vec<(&str, f64)> = model.dropout.iter().map(|mask| (mask.name.as_str(), mask.rate)).collect();
     assert_eq!(rates, [("~z", 0.25), ("~kept", 0.5)]);
@@ -269,15 +263,7 @@ edition 2026
 experiment adapted
 dim d = 2
 dim k = 3
-tasks number {
-  stratum low(1)  { c: [] = 0.5 }
-  stratum high(1) { c: [] = -1.5 }
-  example {
-    at: [d] = 0
-    x: [d] = c * (positions(at) + 1)
-    y: [] = 1
-  }
-}
+TASKS
 model net(x: [d]) -> [] {
   param W: [d, k] = 0.25
   sum(x @ W)
@@ -293,7 +279,7 @@ measure mse = mean(squared) on own every 1
 
 #[test]
 fn an_adapter_sees_less_and_its_matrix_does_not() {
-    let run_for = |steps: &str| cell(&compile(&ADAPTED.replace("STEPS", steps), &[]));
+    let run_for = |steps: &str| cell(&compile(&of_tasks(ADAPTED).replace("STEPS", steps), &[]));
     let begin = run_for("0");
     let end = run_for("3");
     let part = |cell: &Cell, name: &str| -> Vec<f64> {
@@ -359,7 +345,7 @@ fn every_product_of_an_adapted_network_has_a_mask() {
 #[test]
 fn an_adapter_that_another_value_stands_in_front_of_drops_nothing() {
     let ended = |dropout: &str| {
-        let text = ADAPTED.replace(", dropout: 0.4)", dropout).replace("lora(", "[lora(");
+        let text = of_tasks(ADAPTED).replace(", dropout: 0.4)", dropout).replace("lora(", "[lora(");
         cell(&compile(&text.replace("STEPS", "2"), &[])).weights
     };
     let with = ended(", dropout: 0.4), personal(on: W)]");
