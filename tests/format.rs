@@ -88,6 +88,21 @@ fn the_experiments_are_formatted() {
     }
 }
 
+#[test]
+fn a_line_ends_in_a_line_feed_whatever_it_ended_in() {
+    for (path, text) in corpus() {
+        let text = text.replace("\r\n", "\n");
+        let formatted = format(&text);
+        for end in ["\r\n", "\r"] {
+            let other = format(&text.replace('\n', end));
+            assert_eq!(format(&other), other, "{} with {end:?}", path.display());
+            // A text that nobody can read stays as it is.
+            assert!(other == formatted || formatted == text, "{} with {end:?}:\n{other}", path.display());
+        }
+    }
+    assert_eq!(format("let a =1 // one\rlet b= 2\r"), "let a = 1  // one\nlet b = 2\n");
+}
+
 /// Blanks as a hurried person leaves them come out as in the shipped files.
 #[test]
 fn blanks_are_put_in_order() {

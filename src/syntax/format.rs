@@ -13,7 +13,8 @@ const UNREADABLE: [&str; 7] = ["E0101", "E0102", "E0103", "E0104", "E0105", "E01
 
 /// Formats a text. Formatting twice gives what formatting once gives, and the tokens of the text stay as they are.
 pub fn format(source: &str) -> String {
-    let text = source.replace("\r\n", "\n");
+    // A lone `\r` ends a line too.
+    let text = source.replace("\r\n", "\n").replace('\r', "\n");
     let mut sink = Sink::new();
     parse(&text, &mut sink);
     let errors: Vec<_> = sink.finish().into_iter().filter(|d| d.severity == Severity::Error).collect();

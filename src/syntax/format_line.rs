@@ -73,9 +73,7 @@ fn token(rest: &str) -> (usize, Class) {
     let first = rest.chars().next().expect("the text is not empty");
     let run = |fits: fn(char) -> bool| rest.find(|c| !fits(c)).unwrap_or(rest.len());
     match first {
-        '/' if rest.starts_with("//") => {
-            (rest.len(), if rest.contains('\r') { Class::Unknown } else { Class::Comment })
-        }
+        '/' if rest.starts_with("//") => (rest.len(), Class::Comment),
         '"' => text(rest),
         '0'..='9' => (number(rest), Class::Word),
         c if c.is_alphabetic() || c == '_' => (run(|c| c.is_alphanumeric() || c == '_'), Class::Word),
