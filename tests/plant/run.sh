@@ -7,6 +7,8 @@ copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
 git archive HEAD | tar -x -C "$copy"
 kernels=src/exec/exact
+# Bits do not depend on the profile, and this one builds fast; its frames are large.
+export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$PWD/target/plant}" RUST_MIN_STACK=268435456
 
 # file, what stands there, what is planted
 plants=(
@@ -24,7 +26,7 @@ path, old, new = sys.argv[1:]
 text = open(path).read()
 open(path, "w").write(text.replace(old, new, 1))
 PY
-  if (cd "$copy" && CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}" cargo test --quiet --release --lib exec::exact) >"$copy/log" 2>&1; then
+  if (cd "$copy" && cargo test --quiet --no-default-features --lib exec::exact) >"$copy/log" 2>&1; then
     echo "NOT NOTICED: $file: $new"
     exit 1
   fi
