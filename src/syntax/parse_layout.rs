@@ -214,8 +214,13 @@ impl<'a> Scan<'a, '_, '_> {
 
     /// Goes on `length` bytes, of which the grammar sees `sign` and blanks.
     fn pass(&mut self, length: usize, sign: &'static str) {
-        self.edits.push(Edit { at: self.at, removed: length, put: format!("{sign:length$}").into() });
+        self.blank(length, sign);
         self.at += length;
+    }
+
+    /// Lets the grammar see `sign` and blanks in place of the next `length` bytes.
+    fn blank(&mut self, length: usize, sign: &'static str) {
+        self.edits.push(Edit { at: self.at, removed: length, put: format!("{sign:length$}").into() });
     }
 
     fn line_comment(&mut self) {
@@ -453,7 +458,7 @@ impl<'a> Scan<'a, '_, '_> {
         }
         self.pass(run, "");
         // The line ends for the layout all the same.
-        self.edits.push(Edit { at: self.at, removed: end, put: format!("{:end$}", "").into() });
+        self.blank(end, "");
     }
 }
 
