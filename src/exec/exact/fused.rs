@@ -292,6 +292,12 @@ enum Source<'a, T> {
     Own,
 }
 
+/// [`Fused::new`] and [`Fused::in_place`] leave runs, and what is written over, in pairs with entries alone.
+#[cold]
+fn alone() -> ! {
+    unreachable!("these are read in pairs with entries")
+}
+
 /// Chains of fewer steps, all entries counted, are done by one thread.
 const PARALLEL: usize = 1 << 18;
 
@@ -408,7 +414,7 @@ impl<'a, T: Vectors, F: Fn(usize) -> &'a [T], O: DerefMut<Target = [T]> + Defaul
                     (StepOp::Copy, [a]) => match source(a) {
                         Source::Entries(a) => out.copy_from_slice(a),
                         Source::Repeated(a) => out.fill(a),
-                        Source::Runs(..) | Source::Own => unreachable!("these are read in pairs"),
+                        Source::Runs(..) | Source::Own => alone(),
                     },
                     (StepOp::Unary(f), [a]) => match source(a) {
                         Source::Entries(a) => T::unary(*f, a, out),
@@ -417,7 +423,7 @@ impl<'a, T: Vectors, F: Fn(usize) -> &'a [T], O: DerefMut<Target = [T]> + Defaul
                             T::unary(*f, &[a], &mut one);
                             out.fill(one[0]);
                         }
-                        Source::Runs(..) | Source::Own => unreachable!("these are read in pairs"),
+                        Source::Runs(..) | Source::Own => alone(),
                     },
                     (StepOp::Binary(f), [a, b]) => binary(*f, Two { a: source(a), b: source(b), out }),
                     (StepOp::Compare(f), [a, b]) => compare(*f, Two { a: source(a), b: source(b), out }),
@@ -457,7 +463,7 @@ impl<T: Float> Pairs<T> for Two<'_, T> {
             (Source::Entries(a), Source::Own) => self.out.iter_mut().zip(a).for_each(|(to, &a)| *to = f(a, *to)),
             (Source::Own, Source::Repeated(b)) => self.out.iter_mut().for_each(|to| *to = f(*to, b)),
             (Source::Repeated(a), Source::Own) => self.out.iter_mut().for_each(|to| *to = f(a, *to)),
-            (Source::Runs(..) | Source::Own, _) | (_, Source::Runs(..)) => unreachable!("a run stands beside entries"),
+            (Source::Runs(..) | Source::Own, _) | (_, Source::Runs(..)) => alone(),
         }
     }
 }
@@ -478,11 +484,11 @@ fn select<T: Float>(c: Source<T>, a: Source<T>, b: Source<T>, out: &mut [T]) {
             match if c != T::ZERO { a } else { b } {
                 Source::Entries(x) => out.copy_from_slice(x),
                 Source::Repeated(x) => out.fill(x),
-                Source::Runs(..) | Source::Own => unreachable!("these are read in pairs"),
+                Source::Runs(..) | Source::Own => alone(),
             }
             return;
         }
-        Source::Runs(..) | Source::Own => unreachable!("these are read in pairs"),
+        Source::Runs(..) | Source::Own => alone(),
     };
     let choose = |c: T, a: T, b: T| if c != T::ZERO { a } else { b };
     let pairs = out.iter_mut().zip(c);
@@ -493,8 +499,6 @@ fn select<T: Float>(c: Source<T>, a: Source<T>, b: Source<T>, out: &mut [T]) {
         (Source::Entries(a), Source::Repeated(b)) => pairs.zip(a).for_each(|((to, &c), &a)| *to = choose(c, a, b)),
         (Source::Repeated(a), Source::Entries(b)) => pairs.zip(b).for_each(|((to, &c), &b)| *to = choose(c, a, b)),
         (Source::Repeated(a), Source::Repeated(b)) => pairs.for_each(|(to, &c)| *to = choose(c, a, b)),
-        (Source::Runs(..) | Source::Own, _) | (_, Source::Runs(..) | Source::Own) => {
-            unreachable!("these are read in pairs")
-        }
+        (Source::Runs(..) | Source::Own, _) | (_, Source::Runs(..) | Source::Own) => alone(),
     }
 }
