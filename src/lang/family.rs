@@ -9,10 +9,10 @@ use super::dims::{Dim, Types, describe, same, slots};
 use super::sampler::sampler;
 use super::writer::Writer;
 use crate::catalog::{Kind, Partition, Reader};
-use crate::diag::{Diagnostic, Sink, Span};
+use crate::diag::{Diagnostic, Sink};
 use crate::ir::Function;
 use crate::plan::{Clients, DataSource, Family, Rows, Sampler, Stratum};
-use crate::syntax::ast::{Decl, ExprKind, Field, Name, Tasks};
+use crate::syntax::ast::{Decl, Expr, ExprKind, Field, Name, Tasks};
 
 /// A family with the types of its variables.
 pub(super) struct CheckedFamily {
@@ -285,11 +285,7 @@ fn clients(tasks: &Tasks, from: &Name, names: &Names, sink: &mut Sink) -> Option
             required("hold_out", "the share of each client's examples that only evaluations see", "hold_out = 0.25")
         }
     };
-    let partition = partition
-        .and_then(|e| Some((e.span, names.call(Kind::Partition, e, sink)?)))
-        .map(|(span, c)| (span, Partition::from_args(c.entry.name, &c.args)))
-        .filter(|(span, partition)| whole_groups(partition, *span, sink))
-        .map(|(_, partition)| partition);
+    let partition = partition.and_then(|expr| checked_partition(expr, names, sink));
     let checked = hold_out.and_then(|expr| {
         let share = names.constants.number(expr, sink)?;
         if (0.0..1.0).contains(&share) {
@@ -305,19 +301,22 @@ fn clients(tasks: &Tasks, from: &Name, names: &Names, sink: &mut Sink) -> Option
     Some((partition?, hold_out, ways))
 }
 
-/// Whether every class of a range is in a group; reports where some would be left over.
-fn whole_groups(partition: &Partition, span: Span, sink: &mut Sink) -> bool {
-    let Partition::ClassGroups { first, end, size } = *partition else { return true };
+/// The partition, whose groups, if it has some, take in every class of the range.
+fn checked_partition(expr: &Expr, names: &Names, sink: &mut Sink) -> Option<Partition> {
+    let call = names.call(Kind::Partition, expr, sink)?;
+    let partition = Partition::from_args(call.entry.name, &call.args);
+    let Partition::ClassGroups { first, end, size } = partition else { return Some(partition) };
     let left = (end - first) % size;
-    if left > 0 {
-        let message = format!("{} classes are no groups of {size}: {left} are left over", end - first);
-        let error = Diagnostic::error("E0616", span, message);
-        sink.push(match end - left > first {
-            true => error.help(format!("for example `{first}..{}`", end - left)),
-            false => error.help("groups are at most as large as the range"),
-        });
+    if left == 0 {
+        return Some(partition);
     }
-    left == 0
+    let message = format!("{} classes are no groups of {size}: {left} are left over", end - first);
+    let error = Diagnostic::error("E0616", expr.span, message);
+    sink.push(match end - left > first {
+        true => error.help(format!("for example `{first}..{}`", end - left)),
+        false => error.help("groups are at most as large as the range"),
+    });
+    None
 }
 
 fn risk(tasks: &Tasks, latents: &Types, params: &Types, constants: &Constants, sink: &mut Sink) -> Option<Function> {
