@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::augment::Side;
 use super::tasks::TaskId;
 use super::{DataSets, TrainError, augment};
 use crate::data::{self, DataSet};
@@ -147,6 +148,11 @@ impl<'a> Clients<'a> {
             ))),
             None => Ok(()),
         }
+    }
+
+    /// Whether something is measured on the examples of a side.
+    pub fn measured(&self, side: Side) -> bool {
+        self.measures && matches!(side, Side::Query)
     }
 
     /// How many training examples each client holds.

@@ -92,7 +92,6 @@ pub(super) struct TaskMaker<'a, E: Executor> {
     clients: Option<Clients<'a>>,
     /// How the examples of clients are changed; those that are measured are not.
     changes: Changes<'a>,
-    measures: bool,
     /// How likely a step samples each task of the pool, in proportion; empty where all are alike.
     chances: Vec<f64>,
 }
@@ -145,7 +144,6 @@ impl<'a, E: Executor> TaskMaker<'a, E> {
             whole: vec![],
             clients,
             changes: Changes { list: augment, root: Stream::new(setting.seed, &["augment", scope, &family.name]) },
-            measures: scope != TRAIN,
             chances: vec![],
         };
         if let TaskSource::Pool { strata, law, batch, replace, .. } = source {
@@ -250,7 +248,7 @@ impl<'a, E: Executor> TaskMaker<'a, E> {
                 let seen = |side| {
                     let (ids, repeats) = (&ids, &repeats);
                     move |x: &mut Tensor, held: &[Vec<Held>]| {
-                        if !(self.measures && matches!(side, Side::Query)) {
+                        if !clients.measured(side) {
                             self.changes.apply(x, held, ids, repeats, (visit, side));
                         }
                     }
