@@ -102,6 +102,24 @@ fn digits() -> DataSet {
     data::read(&plan.arms[0].data[0].reader, &[&bytes]).expect("the data can be read")
 }
 
+/// A wide input of which most of the memory is masks.
+const DROPPED: &str = "
+edition 2026
+experiment dropped
+dim d = 4096
+tasks number { c: [] ~ normal; example { x: [] ~ normal; y: [] = c } }
+model net(x: []) -> [] {
+  param w: [d] = 0.5
+  sum(dropout(x * w, rate: 0.5))
+}
+train {
+  tasks = fresh(number, 16)
+  split = { support: 1, query: 64 }
+  loss = half_squared; adapt = none; outer = mean; update = sgd(rate: 0.1); steps = 2
+}
+measure size = sum(w)
+";
+
 /// What `plan --cost` says a run holds, and what one held at most.
 fn said_and_used(arm: &Arm, sets: DataSets, memory: Option<u64>) -> (f64, f64) {
     let room = Room { bytes: memory, ..ONE_THREAD };
@@ -133,6 +151,7 @@ fn the_memory_of_a_run_is_what_the_plan_says() {
         }
     };
     holds(&shipped::unclaimed("maml_sine"), &[steps, "h = 128"], &DataSets::new, None);
+    holds(DROPPED, &[], &DataSets::new, None);
     holds(&shipped::unclaimed("fedrep_digits"), &[steps, "hidden = 2048"], &digits, None);
     holds(&conv4, &[steps], &noise, None);
     holds(&conv4, &[steps], &noise, Some(100_000_000));

@@ -50,6 +50,7 @@ pub fn footprint(
         TrainPrograms::Local { adapt, .. } => adapt.blocks.iter().collect(),
     };
     tally.tasks(&arm.train.tasks, &programs.tasks, &readers, None)?;
+    tally.training += readers.iter().map(|program| tally.masks(program)).max().unwrap_or(0);
     match train {
         TrainPrograms::Step(step) => tally.updating(step)?,
         TrainPrograms::Local { adapt, reduce } => {
@@ -149,6 +150,14 @@ impl Tally<'_> {
             }
         }
         bytes
+    }
+
+    /// The masks of dropout that a run of a program reads; the host draws one after the other.
+    fn masks(&self, program: &Program) -> u64 {
+        let inputs = program.inputs.iter().zip(program.function.input_dims());
+        let masks = inputs.filter(|(input, _)| matches!(input, Input::Mask { .. }));
+        let bytes: Vec<u64> = masks.map(|(_, dims)| self.bytes(std::iter::once(dims))).collect();
+        bytes.iter().sum::<u64>() + bytes.iter().max().unwrap_or(&0) / self.width * HOST
     }
 
     /// Tasks and their examples, which `readers` read: anew at every step, or so many visits that are held.
