@@ -244,7 +244,8 @@ const THROUGH: Param = Param::optional(
     Initial::Absent,
     "what the gradient sees of the adaptation `ahead`; everything if not given",
 );
-const OF: Param = Param::required("of", Ty::Tensor, "a formula of one example");
+const OF: Param =
+    Param::required("of", Ty::Tensor, "a formula of one example, or a value that the model names by `let`");
 const EXAMPLES: Param = Param::optional(
     "examples",
     Ty::Range,

@@ -133,7 +133,7 @@ impl Writer<'_> {
 }
 
 /// Whether an input of a program is a mask of the model.
-fn is_mask(input: &str) -> bool {
+pub(super) fn is_mask(input: &str) -> bool {
     input.starts_with('~')
 }
 

@@ -3,12 +3,13 @@
 use super::constant::Constants;
 use super::dims::{Dim, Types, describe, read_dims, same, same_sizes, sizes, slots};
 use super::function::Callable;
+use super::layers;
 use super::sampler::sampler;
 use super::writer::{Typed, Writer};
 use crate::diag::{Diagnostic, Sink};
 use crate::ir::Function;
 use crate::plan::{Dropout, Model as PlanModel};
-use crate::syntax::ast::{Decl, Expr, ExprKind, Model, Name};
+use crate::syntax::ast::{Decl, Expr, ExprKind, Item, ItemKind, Model, Name};
 
 /// A model with the types of what it reads and gives.
 pub(super) struct CheckedModel {
@@ -82,6 +83,27 @@ pub(super) fn model(
         dropout,
     });
     CheckedModel { plan, params, inputs, output }
+}
+
+/// The model of an experiment with its layers written out; what is wrong with it is reported when it is checked.
+pub(super) fn model_of(items: &[Item], constants: &Constants) -> Option<Model> {
+    let found = items.iter().find_map(|item| if let ItemKind::Model(model) = &item.kind { Some(model) } else { None });
+    Some(layers::expand(found?, items, constants, &mut Sink::new()))
+}
+
+/// What the prediction can read: parameters and inputs.
+pub(super) fn known(model: &Model, constants: &Constants) -> Types {
+    let mut known = param_types(model, constants, &mut Sink::new());
+    known.extend(input_types(model, constants));
+    known
+}
+
+/// A value that the model of an experiment names by `let`: its type, and its program without what it does not read.
+pub(super) fn inside(items: &[Item], name: &Name, constants: &Constants) -> Option<(Vec<Dim>, Function)> {
+    let model = model_of(items, constants)?;
+    model.lets.iter().find(|decl| decl.name.text == name.text)?;
+    let (dims, program) = named_value(&model, name, &known(&model, constants), constants, &mut Sink::new())?;
+    Some((dims, program.without_unread(|_| false)))
 }
 
 /// A value that the model names by `let`, from parameters and inputs: its type and its program.

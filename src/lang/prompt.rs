@@ -5,12 +5,11 @@ use super::arm::Checked;
 use super::calls::Call;
 use super::constant::Constants;
 use super::dims::{Dim, Types, describe, sizes};
-use super::layers;
-use super::model::{PREDICTION, body, input_types, named_value, param_types};
+use super::model::{PREDICTION, body, known, model_of, named_value, param_types};
 use crate::diag::{Diagnostic, Sink, Span};
 use crate::ir::Function;
 use crate::plan::Slot;
-use crate::syntax::ast::{Expr, ExprKind, Item, ItemKind, Model};
+use crate::syntax::ast::{Expr, ExprKind, ItemKind, Model};
 
 /// The place of a prompt.
 pub(super) struct Place {
@@ -76,19 +75,6 @@ pub(super) fn place(item: &Expr, call: &Call, first: bool, checked: &Checked, si
     }
     let (behind, cut) = rest(item.span, name, dims, length, checked, sink)?;
     Some(Place { slot, before, behind: Some(behind), cut })
-}
-
-/// The model with its layers written out.
-fn model_of(items: &[Item], constants: &Constants) -> Option<Model> {
-    let found = items.iter().find_map(|item| if let ItemKind::Model(model) = &item.kind { Some(model) } else { None });
-    Some(layers::expand(found?, items, constants, &mut Sink::new()))
-}
-
-/// What the prediction can read: parameters and inputs.
-fn known(model: &Model, constants: &Constants) -> Types {
-    let mut known = param_types(model, constants, &mut Sink::new());
-    known.extend(input_types(model, constants));
-    known
 }
 
 fn refusal(span: Span, name: &str, label: String, help: &str) -> Diagnostic {

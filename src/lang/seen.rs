@@ -7,11 +7,13 @@ use super::calls::Names;
 use super::dims::{Dim, Types, describe};
 use super::family::CheckedFamily;
 use super::fields::Fields;
+use super::function::{Callable, is_mask};
+use super::model::inside;
 use super::writer::Writer;
 use crate::catalog::Loss;
 use crate::diag::{Diagnostic, Sink};
 use crate::ir::Function;
-use crate::syntax::ast::Expr;
+use crate::syntax::ast::{Expr, Name};
 
 /// What the name of a variable of all support examples begins with.
 const SUPPORT: &str = "support_";
@@ -48,11 +50,26 @@ impl Seen<'_> {
         known
     }
 
+    /// A value that the model names by `let`; none where an added group changes what the model computes it from.
+    fn inside(&self, name: &Name) -> Option<Callable> {
+        let Checked { model, callable, items, .. } = self.checked;
+        if *callable != self.whole.callable {
+            return None;
+        }
+        let (output, program) = inside(items, name, self.names.constants)?;
+        let dropout = &model.plan.as_ref()?.dropout;
+        // Of a value that the prediction does not read, nothing is dropped.
+        let drawn = |input: &str| !is_mask(input) || dropout.iter().any(|mask| mask.name == input);
+        let complete = program.inputs.iter().all(|port| drawn(&port.name));
+        complete.then(|| Callable { name: name.text.clone(), inputs: Types::new(), output, program })
+    }
+
     /// A formula of one example, with its dims.
     pub fn formula(&self, expr: &Expr, reason: &'static str, sink: &mut Sink) -> Option<(Vec<Dim>, Function)> {
         let known = self.known();
         let model = self.whole.callable.as_ref()?;
-        let mut writer = Writer::new(self.names.constants, &known, Some(reason)).calling(model);
+        let inside = |name: &Name| self.inside(name);
+        let mut writer = Writer::new(self.names.constants, &known, Some(reason)).calling(model).reading(&inside);
         let value = writer.expr(expr, sink)?;
         Some((value.dims, writer.into_function("loss", vec![("value".into(), value.node)])))
     }

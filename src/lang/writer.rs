@@ -19,6 +19,9 @@ pub(super) struct Typed {
     pub dims: Vec<Dim>,
 }
 
+/// Finds a value that the model names by `let`, as a function of what is outside.
+pub(super) type Inside<'a> = &'a dyn Fn(&Name) -> Option<Callable>;
+
 /// A program being written from expressions.
 pub(super) struct Writer<'a> {
     pub b: Builder,
@@ -36,7 +39,9 @@ pub(super) struct Writer<'a> {
     pub(super) no_draws: Option<&'static str>,
     /// The model, where it can be called.
     model: Option<&'a Callable>,
-    /// How often it was called.
+    /// Finds the values inside the model, where they can be read.
+    inside: Option<Inside<'a>>,
+    /// How often the model was called.
     pub(super) calls: usize,
     /// The masks so far; none where nothing can be dropped.
     pub(super) masks: Option<Vec<Dropout>>,
@@ -57,6 +62,7 @@ impl<'a> Writer<'a> {
             declared: None,
             no_draws,
             model: None,
+            inside: None,
             calls: 0,
             masks: None,
             naming: None,
@@ -71,6 +77,11 @@ impl<'a> Writer<'a> {
     /// The same, where the model can be called; its parameters are among the known values.
     pub fn calling(self, model: &'a Callable) -> Self {
         Writer { model: Some(model), ..self }
+    }
+
+    /// The same, where values inside the model can be read.
+    pub fn reading(self, inside: Inside<'a>) -> Self {
+        Writer { inside: Some(inside), ..self }
     }
 
     /// Writes a declaration; its name is known from then on. Its declared type even where the value is wrong.
@@ -262,6 +273,9 @@ impl<'a> Writer<'a> {
         }
         if Law::find(&name.text).is_some() {
             return self.draw(name, &[], span, sink);
+        }
+        if let Some(value) = self.inside.and_then(|inside| inside(name)) {
+            return self.apply(&value, &[], span, sink);
         }
         sink.push(self.unknown(name));
         None

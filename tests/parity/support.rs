@@ -98,6 +98,41 @@ model net(x: []) -> [classes] {
 }
 
 #[test]
+fn a_formula_reads_a_value_that_the_model_names() {
+    let model = "
+layer bent(x: []) -> [] { param b: [] = 0.3; b * x ^ 2 }
+model net(x: []) -> [classes] {
+  param w: [] = 0.7
+  param P: [classes] = 9
+  let curve = bent(x)
+  let z = w * x + curve
+  -(z - P) ^ 2
+}
+";
+    let loss = |method: &str| {
+        let plan = compile(&experiment(model, method), &[]);
+        let arm = arm(&plan, "main");
+        let params: Vec<Tensor> = arm
+            .model
+            .params
+            .iter()
+            .map(|slot| match slot.name.as_str() {
+                "w" => Tensor::scalar(0.7),
+                "P" => Tensor::full(&[2], 9.0),
+                _ => Tensor::scalar(0.3),
+            })
+            .collect();
+        step(&experiment(model, method), &params)["losses"].clone()
+    };
+    let method = "method = protonet(P, z); loss = cross_entropy";
+    assert_close(&loss(method), &Tensor::full(&[1], prototype_loss(0.7)), 1e-12, "prototypes of `z`");
+    let z = |x: f64| 0.7 * x + 0.3 * x * x;
+    let squared = (0..2).map(|i| (z(QUERY.0[i]) - QUERY.1[i]).powi(2)).sum::<f64>() / 2.0;
+    let method = "adapt = none; outer = mean; loss = (z - y) ^ 2";
+    assert_close(&loss(method), &Tensor::full(&[1], squared), 1e-12, "a loss of `z`");
+}
+
+#[test]
 fn a_class_without_examples_keeps_its_row() {
     let model = "dim many = 3\nmodel net(x: []) -> [many] { param w: [] = 1; param P: [many] = 9; -(w * x - P) ^ 2 }\n";
     let method = "adapt = class_mean(P, of: w * x); outer = mean; loss = cross_entropy";
