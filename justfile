@@ -76,6 +76,17 @@ minilm:
     .venv/bin/python bench/minilm.py
     cargo test --release --features text --test minilm -- --nocapture
 
+# MAML on Omniglot here and in PyTorch: accuracies of three seeds each (needs the two archives in experiments/data/omniglot; installs PyTorch into .venv)
+omniglot:
+    bash bench/setup.sh
+    .venv/bin/pip install --quiet pillow
+    cargo build --release
+    mkdir -p target/omniglot
+    grep -v '^expect\|^arm' experiments/omniglot/five_way.meta | sed 's|"../data|"../../experiments/data|g' > target/omniglot/five_way.meta
+    echo 'sweep seed in 0..3' >> target/omniglot/five_way.meta
+    ./target/release/metadsl run target/omniglot/five_way.meta --set evaluate.test.episodes=600 --ledger target/omniglot/ledger
+    .venv/bin/python bench/omniglot.py
+
 # an adapted transformer, exported whole and as an adapter, loaded back by `transformers` and PEFT (fetches MiniLM; installs PyTorch into .venv)
 adapter:
     experiments/get-data.sh minilm
