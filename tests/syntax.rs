@@ -121,7 +121,8 @@ fn line_ends_and_a_byte_order_mark_change_nothing() {
     for name in shipped::NAMES {
         let text = shipped::text(name);
         let (plain, _) = read(&text);
-        for other in [text.replace('\n', "\r\n"), format!("\u{FEFF}{text}"), text.trim_end().to_owned()] {
+        let [both, lone] = ["\r\n", "\r"].map(|end| text.replace('\n', end));
+        for other in [both, lone, format!("\u{FEFF}{text}"), text.trim_end().to_owned()] {
             let (file, found) = read(&other);
             assert!(found.is_empty(), "{}", render(&other, name, &found, false));
             assert_eq!(sexpr::file(&file), sexpr::file(&plain), "{name}");
@@ -211,6 +212,8 @@ fn mutants_of_the_experiments_are_survived() {
         "”",
         "\n",
         "\r\n",
+        "\r",
+        "\\\r\n",
         ";",
         ",",
         ":",

@@ -72,7 +72,7 @@ impl Builder<'_, '_> {
             let span = self.span(sign);
             if let Some(next) = parts.get(i + 1) {
                 let between = &self.layout.text[sign.as_span().end()..next.as_span().start()];
-                if rule == Rule::expr && between.contains(['\n', '\r']) {
+                if rule == Rule::expr && between.contains('\n') {
                     self.continued = Some(span);
                 }
             }

@@ -1,5 +1,6 @@
 //! The layout pass: it walks over the characters once, reports what is wrong with single characters, quotes and
-//! brackets, and hands the grammar a text whose brackets and quotes are balanced, with blanks in place of comments.
+//! brackets, and hands the grammar a text whose brackets and quotes are balanced, with blanks in place of comments and a line feed for
+//! every line break.
 //!
 //! A missing closer is put in where a reader would put it: for `(` and `[` at the end of its line, for `{` before the
 //! next line that starts with an item at its left edge. So a forgotten bracket is one mistake, at the opener, and the
@@ -18,7 +19,7 @@ const DEEPEST: usize = 128;
 
 /// The text as the grammar reads it.
 pub(super) struct Layout {
-    /// The source with its brackets balanced and its comments blank.
+    /// The source with its brackets balanced, its comments blank and its line breaks line feeds.
     pub(super) text: String,
     /// The places in `text` of the characters (all ASCII) that the source does not have.
     inserted: Vec<usize>,
@@ -80,6 +81,9 @@ pub(super) fn layout(source: &str, report: &mut Report) -> Option<Layout> {
         text.push_str(&edit.put);
     }
     text.push_str(&source[from..]);
+    if text.contains('\r') {
+        text = text.replace("\r\n", " \n").replace('\r', "\n");
+    }
     Some(Layout { text, inserted, insertions, doc: doc.join("\n"), top: top.unwrap_or(source.len()), strays })
 }
 

@@ -50,7 +50,7 @@ impl Builder<'_, '_> {
     /// The end of the line of a place in the source, in the source.
     pub(super) fn line_end(&self, span: Span) -> usize {
         let at = self.layout.text_place(span.end);
-        let line = self.layout.text[at..].split(['\n', '\r']).next().unwrap_or_default();
+        let line = self.layout.text[at..].split('\n').next().unwrap_or_default();
         self.layout.place(at + line.len())
     }
 
@@ -62,7 +62,7 @@ impl Builder<'_, '_> {
         }
         let text = rest.as_str();
         let span = self.span(rest);
-        let (start, end) = (span.start, span.start + text.split(['\n', '\r']).next().unwrap_or(text).trim_end().len());
+        let (start, end) = (span.start, span.start + text.split('\n').next().unwrap_or(text).trim_end().len());
         let span = Span::new(start, end.min(span.end).max(start));
         if self.report.is_damaged(span) {
             return;
