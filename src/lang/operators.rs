@@ -205,8 +205,12 @@ impl Writer<'_> {
         let windows = spans.iter().map(|dim| Windows { size: dim.size, stride, dilation, padding });
         let windows: Vec<Windows> = windows.collect();
         let places = windowed(given, &x.dims, &windows, sink)?;
+        let dims = [std::slice::from_ref(filters), &places[..]].concat();
+        if !check_size(&dims, given.span, sink) {
+            return None;
+        }
         let node = operator::conv(&mut self.b, x.node, kernel.node, &windows, groups);
-        Some(Typed { node, dims: [std::slice::from_ref(filters), &places[..]].concat() })
+        Some(Typed { node, dims })
     }
 
     fn pool(&mut self, given: &Given, pool: Pool, sink: &mut Sink) -> Option<Typed> {
@@ -346,6 +350,8 @@ fn named_axes(over: &Expr, dims: &[Dim], sink: &mut Sink) -> Option<Vec<usize>> 
 /// The dims that windows over all but the first leave, with their names where they stay as long as they are.
 fn windowed(given: &Given, dims: &[Dim], windows: &[Windows], sink: &mut Sink) -> Option<Vec<Dim>> {
     let mut left = Vec::new();
+    // Along each dim no more than this many entries, on the way to all windows side by side.
+    let mut most = vec![dims[0].clone()];
     for (dim, windows) in dims[1..].iter().zip(windows) {
         let Some(size) = windows.count(dim.size) else {
             let message = format!("no window of {} entries fits into `{dim}`", windows.size);
@@ -360,7 +366,9 @@ fn windowed(given: &Given, dims: &[Dim], windows: &[Windows], sink: &mut Sink) -
             );
             return None;
         };
+        let padded = dim.size.saturating_add(windows.padding.saturating_mul(2));
+        most.push(Dim { name: None, size: padded.max(size.saturating_mul(windows.size)) });
         left.push(if size == dim.size { dim.clone() } else { Dim { name: None, size } });
     }
-    Some(left)
+    check_size(&most, given.place("x"), sink).then_some(left)
 }
