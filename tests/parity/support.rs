@@ -109,21 +109,8 @@ model net(x: []) -> [classes] {
   -(z - P) ^ 2
 }
 ";
-    let loss = |method: &str| {
-        let plan = compile(&experiment(model, method), &[]);
-        let arm = arm(&plan, "main");
-        let params: Vec<Tensor> = arm
-            .model
-            .params
-            .iter()
-            .map(|slot| match slot.name.as_str() {
-                "w" => Tensor::scalar(0.7),
-                "P" => Tensor::full(&[2], 9.0),
-                _ => Tensor::scalar(0.3),
-            })
-            .collect();
-        step(&experiment(model, method), &params)["losses"].clone()
-    };
+    let params = [Tensor::scalar(0.7), Tensor::full(&[2], 9.0), Tensor::scalar(0.3)];
+    let loss = |method: &str| step(&experiment(model, method), &params)["losses"].clone();
     let method = "method = protonet(P, z); loss = cross_entropy";
     assert_close(&loss(method), &Tensor::full(&[1], prototype_loss(0.7)), 1e-12, "prototypes of `z`");
     let z = |x: f64| 0.7 * x + 0.3 * x * x;
