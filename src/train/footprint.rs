@@ -156,8 +156,9 @@ impl Tally<'_> {
     fn masks(&self, program: &Program) -> u64 {
         let inputs = program.inputs.iter().zip(program.function.input_dims());
         let masks = inputs.filter(|(input, _)| matches!(input, Input::Mask { .. }));
-        let bytes: Vec<u64> = masks.map(|(_, dims)| self.bytes(std::iter::once(dims))).collect();
-        bytes.iter().sum::<u64>() + bytes.iter().max().unwrap_or(&0) / self.width * HOST
+        let bytes = masks.map(|(_, dims)| self.bytes(std::iter::once(dims)));
+        let (all, largest) = bytes.fold((0, 0), |(all, largest), bytes| (all + bytes, bytes.max(largest)));
+        all + largest / self.width * HOST
     }
 
     /// Tasks and their examples, which `readers` read: anew at every step, or so many visits that are held.
