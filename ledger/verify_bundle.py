@@ -102,6 +102,26 @@ def references(kind, value):
     return []
 
 
+def weights_of(objects, run):
+    """The weights that a run's result refers to."""
+    kind, result = objects.get(run["result"], (None, None))
+    return {cell["weights"] for cell in result["cells"]} if kind == "result" else set()
+
+
+def left_out(objects):
+    """The weights that need not be there: some run or verdict leaves them out, and no run that names them keeps them."""
+    some, kept = set(), set()
+    for kind, value in objects.values():
+        if kind in ("run", "verdict") and "left_out" in value:
+            ids = value["left_out"]
+            need(ids and all(a < b for a, b in zip(ids, ids[1:])), "what is left out is not sorted")
+            some.update(ids)
+        if kind == "run":
+            need(set(value.get("left_out", ())) <= weights_of(objects, value), "a run leaves out what is no weights of it")
+            kept |= weights_of(objects, value) - set(value.get("left_out", ()))
+    return some - kept
+
+
 def root_of(leaf, number, size, path):
     """The root that an audit path leads to (RFC 6962, section 2.1.1)."""
     if size == 1:
@@ -134,10 +154,12 @@ def check(data):
             plain = kind == "blob"
             ident = blake3(payload).digest() if plain else keyed(kind, payload)
             objects[ident] = (kind, None if plain else decode(payload))
+    excused = left_out(objects)
     for kind, value in objects.values():
         for wanted, ident in references(kind, value):
             found = objects.get(ident, (None,))[0]
-            need(found == wanted or (found is None and wanted == "blob"), f"a {kind} needs a {wanted} that is not there")
+            absent = found is None and (wanted == "blob" or (wanted == "weights" and ident in excused))
+            need(found == wanted or absent, f"a {kind} needs a {wanted} that is not there")
             if kind == "run" and wanted == "result":
                 need(objects[ident][1]["input"] == value["input"], "a run's result belongs to another input")
     proved, heads = set(), set()

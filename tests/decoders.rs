@@ -214,6 +214,7 @@ fn logs_heads_and_journals_in_place() {
         source: None,
         files: vec![],
         started_ms: 1,
+        keep_weights: None,
     };
     let live = fixture.fresh().begin_apart(&about).unwrap();
     for step in 0..20 {

@@ -252,8 +252,9 @@ fn an_unfinished_run_is_watched() {
     let plan: metadsl::plan::Plan = store.get(Kind::Plan, input.plan).expect("whole");
     writer.put(Kind::Plan, &plan).expect("put");
     writer.put(Kind::Input, &input).expect("put");
+    let (source, files, keep_weights) = (None, vec![], None);
     let about =
-        About { experiment: run.experiment, input: run.input, source: None, files: vec![], started_ms: run.started_ms };
+        About { experiment: run.experiment, input: run.input, source, files, started_ms: run.started_ms, keep_weights };
     let live = writer.begin_apart(&about).expect("begun");
     for (step, value) in [(0_u64, 2.0_f64), (5, 0.5)] {
         live.row(Row { cell: 3, measure: 0, step, bits: Bytes(value.to_le_bytes().to_vec()) });

@@ -96,7 +96,7 @@ fn begin(store: &Store, plan: &Plan, started_ms: u64) -> Result<About, Failure> 
     };
     let source = Some(store.put(Kind::Source, &TEXT.to_owned())?);
     let input = store.put(Kind::Input, &input)?;
-    Ok(About { experiment: plan.experiment.clone(), input, source, files: vec![], started_ms })
+    Ok(About { experiment: plan.experiment.clone(), input, source, files: vec![], started_ms, keep_weights: None })
 }
 
 /// Puts what a run gave, and seals it.
@@ -134,6 +134,7 @@ fn seal(store: &Store, about: &About, cell: &Cell) -> Result<Id, Failure> {
         files: vec![],
         started_ms: about.started_ms,
         finished_ms: about.started_ms + 1,
+        left_out: vec![],
     };
     Ok(store.seal(&run)?.run)
 }

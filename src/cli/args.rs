@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-pub use super::choices::{Cache, DataChoice, Device, LedgerChoice, Machine, Overrides};
+pub use super::choices::{Cache, DataChoice, Device, KeepWeights, LedgerChoice, Machine, Overrides};
 
 use crate::exec::exact::Path;
 
@@ -401,6 +401,13 @@ pub struct Run {
     /// Save every cell after so many steps, besides every five seconds, for `metadsl resume`.
     #[arg(long, value_name = "STEPS", value_parser = clap::value_parser!(u64).range(1..))]
     pub save_every: Option<u64>,
+    /// Keep in the ledger the parameters that cells end with: `all`, `none`, or those of cells that have at most so many bytes of them, such
+    /// as `1MB` [default: all].
+    ///
+    /// Of what is not kept the record has the hash, so that `metadsl replay` proves it all the same; `metadsl export --model` needs the
+    /// parameters themselves. A cell that the ledger holds without them is not run again for their sake, unless `all` is asked for.
+    #[arg(long, value_name = "WHICH", value_parser = KeepWeights::parse)]
+    pub keep_weights: Option<KeepWeights>,
     /// Print one JSON object at the end, and nothing else.
     #[arg(long)]
     pub json: bool,
@@ -426,6 +433,10 @@ pub struct Resume {
     /// Save every cell after so many steps, besides every five seconds.
     #[arg(long, value_name = "STEPS", value_parser = clap::value_parser!(u64).range(1..))]
     pub save_every: Option<u64>,
+    /// Keep in the ledger the parameters that cells end with: `all`, `none`, or those of cells that have at most so many bytes of them, such
+    /// as `1MB` [default: as the run was begun].
+    #[arg(long, value_name = "WHICH", value_parser = KeepWeights::parse, conflicts_with = "list")]
+    pub keep_weights: Option<KeepWeights>,
     /// Print one JSON object at the end, and nothing else.
     #[arg(long)]
     pub json: bool,

@@ -50,6 +50,36 @@ pub fn size(text: &str) -> Result<u64, String> {
     bytes.ok_or_else(|| "a number of bytes is wanted, such as 500MB or 2GB".to_owned())
 }
 
+/// Which of the parameters that cells end with are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeepWeights {
+    /// All of them.
+    All,
+    /// Those of cells that have at most so many bytes of them.
+    UpTo(u64),
+}
+
+impl KeepWeights {
+    /// `all`, `none` or a number of bytes.
+    pub fn parse(text: &str) -> Result<KeepWeights, String> {
+        match text {
+            "all" => Ok(KeepWeights::All),
+            "none" => Ok(KeepWeights::UpTo(0)),
+            text => size(text)
+                .map(KeepWeights::UpTo)
+                .map_err(|_| "`all`, `none` or a number of bytes is wanted, such as 1MB".to_owned()),
+        }
+    }
+
+    /// The most bytes of a cell that are kept; none for all.
+    pub fn limit(self) -> Option<u64> {
+        match self {
+            KeepWeights::All => None,
+            KeepWeights::UpTo(bytes) => Some(bytes),
+        }
+    }
+}
+
 /// The devices by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Device {

@@ -7,11 +7,11 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::args::{Cache, Device, Machine};
+use super::args::{Cache, Device, KeepWeights, Machine};
 use super::device;
 use super::failure::Failure;
 use super::progress::Progress;
-use super::record::{self, CellKeys, Facts};
+use super::record::{self, CellKeys, Facts, Held};
 use crate::hash::{Bytes, Id, Kind};
 use crate::ledger::{About, FileHint, Input, Live, Outcome, Row, Run, Store};
 use crate::plan::{Arm, Plan, Verdict};
@@ -43,6 +43,8 @@ pub struct How<'a> {
     pub cache: Cache,
     /// Save every cell after so many steps.
     pub save_every: Option<u64>,
+    /// Which final parameters the ledger keeps; where nothing is said, those that an interrupted run was to keep, else all.
+    pub keep_weights: Option<KeepWeights>,
 }
 
 /// What came of a job.
@@ -59,6 +61,8 @@ pub struct Done {
     pub result: Id,
     /// How many cells the ledger held.
     pub held: usize,
+    /// Of how many cells the ledger does not keep the final parameters.
+    pub left_out: usize,
 }
 
 /// How often a cell that takes long is saved.
@@ -72,7 +76,7 @@ pub fn execute(store: &Store, job: &Job, how: &How, live: Option<Live>) -> Resul
     let input = store.put(Kind::Input, &job.input)?;
     if live.is_none()
         && how.cache.reads()
-        && let Some(done) = held(store, job, input)?
+        && let Some(done) = held(store, job, how, input)?
     {
         return Ok(done);
     }
@@ -82,6 +86,7 @@ pub fn execute(store: &Store, job: &Job, how: &How, live: Option<Live>) -> Resul
         source: job.source,
         files: job.files.clone(),
         started_ms: job.started_ms,
+        keep_weights: how.keep_weights.and_then(KeepWeights::limit),
     };
     let live = match live {
         Some(live) => live,
@@ -90,7 +95,7 @@ pub fn execute(store: &Store, job: &Job, how: &How, live: Option<Live>) -> Resul
     };
     // The process that this one waited for may have sealed the very run.
     if how.cache.reads()
-        && let Some(done) = held(store, job, input)?
+        && let Some(done) = held(store, job, how, input)?
     {
         live.close()?;
         return Ok(done);
@@ -99,14 +104,16 @@ pub fn execute(store: &Store, job: &Job, how: &How, live: Option<Live>) -> Resul
         note("going on with a run that was interrupted");
     }
     let cells = device::cells(job.plan);
-    let mut known = Vec::new();
-    if how.cache.reads() {
-        let wanted: Vec<Id> = cells.iter().map(|(arm, seed)| keys.key(arm, *seed)).collect();
-        for (found, (arm, _)) in store.cells(&wanted)?.into_iter().zip(&cells) {
-            known.push(found.map(|(_, cell)| record::recall(store, arm, &cell)).transpose()?);
-        }
-    } else {
-        known.resize_with(cells.len(), || None);
+    let limit = how.keep_weights.map_or(live.keep_weights(), KeepWeights::limit);
+    let (mut known, mut records) = (Vec::new(), Vec::new());
+    let wanted: Vec<Id> = cells.iter().map(|(arm, seed)| keys.key(arm, *seed)).collect();
+    let found = if how.cache.reads() { store.cells(&wanted)? } else { vec![None; cells.len()] };
+    for (found, (arm, _)) in found.into_iter().zip(&cells) {
+        let recall = |(run, cell)| record::recall(store, arm, &store.get(Kind::Run, run)?, cell);
+        let found = found.map(recall).transpose()?.filter(|(_, held)| how.takes(held));
+        let (cell, record) = found.unzip();
+        known.push(cell);
+        records.push(record);
     }
     let held = known.iter().flatten().count();
     let cells = run_cells(job, how, &live, known);
@@ -124,28 +131,46 @@ pub fn execute(store: &Store, job: &Job, how: &How, live: Option<Live>) -> Resul
         Err(failure) => return Err(failure),
     };
     let claims = job.plan.claims.iter().map(|c| c.evaluate(&record::at(job.plan, &cells))).collect::<Vec<_>>();
-    let result = store.put(Kind::Result, &record::put_outcome(store, &keys, input, &cells, &claims)?)?;
+    let keeps = |_: &Cell, bytes| limit.is_none_or(|limit| bytes <= limit);
+    let (outcome, weights) = record::put_outcome(store, &keys, input, &cells, &records, &claims, keeps)?;
+    let left_out = outcome.cells.iter().filter(|cell| weights.contains(&cell.weights)).count();
+    let result = store.put(Kind::Result, &outcome)?;
     let (source, files, started_ms) = (job.source, &job.files, live.started_ms());
-    let facts = Facts { plan: job.plan, device: job.device, input, result, source, files, started_ms };
+    let facts =
+        Facts { plan: job.plan, device: job.device, input, result, source, files, started_ms, left_out: weights };
     let run = record::seal(store, facts, how.machine, how.cache.writes())?;
     if let Some(error) = live.close()? {
         note(&format!("the run is recorded, but its journal was not whole: {error}"));
     }
-    Ok(Done { cells, claims, run, input, result, held })
+    Ok(Done { cells, claims, run, input, result, held, left_out })
+}
+
+impl How<'_> {
+    /// Whether a cell that the ledger holds is as good as one that is run: it may lack its final parameters, unless all are
+    /// to be kept.
+    fn takes(&self, held: &Held) -> bool {
+        held.whole || self.keep_weights != Some(KeepWeights::All)
+    }
 }
 
 /// The latest run of that input, where the ledger holds one.
-fn held(store: &Store, job: &Job, input: Id) -> Result<Option<Done>, Failure> {
-    let Some(run) = store.run_of(input)? else { return Ok(None) };
+fn held(store: &Store, job: &Job, how: &How, input: Id) -> Result<Option<Done>, Failure> {
+    let Some(id) = store.run_of(input)? else { return Ok(None) };
     // What cannot be read is no hit; `verify` tells what is wrong with it.
-    let Ok(result) = store.get::<Run>(Kind::Run, run).map(|run| run.result) else { return Ok(None) };
-    let Ok(outcome) = store.get::<Outcome>(Kind::Result, result) else { return Ok(None) };
-    let cells = device::cells(job.plan).into_iter().zip(&outcome.cells);
-    let cells: Result<Vec<Cell>, Failure> = cells.map(|((arm, _), cell)| record::recall(store, arm, cell)).collect();
-    let Ok(cells) = cells else { return Ok(None) };
+    let Ok(run) = store.get::<Run>(Kind::Run, id) else { return Ok(None) };
+    let Ok(outcome) = store.get::<Outcome>(Kind::Result, run.result) else { return Ok(None) };
+    let left_out = outcome.cells.iter().filter(|cell| run.left_out.contains(&cell.weights)).count();
+    let found = device::cells(job.plan).into_iter().zip(outcome.cells);
+    let found: Result<Vec<(Cell, Held)>, Failure> =
+        found.map(|((arm, _), cell)| record::recall(store, arm, &run, cell)).collect();
+    let Ok(found) = found else { return Ok(None) };
+    if !found.iter().all(|(_, held)| how.takes(held)) {
+        return Ok(None);
+    }
+    let cells: Vec<Cell> = found.into_iter().map(|(cell, _)| cell).collect();
     let claims = job.plan.claims.iter().map(|c| c.evaluate(&record::at(job.plan, &cells))).collect();
     let held = cells.len();
-    Ok(Some(Done { cells, claims, run, input, result, held }))
+    Ok(Some(Done { cells, claims, run: id, input, result: run.result, held, left_out }))
 }
 
 fn run_cells(job: &Job, how: &How, live: &Live, known: Vec<Option<Cell>>) -> Result<Vec<Cell>, Failure> {

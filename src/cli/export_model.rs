@@ -14,9 +14,9 @@ use super::whereabouts::{check_given, contents};
 use crate::data::{self, FileBytes, Weights};
 use crate::exec::Executor;
 use crate::exec::exact::{Exact, Path as Instructions};
-use crate::hash::Kind;
+use crate::hash::{Id, Kind};
 use crate::ir::{Precision, Tensor};
-use crate::ledger::{self, Input, Manifest, Outcome, Run, Store};
+use crate::ledger::{self, Input, LedgerError, Manifest, Outcome, Run, Store};
 use crate::plan::{Addition, Arm, Model, Plan};
 use crate::report::text::count;
 use crate::train;
@@ -68,13 +68,17 @@ struct State {
 
 impl State {
     fn read(store: &Store, name: &str, choice: &StateChoice, given: &DataChoice) -> Result<State, Failure> {
-        let run: Run = store.get(Kind::Run, store.resolve(name)?)?;
+        let id = store.resolve(name)?;
+        let run: Run = store.get(Kind::Run, id)?;
         let input: Input = store.get(Kind::Input, run.input)?;
         let plan: Plan = store.get(Kind::Plan, input.plan)?;
         plan.verify()?;
         let outcome: Outcome = store.get(Kind::Result, run.result)?;
         let (arm, cell) = chosen(&plan, &outcome, choice)?;
-        let weights: ledger::Weights = store.get(Kind::Weights, cell.weights)?;
+        let weights: ledger::Weights = match store.get(Kind::Weights, cell.weights) {
+            Err(LedgerError::Missing { .. }) if run.left_out.contains(&cell.weights) => return Err(not_kept(id, cell)),
+            found => found?,
+        };
         let mut values: Vec<(String, Tensor)> =
             weights.tensors.iter().map(|w| (w.name.clone(), Tensor::new(w.dims.clone(), w.values()))).collect();
         for place in arm.kept() {
@@ -154,6 +158,17 @@ impl State {
             |(name, value): &&(String, Tensor)| self.loaded.find(name).is_some_and(|t| rounded(&t) != rounded(value));
         self.values.iter().filter(differs).count()
     }
+}
+
+/// There is nothing to export of a cell whose parameters were left out.
+fn not_kept(run: Id, cell: &ledger::Cell) -> Failure {
+    Failure::Usage(format!(
+        "run {} did not keep the final parameters of arm `{}` under seed {} (see `--keep-weights` in `metadsl run --help`); \
+         `metadsl run FILE --keep-weights all` of the same experiment runs it again and keeps them",
+        run.short(),
+        cell.arm,
+        cell.seed
+    ))
 }
 
 /// The arm and the cell that were asked for.

@@ -1,15 +1,16 @@
 //! From what training gave to what the ledger keeps.
 
+use std::collections::BTreeSet;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::args::{Device, Machine};
 use super::device;
 use super::failure::Failure;
 use crate::hash::{Id, Kind};
-use crate::ir::Tensor;
+use crate::ir::{Precision, Tensor};
 use crate::ledger::{
-    self, CellInput, CellSeries, ClaimVerdict, Env, FileHint, Input, Manifest, ManifestFile, Outcome, Run, Store,
-    Trace, Weight, Weights,
+    self, CellInput, CellSeries, ClaimVerdict, Env, FileHint, Input, LedgerError, Manifest, ManifestFile, Outcome, Run,
+    Store, Trace, Weight, Weights,
 };
 use crate::plan::{Arm, DataSource, Plan, Verdict};
 use crate::train::{Cell, Series, Status};
@@ -71,24 +72,43 @@ impl<'a> CellKeys<'a> {
     }
 }
 
-/// Stores everything that cells and claims gave; the outcome itself is stored by the caller.
+/// Stores everything that cells and claims gave, but for the weights that are not to be kept; the outcome itself is stored
+/// by the caller. Cells that the ledger holds stand in `held` at their place. `keeps` tells of a cell, and the bytes of its
+/// parameters, whether they are kept; the ids of those that are not come second, in their order.
 pub fn put_outcome(
     store: &Store,
     keys: &CellKeys,
     input: Id,
     cells: &[Cell],
+    held: &[Option<Held>],
     claims: &[Verdict],
-) -> Result<Outcome, Failure> {
-    let put = |cell: &Cell| {
+    keeps: impl Fn(&Cell, u64) -> bool,
+) -> Result<(Outcome, Vec<Id>), Failure> {
+    let (mut put, mut kept_ids, mut left_out) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
+    for (place, cell) in cells.iter().enumerate() {
         let arm = keys.plan.arms.iter().find(|arm| arm.name == cell.arm).expect("a cell belongs to an arm of its plan");
-        put_cell(store, keys.key(arm, cell.seed), cell)
-    };
-    let cells = cells.iter().map(put).collect::<Result<_, _>>()?;
+        let kept = keeps(cell, bytes(cell));
+        let (cell, kept) = match held.get(place).and_then(Option::as_ref) {
+            // All of it is in the ledger, but for weights that no run keeps.
+            Some(held) => (ledger::Cell { arm: cell.arm.clone(), ..held.cell.clone() }, kept && held.whole),
+            None => (put_cell(store, keys.key(arm, cell.seed), cell, kept)?, kept),
+        };
+        if kept { &mut kept_ids } else { &mut left_out }.insert(cell.weights);
+        put.push(cell);
+    }
     let claims = claims.iter().map(|v| ClaimVerdict { holds: v.holds, left: v.left, right: v.right }).collect();
-    Ok(Outcome { input, cells, claims })
+    // Cells may end with the same parameters, and one of them may keep what another leaves out.
+    let left_out = left_out.difference(&kept_ids).copied().collect();
+    Ok((Outcome { input, cells: put, claims }, left_out))
 }
 
-fn put_cell(store: &Store, key: Id, cell: &Cell) -> Result<ledger::Cell, Failure> {
+/// The bytes of the parameters that a cell ended with.
+fn bytes(cell: &Cell) -> u64 {
+    let width = if cell.precision == Precision::F32 { 4 } else { 8 };
+    cell.weights.iter().map(|(_, tensor)| width * tensor.data().len() as u64).sum()
+}
+
+fn put_cell(store: &Store, key: Id, cell: &Cell, kept: bool) -> Result<ledger::Cell, Failure> {
     let mut series = Vec::new();
     for s in &cell.series {
         let object = ledger::Series::new(s.steps.clone(), &s.values)
@@ -108,7 +128,7 @@ fn put_cell(store: &Store, key: Id, cell: &Cell) -> Result<ledger::Cell, Failure
         },
         series,
         trace: store.put(Kind::Trace, &Trace::new(&cell.trace))?,
-        weights: store.put(Kind::Weights, &weights)?,
+        weights: if kept { store.put(Kind::Weights, &weights)? } else { Id::of(Kind::Weights, &weights) },
     })
 }
 
@@ -124,6 +144,7 @@ pub fn seal(store: &Store, facts: Facts, machine: &Machine, cached: bool) -> Res
         files: facts.files.to_vec(),
         started_ms: facts.started_ms,
         finished_ms: now_ms(),
+        left_out: facts.left_out,
     };
     Ok(if cached { store.seal(&run)? } else { store.seal_apart(&run)? }.run)
 }
@@ -144,19 +165,34 @@ pub struct Facts<'a> {
     pub files: &'a [FileHint],
     /// When it began.
     pub started_ms: u64,
+    /// The weights that it does not keep.
+    pub left_out: Vec<Id>,
 }
 
-/// A cell that the ledger holds, as one of this arm.
-pub fn recall(store: &Store, arm: &Arm, held: &ledger::Cell) -> Result<Cell, Failure> {
+/// A cell of the ledger.
+pub struct Held {
+    /// As it is there.
+    pub cell: ledger::Cell,
+    /// Whether its weights are there, too.
+    pub whole: bool,
+}
+
+/// A cell that the ledger holds, as one of this arm; without parameters where its run left them out and no other keeps them.
+pub fn recall(store: &Store, arm: &Arm, run: &Run, held: ledger::Cell) -> Result<(Cell, Held), Failure> {
     let mut series = Vec::new();
     for named in &held.series {
         let points: ledger::Series = store.get(Kind::Series, named.id)?;
         series.push(Series { measure: named.measure.clone(), values: points.values(), steps: points.steps });
     }
     let trace: Trace = store.get(Kind::Trace, held.trace)?;
-    let weights: Weights = store.get(Kind::Weights, held.weights)?;
-    let tensor = |w: &Weight| (w.name.clone(), Tensor::new(w.dims.clone(), w.values()));
-    Ok(Cell {
+    let weights = match store.get::<Weights>(Kind::Weights, held.weights) {
+        Ok(weights) => Some(weights),
+        Err(LedgerError::Missing { .. }) if run.left_out.contains(&held.weights) => None,
+        Err(error) => return Err(error.into()),
+    };
+    let whole = weights.is_some();
+    let tensor = |w: Weight| (w.name.clone(), Tensor::new(w.dims.clone(), w.values()));
+    let cell = Cell {
         arm: arm.name.clone(),
         seed: held.seed,
         status: match held.status {
@@ -165,9 +201,10 @@ pub fn recall(store: &Store, arm: &Arm, held: &ledger::Cell) -> Result<Cell, Fai
         },
         series,
         trace: trace.steps.into_iter().zip(trace.digests).collect(),
-        weights: weights.tensors.iter().map(tensor).collect(),
+        weights: weights.into_iter().flat_map(|weights| weights.tensors).map(tensor).collect(),
         precision: arm.train.precision,
-    })
+    };
+    Ok((cell, Held { cell: held, whole }))
 }
 
 /// Milliseconds since 1970-01-01 UTC; 0 for a clock that stands before.

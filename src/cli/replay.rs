@@ -1,5 +1,6 @@
 //! `metadsl replay`.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -18,7 +19,7 @@ use crate::hash::{Id, Kind};
 use crate::ledger::{self, Comparison, Input, Manifest, Outcome, Run, Store, Tolerance, Verdict};
 use crate::plan::Plan;
 use crate::report::text::visible;
-use crate::train::DataSets;
+use crate::train::{Cell, DataSets};
 
 /// Runs a recorded experiment again and compares every bit.
 pub fn replay(options: &Options) -> Result<ExitCode, Failure> {
@@ -37,7 +38,7 @@ pub fn replay(options: &Options) -> Result<ExitCode, Failure> {
     let data = contents(&store, &manifest, &run.files, &options.data).and_then(|contents| read_sets(&plan, &contents));
     let done = match data {
         Ok(sets) => {
-            let mut done = again(&store, options, device, &plan, &sets, &input, &old)?;
+            let mut done = again(&store, options, device, &plan, &sets, &run, &old)?;
             if let (Some(Traced::Ops), Some(new)) = (options.trace, &done.new) {
                 let devices = [device::by_executor_name(&numerics.executor), Some(device)];
                 let path = options.machine.cpu.unwrap_or_else(Path::detect);
@@ -114,20 +115,29 @@ fn again(
     device: Device,
     plan: &Plan,
     sets: &DataSets,
-    input: &Input,
+    run: &Run,
     old: &Outcome,
 ) -> Result<Done, Failure> {
     let (cells, claims) = device::run_plan(device, &options.machine, plan, sets)?;
     // Plan and data are the very same objects; only the executor may be another one.
-    let input = Input { numerics: store.put(Kind::Numerics, &device::numerics(device, &plan.arms))?, ..input.clone() };
+    let recorded: Input = store.get(Kind::Input, run.input)?;
+    let input = Input { numerics: store.put(Kind::Numerics, &device::numerics(device, &plan.arms))?, ..recorded };
     let keys = record::CellKeys::new(store, plan, &input, device)?;
     let input = store.put(Kind::Input, &input)?;
-    let new = record::put_outcome(store, &keys, input, &cells, &claims)?;
-    let verdict = ledger::compare(store, old, &new, &ACROSS_EXECUTORS);
+    // Of what the record does not keep there is nothing to compare weights with: the replay needs none of its own.
+    let keeps = |cell: &Cell, _| {
+        let old = old.cells.iter().find(|old| old.arm == cell.arm && old.seed == cell.seed);
+        old.is_none_or(|old| !run.left_out.contains(&old.weights))
+    };
+    let (new, replayed) = record::put_outcome(store, &keys, input, &cells, &[], &claims, keeps)?;
+    let left_out: BTreeSet<Id> = run.left_out.iter().copied().chain(replayed).collect();
+    let left_out: Vec<Id> = left_out.into_iter().collect();
+    let verdict = ledger::compare(store, old, &new, &left_out, &ACROSS_EXECUTORS);
     let comparison = Comparison {
         old: store.put(Kind::Result, old)?,
         new: store.put(Kind::Result, &new)?,
         verdict: verdict.clone(),
+        left_out,
     };
     let record = store.put_verdict(&comparison)?;
     Ok(Done { verdict, record: Some(record), new: Some(new), operations: None })

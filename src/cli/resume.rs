@@ -47,7 +47,8 @@ pub fn resume(options: &Options) -> Result<ExitCode, Failure> {
         files: about.files.clone(),
         started_ms: about.started_ms,
     };
-    let how = How { machine: &options.machine, cache: options.cache, save_every: options.save_every };
+    let (save_every, keep_weights) = (options.save_every, options.keep_weights);
+    let how = How { machine: &options.machine, cache: options.cache, save_every, keep_weights };
     let done = execute(&store, &job, &how, Some(live))?;
     run::report(&plan, &done, options.json)
 }

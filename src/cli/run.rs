@@ -35,7 +35,8 @@ pub fn run(options: &Options) -> Result<ExitCode, Failure> {
     let files = experiment.files.iter().map(hint).collect();
     let job = Job { plan, sets: &experiment.sets, input, device, source, files, started_ms };
     let cache = if options.again { Cache::Write } else { options.cache };
-    let how = How { machine: &options.machine, cache, save_every: options.save_every };
+    let (save_every, keep_weights) = (options.save_every, options.keep_weights);
+    let how = How { machine: &options.machine, cache, save_every, keep_weights };
     let done = execute(&store, &job, &how, None)?;
     report(plan, &done, options.json)
 }
@@ -64,7 +65,7 @@ fn status(cells: &[Cell]) -> String {
 }
 
 fn report_json(plan: &Plan, done: &Done) -> Json {
-    let Done { cells, claims, run, input, result, held } = done;
+    let Done { cells, claims, run, input, result, held, left_out } = done;
     let claims: Vec<Json> = plan
         .claims
         .iter()
@@ -87,6 +88,7 @@ fn report_json(plan: &Plan, done: &Done) -> Json {
         "input": input.to_string(),
         "result": result.to_string(),
         "held": held,
+        "weights_left_out": left_out,
         "status": if statuses.is_empty() { "finished" } else { "diverged" },
         "diverged": statuses,
         "claims": claims,
@@ -95,7 +97,7 @@ fn report_json(plan: &Plan, done: &Done) -> Json {
 }
 
 fn report_text(plan: &Plan, done: &Done) -> String {
-    let Done { cells, claims, run, held, .. } = done;
+    let Done { cells, claims, run, held, left_out, .. } = done;
     let mut text = String::new();
     let mut rows = vec![vec![
         "arm".to_owned(),
@@ -150,6 +152,9 @@ fn report_text(plan: &Plan, done: &Done) -> String {
     }
     if *held > 0 {
         text.push_str(&format!("\n{held} of {} cells were in the ledger", cells.len()));
+    }
+    if *left_out > 0 {
+        text.push_str(&format!("\nthe final parameters of {left_out} of {} cells were not kept", cells.len()));
     }
     text.push_str(&format!("\n{}; run {run}\n", status(cells)));
     text

@@ -70,6 +70,11 @@ fn as_text(record: &Record, tags: &BTreeSet<String>, all: bool) -> String {
             env.version, env.device, env.threads, env.cpu, env.os, env.arch
         ),
     ));
+    let left_out = outcome.cells.iter().filter(|cell| run.left_out.contains(&cell.weights)).count();
+    if left_out > 0 {
+        let kept = format!("the final parameters of {left_out} of {} cells were not kept", outcome.cells.len());
+        text.push_str(&visible_line("left out", &kept));
+    }
     for verdict in &record.replays {
         text.push_str(&visible_line("replayed", &verdict.to_string()));
     }
@@ -210,6 +215,7 @@ fn as_json(record: &Record, tags: &BTreeSet<String>) -> Json {
         "input": run.input.to_string(),
         "result": run.result.to_string(),
         "plan": input.plan.to_string(),
+        "left_out": run.left_out.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "numerics": to_json(&record.numerics.to_value()),
         "data": to_json(&record.manifest.to_value()),
         "env": to_json(&env.to_value()),

@@ -11,7 +11,7 @@ use super::args::Verify as Options;
 use super::failure::Failure;
 use super::replay::existing_ledger;
 use crate::ledger::{self, Depth, Store};
-use crate::report::text::{json_line, visible};
+use crate::report::text::{count, json_line, visible};
 
 /// Checks a ledger, or one bundle.
 pub fn verify(options: &Options) -> Result<ExitCode, Failure> {
@@ -35,7 +35,7 @@ pub fn verify(options: &Options) -> Result<ExitCode, Failure> {
             .map(|p| json!({ "file": p.file, "problem": p.what, "runs": p.runs.iter().map(ToString::to_string).collect::<Vec<_>>() }))
             .collect();
         let ok = problems.is_empty() && contradicted.is_none();
-        let value = json!({ "ok": ok, "objects": report.objects, "frames": report.frames, "runs": report.runs, "problems": problems, "since": contradicted, "quarantined": moved });
+        let value = json!({ "ok": ok, "objects": report.objects, "frames": report.frames, "runs": report.runs, "left_out": report.left_out, "problems": problems, "since": contradicted, "quarantined": moved });
         writeln!(out, "{}", json_line(&value))?;
     } else {
         for problem in &report.problems {
@@ -52,6 +52,10 @@ pub fn verify(options: &Options) -> Result<ExitCode, Failure> {
             0 => "nothing is damaged".to_owned(),
             count => format!("{count} problems"),
         };
+        if report.left_out > 0 {
+            let left_out = count(report.left_out, "weights object");
+            writeln!(out, "left out by every run that names them, and so not here: {left_out}")?;
+        }
         writeln!(out, "{} objects, {} log frames, {} runs: {verdict}", report.objects, report.frames, report.runs)?;
     }
     let rolled_back = if contradicted.is_some() { ledger::Fault::Log.bit() } else { 0 };

@@ -5,13 +5,15 @@
 //! compressed, so that a short program checks a bundle from the text of the format alone.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 use std::io::{Read, Write};
 
 use super::error::LedgerError;
 use super::frame::Entry;
+use super::left_out::LeftOut;
 use super::store::Store;
 use super::stream::{self, Stream};
-use super::{merkle, object, refs};
+use super::{left_out, merkle, object, refs};
 use crate::hash::{Bytes, Canonical, Id, Kind, cbor, record};
 
 const MAGIC: &[u8] = b"metadsl bundle 1\n";
@@ -64,12 +66,13 @@ impl Store {
         out.write_all(MAGIC).map_err(writing)?;
         let (mut open, mut done) = (Vec::new(), BTreeSet::new());
         open.extend(runs.iter().map(|&id| (Kind::Run, id)));
+        let excused = self.excused(runs)?;
         while let Some((kind, id)) = open.pop() {
             if !done.insert(id) {
                 continue;
             }
-            // Data that the ledger does not hold is not in the bundle either; its hash is.
-            if kind == Kind::Blob && !self.is_near(id)? {
+            // Data that the ledger does not hold is not in the bundle either, nor what the runs leave out; its hash is.
+            if (kind == Kind::Blob && !self.is_near(id)?) || (kind == Kind::Weights && excused.contains(&id)) {
                 done.remove(&id);
                 continue;
             }
@@ -97,6 +100,18 @@ impl Store {
         let check = *out.hasher.finalize().as_bytes();
         out.write_all(&check).and_then(|()| out.flush()).map_err(writing)?;
         Ok(done.len())
+    }
+
+    /// The weights that all of these runs leave out, as far as they name them.
+    fn excused(&self, runs: &[Id]) -> Result<BTreeSet<Id>, LedgerError> {
+        let mut left_out = LeftOut::default();
+        for &run in runs {
+            left_out.add(run, Kind::Run, &self.read(Kind::Run, run)?);
+        }
+        left_out.excused(|result| {
+            let malformed = |error| LedgerError::Malformed { path: object::file(result), error };
+            refs::references(Kind::Result, &self.read(Kind::Result, result)?).map_err(malformed)
+        })
     }
 
     /// The proofs that the logs list these runs.
@@ -173,7 +188,7 @@ pub fn verify_bundle(bundle: impl Read, length: u64) -> Result<Bundled, String> 
     }
     let mut left = length.checked_sub(MAGIC.len() as u64 + 32).ok_or("it ends early")?;
     let (mut objects, mut proved) = (BTreeMap::new(), Proved::default());
-    let (mut sections, mut references) = (0, 0);
+    let (mut sections, mut references, mut left_out) = (0, 0, LeftOut::default());
     while left > 0 {
         let mut head = [0; 9];
         left = left.checked_sub(9).ok_or("a section ends early")?;
@@ -198,7 +213,8 @@ pub fn verify_bundle(bundle: impl Read, length: u64) -> Result<Bundled, String> 
                 let id = Id::of_bytes(kind, &payload);
                 let what = |e| format!("the {} object {} cannot be read: {e}", kind.name(), id.short());
                 let refs = refs::references(kind, &payload).map_err(what)?;
-                references += refs.len();
+                left_out.add(id, kind, &payload);
+                references += refs.len() + left_out::of(kind, &payload).len();
                 if references > MAX_REFERENCES {
                     return Err(format!("its objects refer to more than {MAX_REFERENCES} others"));
                 }
@@ -218,12 +234,17 @@ pub fn verify_bundle(bundle: impl Read, length: u64) -> Result<Bundled, String> 
     if check != wanted {
         return Err("its last 32 bytes are not the hash of the others".to_owned());
     }
+    let known = |result: Id| objects.get(&result).map(|(_, refs)| refs.clone());
+    if let Some((run, id)) = left_out.strangers(known).first() {
+        return Err(format!("the run {} leaves out {}, which is no weights of its result", run.short(), id.short()));
+    }
+    let Ok(excused) = left_out.excused(|result| Ok::<_, Infallible>(known(result).unwrap_or_default()));
     for (kind, refs) in objects.values() {
         for (wanted, id) in refs {
             match objects.get(id) {
                 Some((found, _)) if found == wanted => {}
-                // Data need not be there.
-                None if *wanted == Kind::Blob => {}
+                // Data need not be there, nor what all runs leave out.
+                None if *wanted == Kind::Blob || (*wanted == Kind::Weights && excused.contains(id)) => {}
                 Some((found, _)) => {
                     return Err(format!("a {} object is referred to as a {}", found.name(), wanted.name()));
                 }

@@ -13,7 +13,7 @@ use super::store::Store;
 use super::stream::Appender;
 use super::verdict::Comparison;
 use super::vfs::Lock;
-use super::{object, refs};
+use super::{left_out, object, refs};
 use crate::hash::{Bytes, Id, Kind};
 
 /// A run that is durable and listed.
@@ -37,7 +37,7 @@ struct Closure {
 impl Store {
     /// Writes a run and lists it in the log, which is what commits it: when this returns, the run and all it refers to
     /// survive a power failure; when it fails, the run is not promised to be listed. Everything the run refers to must
-    /// have been put before.
+    /// have been put before, but for the weights that it leaves out.
     pub fn seal(&self, run: &Run) -> Result<Sealed, LedgerError> {
         self.seal_with(run, true)
     }
@@ -51,6 +51,10 @@ impl Store {
         let outcome: Outcome = self.get(Kind::Result, run.result)?;
         if outcome.input != run.input {
             return Err(LedgerError::InputMismatch { result: run.result, found: outcome.input, wanted: run.input });
+        }
+        let stranger = run.left_out.iter().find(|id| outcome.cells.iter().all(|cell| cell.weights != **id));
+        if let Some(&left_out) = stranger {
+            return Err(LedgerError::NotItsWeights { left_out, result: run.result });
         }
         let id = self.put(Kind::Run, run)?;
         let cells =
@@ -118,10 +122,11 @@ impl Store {
         new.into_iter().flat_map(|id| self.root().join(object::file(*id)).parent().map(ToOwned::to_owned)).collect()
     }
 
-    /// Everything that an object refers to; all of it is there, of data what the ledger holds. `takes` says which of the
-    /// small ones go into the pack.
+    /// Everything that an object refers to and does not leave out; all of it is there, of data what the ledger holds.
+    /// `takes` says which of the small ones go into the pack.
     fn closure(&self, kind: Kind, id: Id, takes: impl Fn(Id) -> bool) -> Result<Closure, LedgerError> {
-        let (mut closure, mut seen, mut open) = (Closure::default(), BTreeSet::new(), vec![(kind, id)]);
+        let (mut closure, mut open) = (Closure::default(), vec![(kind, id)]);
+        let mut seen: BTreeSet<Id> = left_out::of(kind, &self.read(kind, id)?).into_iter().collect();
         while let Some((kind, id)) = open.pop() {
             if !seen.insert(id) || (kind == Kind::Blob && !self.is_near(id)?) {
                 continue;

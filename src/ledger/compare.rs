@@ -13,14 +13,23 @@ const ABSENT: &str = "absent";
 /// Compares two results whose objects the store holds. Where both ran under the same numerics every bit counts: the
 /// sign of a zero, the payload of a NaN, the state digests, the final weights. Where the numerics differ, values are
 /// held to `policy` instead and digests are left out. What cannot be read makes the verdict inconclusive.
-pub fn compare(store: &Store, old: &Outcome, new: &Outcome, policy: &Tolerance) -> Verdict {
+///
+/// Of weights that are `left_out` on either side only the ids are compared: under the same numerics they tell whether a
+/// bit differs, and under others nothing, so that the verdict is inconclusive where all else agrees.
+pub fn compare(store: &Store, old: &Outcome, new: &Outcome, left_out: &[Id], policy: &Tolerance) -> Verdict {
     if Id::of(Kind::Result, old) == Id::of(Kind::Result, new) {
         return Verdict::Identical;
     }
-    try_compare(store, old, new, policy).unwrap_or_else(|e| Verdict::Inconclusive { reason: e.to_string() })
+    try_compare(store, old, new, left_out, policy).unwrap_or_else(|e| Verdict::Inconclusive { reason: e.to_string() })
 }
 
-fn try_compare(store: &Store, old: &Outcome, new: &Outcome, policy: &Tolerance) -> Result<Verdict, LedgerError> {
+fn try_compare(
+    store: &Store,
+    old: &Outcome,
+    new: &Outcome,
+    left_out: &[Id],
+    policy: &Tolerance,
+) -> Result<Verdict, LedgerError> {
     let same_numerics = old.input == new.input;
     if !same_numerics {
         let (a, b): (Input, Input) = (store.get(Kind::Input, old.input)?, store.get(Kind::Input, new.input)?);
@@ -35,7 +44,7 @@ fn try_compare(store: &Store, old: &Outcome, new: &Outcome, policy: &Tolerance) 
         }
     }
     let policy = (!same_numerics).then_some(policy);
-    let mut walk = Walk { store, policy, first: None, worst: (0.0, None), all_equal: true };
+    let mut walk = Walk { store, policy, left_out, first: None, worst: (0.0, None), all_equal: true, unknown: None };
     let twin = |cells: &'_ [Cell], cell: &Cell| cells.iter().position(|c| c.arm == cell.arm && c.seed == cell.seed);
     let mut lacking = None;
     for (index, cell) in old.cells.iter().enumerate() {
@@ -50,16 +59,19 @@ fn try_compare(store: &Store, old: &Outcome, new: &Outcome, policy: &Tolerance) 
         }
     }
     walk.claims(&old.claims, &new.claims);
-    Ok(match (walk.first, lacking, policy) {
+    Ok(match (walk.first, lacking, policy, walk.unknown) {
         (Some(d), ..) => Verdict::Diverged { place: d.place, left_bits: d.left, right_bits: d.right },
-        (None, Some((side, cell)), _) => {
+        (None, Some((side, cell)), ..) => {
             let reason = format!("the {side} lacks arm `{}` under seed {}; all else agrees", cell.arm, cell.seed);
             Verdict::Inconclusive { reason }
         }
-        (None, None, Some(policy)) if !walk.all_equal => {
+        (None, None, Some(_), Some(place)) => {
+            Verdict::Inconclusive { reason: format!("{place} cannot be compared; all else is within tolerance") }
+        }
+        (None, None, Some(policy), None) if !walk.all_equal => {
             Verdict::WithinTolerance { policy: *policy, worst_relative: walk.worst.0, place: walk.worst.1 }
         }
-        (None, None, _) => Verdict::Identical,
+        (None, None, ..) => Verdict::Identical,
     })
 }
 
@@ -75,10 +87,14 @@ struct Walk<'a> {
     store: &'a Store,
     /// The policy where numerics differ; without one every bit counts.
     policy: Option<&'a Tolerance>,
+    /// The weights of which only the ids are known.
+    left_out: &'a [Id],
     first: Option<Difference>,
     worst: (f64, Option<Place>),
     /// Whether no bit has differed so far, tolerated or not.
     all_equal: bool,
+    /// The first place where values may differ that were not kept.
+    unknown: Option<Place>,
 }
 
 impl Walk<'_> {
@@ -192,6 +208,14 @@ impl Walk<'_> {
         place: &impl Fn(What, Option<u64>) -> Place,
     ) -> Result<(), LedgerError> {
         self.all_equal = false;
+        if [old, new].iter().any(|id| self.left_out.contains(id)) {
+            let here = place(What::AllWeights, None);
+            match self.policy {
+                None => self.differ(here, (index, 2, 0), old.to_string(), new.to_string()),
+                Some(_) => self.unknown = self.unknown.take().or(Some(here)),
+            }
+            return Ok(());
+        }
         let old: Weights = self.store.get(Kind::Weights, old)?;
         let new: Weights = self.store.get(Kind::Weights, new)?;
         for item in 0..old.tensors.len().max(new.tensors.len()) {

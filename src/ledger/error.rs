@@ -127,6 +127,14 @@ pub enum LedgerError {
         /// The input the run names.
         wanted: Id,
     },
+    /// A run leaves out what is no part of it.
+    #[error("the run leaves out {left_out}, which is no weights of its result {result}")]
+    NotItsWeights {
+        /// What the run leaves out.
+        left_out: Id,
+        /// The run's result.
+        result: Id,
+    },
     /// A name that no log stream may have.
     #[error("`{0}` cannot name a log stream: 1 to 64 of the characters a-z, 0-9 and `-` are wanted")]
     StreamName(String),

@@ -1,10 +1,11 @@
 //! Collecting garbage: what no listed run needs is set aside in `trash/`, and only emptying that deletes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::error::{LedgerError, io_error};
 use super::frame::Entry;
+use super::left_out::LeftOut;
 use super::listing::buried;
 use super::pack::{self, Objects};
 use super::store::Store;
@@ -23,6 +24,29 @@ pub struct Garbage {
     pub moved: bool,
     /// The files in `trash/` that were deleted.
     pub deleted: usize,
+}
+
+/// What the packs that stay refer to.
+#[derive(Default)]
+struct Needs {
+    objects: BTreeSet<(Kind, Id)>,
+    /// The results among what the packs hold, with what each refers to.
+    results: BTreeMap<Id, Vec<(Kind, Id)>>,
+    left_out: LeftOut,
+}
+
+impl Needs {
+    fn add(&mut self, objects: &Objects) {
+        for (id, (kind, payload)) in objects {
+            // What cannot be read has been reported before, or refers to nothing.
+            let refs = refs::references(*kind, payload).unwrap_or_default();
+            self.objects.extend(refs.iter().copied());
+            self.left_out.add(*id, *kind, payload);
+            if *kind == Kind::Result {
+                self.results.insert(*id, refs);
+            }
+        }
+    }
 }
 
 impl Store {
@@ -72,13 +96,10 @@ impl Store {
         let lives = |entry: &Entry| entry.object().is_none_or(|(_, id)| !gone.contains(&id));
         let roots: BTreeSet<Id> = frames.iter().filter(|l| lives(&l.entry)).filter_map(|l| l.entry.pack()).collect();
         let others: BTreeSet<Id> = frames.iter().filter_map(|listed| listed.entry.pack()).collect();
-        let (mut held, mut needed) = (BTreeSet::new(), BTreeSet::new());
+        let (mut held, mut needs) = (BTreeSet::new(), Needs::default());
         let mut take = |objects: &Objects| {
             held.extend(objects.keys().copied());
-            for (kind, payload) in objects.values() {
-                // What cannot be read has been reported above, or refers to nothing.
-                needed.extend(refs::references(*kind, payload).unwrap_or_default());
-            }
+            needs.add(objects);
         };
         for name in &roots {
             take(&self.read_pack(*name)?);
@@ -93,14 +114,12 @@ impl Store {
         let mut packs = roots.clone();
         for name in others.difference(&roots) {
             let Ok(objects) = self.read_pack(*name) else { continue };
-            if needed.iter().any(|(_, id)| objects.contains_key(id) && !held.contains(id)) {
+            if needs.objects.iter().any(|(_, id)| objects.contains_key(id) && !held.contains(id)) {
                 packs.insert(*name);
-                for (kind, payload) in objects.values() {
-                    needed.extend(refs::references(*kind, payload).unwrap_or_default());
-                }
+                needs.add(&objects);
             }
         }
-        let files = self.needed_files(needed)?;
+        let files = self.needed_files(needs)?;
         let mut found = Vec::new();
         for name in self.names("packs")? {
             if name.parse().is_ok_and(|id| !packs.contains(&id)) {
@@ -120,11 +139,17 @@ impl Store {
         Ok(found)
     }
 
-    /// The object files among what is needed, with all they are made of.
-    fn needed_files(&self, mut open: BTreeSet<(Kind, Id)>) -> Result<BTreeSet<Id>, LedgerError> {
+    /// The object files among what is needed, with all they are made of. Weights that every run leaves out are not needed.
+    fn needed_files(&self, needs: Needs) -> Result<BTreeSet<Id>, LedgerError> {
+        let Needs { objects: mut open, mut results, left_out } = needs;
+        let excused = left_out.excused(|id| match results.remove(&id) {
+            Some(refs) => Ok(refs),
+            // Large, and so in a file of its own.
+            None => Ok(refs::references(Kind::Result, &self.read(Kind::Result, id)?).unwrap_or_default()),
+        })?;
         let mut files = BTreeSet::new();
         while let Some((kind, id)) = open.pop_first() {
-            if files.contains(&id) {
+            if files.contains(&id) || (kind == Kind::Weights && excused.contains(&id)) {
                 continue;
             }
             let Some(loose) = object::read_loose(&self.place, id)? else { continue };

@@ -33,6 +33,8 @@ record! {
         pub files: Vec<FileHint>,
         /// When it began, in milliseconds since 1970-01-01 UTC.
         pub started_ms: u64,
+        /// The most bytes of final weights that it keeps of a cell; none where it keeps all.
+        pub keep_weights: Option<u64> = None,
     }
 }
 
@@ -78,6 +80,8 @@ pub struct Live {
     name: String,
     /// When the run began.
     started_ms: u64,
+    /// The most bytes of weights that it was begun to keep of a cell.
+    keep_weights: Option<u64>,
     journal: Mutex<Journal>,
     contradicted: AtomicBool,
     _guard: Option<Box<dyn Guard>>,
@@ -194,8 +198,9 @@ impl Store {
         let rows = scan.frames.iter().filter_map(|frame| refs::read::<Row>(&frame.payload).ok());
         let before = rows.map(|row| ((row.cell, row.measure, row.step), row.bits)).collect();
         let journal = Mutex::new(Journal { file, chain, before, contradiction: None, failed: None });
-        let started_ms = known.map_or(about.started_ms, |known| known.started_ms);
-        Ok(Live { place, dir, name, started_ms, journal, contradicted: AtomicBool::new(false), _guard: Some(guard) })
+        let About { started_ms, keep_weights, .. } = known.unwrap_or_else(|| about.clone());
+        let contradicted = AtomicBool::new(false);
+        Ok(Live { place, dir, name, started_ms, keep_weights, journal, contradicted, _guard: Some(guard) })
     }
 }
 
@@ -208,6 +213,11 @@ impl Live {
     /// When the run began, by the first process that was at work on it.
     pub fn started_ms(&self) -> u64 {
         self.started_ms
+    }
+
+    /// The most bytes of final weights that the first process at work on it was to keep of a cell; none for all.
+    pub fn keep_weights(&self) -> Option<u64> {
+        self.keep_weights
     }
 
     /// Whether an earlier process has left something to go on from.

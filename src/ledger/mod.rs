@@ -14,6 +14,7 @@ mod compare;
 mod error;
 mod frame;
 mod gc;
+mod left_out;
 mod listing;
 mod live;
 mod merkle;

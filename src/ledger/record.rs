@@ -1,6 +1,6 @@
 //! The small records: what a run was asked to do, on what, where and when.
 
-use crate::hash::{Id, Kind, record};
+use crate::hash::{DecodeError, Id, Kind, record};
 
 record! {
     /// What decides a result. It leaves out text, paths, host, hardware, time and thread count.
@@ -159,5 +159,23 @@ record! {
         pub started_ms: u64,
         /// When it ended, in milliseconds since 1970-01-01 UTC.
         pub finished_ms: u64,
+        /// The final [`Weights`](super::Weights) of its result that it did not keep, in the order of their ids. They are as
+        /// much a part of the result as others, and need not be in the ledger.
+        pub left_out: Vec<Id> = vec![],
     }
+    checked by Run::check
+}
+
+impl Run {
+    fn check(&self) -> Result<(), DecodeError> {
+        check_left_out(&self.left_out)
+    }
+}
+
+/// Refuses ids that are not in their order, or named twice: what is left out has one form.
+pub(super) fn check_left_out(ids: &[Id]) -> Result<(), DecodeError> {
+    if ids.is_sorted_by(|a, b| a < b) {
+        return Ok(());
+    }
+    Err(DecodeError::new("ids in their order are wanted, each once").within("left_out"))
 }

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crate::hash::{Id, record, variants};
+use super::record::check_left_out;
+use crate::hash::{DecodeError, Id, record, variants};
 
 record! {
     /// How far values may lie apart when executors differ: `|a - b| <= absolute + relative * max(|a|, |b|)`.
@@ -38,6 +39,8 @@ variants! {
         Trace,
         /// An element of a final parameter, counted in row-major order.
         Weights { name: String, element: usize },
+        /// The final parameters as a whole, where those of the record were not kept and only their ids can be compared.
+        AllWeights,
         /// The verdict of a claim, counted from 0.
         Claim { index: usize },
     }
@@ -87,6 +90,15 @@ record! {
         pub new: Id,
         /// What came of it.
         pub verdict: Verdict,
+        /// The final weights of the two results that neither the recorded run nor its replay kept, in the order of their ids.
+        pub left_out: Vec<Id> = vec![],
+    }
+    checked by Comparison::check
+}
+
+impl Comparison {
+    fn check(&self) -> Result<(), DecodeError> {
+        check_left_out(&self.left_out)
     }
 }
 
@@ -110,6 +122,7 @@ impl fmt::Display for Place {
             What::Series { measure } => write!(f, "series `{measure}`")?,
             What::Trace => write!(f, "the training state")?,
             What::Weights { name, element } => write!(f, "element {element} of the parameter `{name}`")?,
+            What::AllWeights => write!(f, "the final parameters, of which the record kept the id alone,")?,
             What::Claim { index } => write!(f, "claim {}", index + 1)?,
         }
         if let Some(arm) = &self.arm {

@@ -31,7 +31,7 @@ impl Pair {
     }
 
     fn compare(&self, old: &[Numbers], new: &[Numbers]) -> Verdict {
-        let verdict = compare(&self.fixture.store, &self.outcome(0, old), &self.outcome(1, new), &POLICY);
+        let verdict = compare(&self.fixture.store, &self.outcome(0, old), &self.outcome(1, new), &[], &POLICY);
         assert_eq!(Verdict::from_value(&verdict.to_value()).map(|v| v.to_string()), Ok(verdict.to_string()));
         verdict
     }
@@ -203,13 +203,13 @@ fn other_plans_are_not_comparable() {
     let pair = Pair::new();
     let old = pair.outcome(0, &[Numbers::default()]);
     let other = put_input(&pair.fixture.store, "another", 1);
-    let verdict = compare(&pair.fixture.store, &old, &Outcome { input: other, ..old.clone() }, &POLICY);
+    let verdict = compare(&pair.fixture.store, &old, &Outcome { input: other, ..old.clone() }, &[], &POLICY);
     assert!(verdict.to_string().starts_with("not comparable: the plans are"), "{verdict}");
     assert_eq!(verdict.exit_code(), 40);
     let input: Input = pair.fixture.store.get(Kind::Input, old.input).unwrap();
     let manifest = pair.fixture.store.put(Kind::Manifest, &Manifest { files: vec![] }).unwrap();
     let other = pair.fixture.store.put(Kind::Input, &Input { manifest, ..input }).unwrap();
-    let verdict = compare(&pair.fixture.store, &old, &Outcome { input: other, ..old.clone() }, &POLICY);
+    let verdict = compare(&pair.fixture.store, &old, &Outcome { input: other, ..old.clone() }, &[], &POLICY);
     assert!(verdict.to_string().starts_with("not comparable: the data"), "{verdict}");
 }
 
@@ -226,8 +226,8 @@ fn what_cannot_be_seen_is_inconclusive() {
     let changed = with(|n| n.series[0].1[1].1 = 7.0);
     let (mut old, new) = (pair.outcome(0, &[Numbers::default()]), pair.outcome(1, &[changed]));
     old.cells[0].series[0].id = Id::from_bytes([4; 32]);
-    let verdict = compare(&pair.fixture.store, &old, &new, &POLICY);
+    let verdict = compare(&pair.fixture.store, &old, &new, &[], &POLICY);
     assert!(matches!(&verdict, Verdict::Inconclusive { reason } if reason.contains("missing")), "{verdict}");
     let lost = Outcome { input: Id::from_bytes([3; 32]), ..old.clone() };
-    assert_eq!(compare(&pair.fixture.store, &old, &lost, &POLICY).exit_code(), 30);
+    assert_eq!(compare(&pair.fixture.store, &old, &lost, &[], &POLICY).exit_code(), 30);
 }

@@ -88,41 +88,49 @@ fn hostile_bundles_are_refused_without_harm() {
     assert!(check(&forged(&[(Kind::Run.code(), &swapped), (EVIDENCE, &proof)])).is_err());
 }
 
+/// Whether the script can run here; says so where it cannot.
+pub fn can_run_the_script() -> bool {
+    let python = Command::new("python3").args(["-c", "import blake3"]).output();
+    let can = python.is_ok_and(|output| output.status.success());
+    if !can {
+        println!("skipped: python3 with the package blake3 is not here (pip install blake3)");
+    }
+    can
+}
+
+/// What the script says of a bundle; it is sound to it where it is to the program.
+pub fn of_one_mind(bytes: &[u8], what: &str) -> String {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("ledger/verify_bundle.py");
+    let dir = tempfile::TempDir::new().unwrap();
+    let file = dir.path().join("a.bundle");
+    fs::write(&file, bytes).unwrap();
+    let output = Command::new("python3").arg(&script).arg(&file).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.success(), check(bytes).is_ok(), "{what}: {said}{:?}", check(bytes));
+    said
+}
+
 #[test]
 fn the_script_agrees_with_the_program() {
-    let python = Command::new("python3").args(["-c", "import blake3"]).output();
-    if !python.is_ok_and(|output| output.status.success()) {
-        println!("skipped: python3 with the package blake3 is not here (pip install blake3)");
+    if !can_run_the_script() {
         return;
     }
     let (fixture, runs) = Fixture::with_two_runs();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("ledger/verify_bundle.py");
     let lines = fs::read_to_string(&script).unwrap().lines().count();
     assert!(lines <= 200, "the script has {lines} lines");
-    let file = fixture.dir.path().join("a.bundle");
-    let agrees = |bytes: &[u8], what: &str| {
-        fs::write(&file, bytes).unwrap();
-        let output = Command::new("python3").arg(&script).arg(&file).output().unwrap();
-        assert_eq!(
-            output.status.success(),
-            check(bytes).is_ok(),
-            "{what}: {}",
-            String::from_utf8_lossy(&output.stdout)
-        );
-        String::from_utf8(output.stdout).unwrap()
-    };
     let sound = bundle(&fixture, &runs);
-    let said = agrees(&sound, "a sound bundle");
+    let said = of_one_mind(&sound, "a sound bundle");
     assert!(runs.iter().all(|run| said.contains(&run.to_string())), "{said}");
     for at in (0..sound.len()).step_by(sound.len() / 12) {
         let mut flipped = sound.clone();
         flipped[at] ^= 1;
-        agrees(&flipped, "a flipped byte");
+        of_one_mind(&flipped, "a flipped byte");
         // The same flip under a right hash of the file: the objects' own hashes must show it.
         let body = flipped.len() - 32;
         let hash = blake3::derive_key("metadsl 2026 bundle", &flipped[..body]);
         flipped[body..].copy_from_slice(&hash);
-        agrees(&flipped, &format!("byte {at} flipped under a right hash"));
+        of_one_mind(&flipped, &format!("byte {at} flipped under a right hash"));
     }
 }
 

@@ -28,7 +28,7 @@ impl Fixture {
         let fixture = Fixture::empty();
         let runs = [1, 2].map(|n| seal(&fixture.store, n));
         let [old, new] = runs.map(|id| fixture.store.get::<Run>(Kind::Run, id).unwrap().result);
-        fixture.store.put_verdict(&Comparison { old, new, verdict: Verdict::Identical }).unwrap();
+        fixture.store.put_verdict(&Comparison { old, new, verdict: Verdict::Identical, left_out: vec![] }).unwrap();
         (fixture, runs)
     }
 
@@ -198,6 +198,7 @@ pub fn put_run_on(store: &Store, n: u64, data: Manifest) -> Run {
         files: vec![FileHint { name: "digits".into(), path: "../data/digits.csv".into() }],
         started_ms: 1_000 * n,
         finished_ms: 1_000 * n + 7,
+        left_out: vec![],
     }
 }
 

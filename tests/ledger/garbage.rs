@@ -54,6 +54,7 @@ fn write(store: &Store) -> Vec<Id> {
         source: run.source,
         files: vec![],
         started_ms: 1,
+        keep_weights: None,
     };
     let live = store.begin(&about, || {}).unwrap();
     live.row(Row { cell: 0, measure: 0, step: 1, bits: Bytes(vec![0; 8]) });
@@ -62,7 +63,7 @@ fn write(store: &Store) -> Vec<Id> {
     assert!(live.close().unwrap().is_none());
     if let Some(old) = old {
         // The old run may be gone by now; then the verdict is refused, and not recorded about nothing.
-        let verdict = Comparison { old, new: run.result, verdict: Verdict::Identical };
+        let verdict = Comparison { old, new: run.result, verdict: Verdict::Identical, left_out: vec![] };
         assert!(matches!(
             store.put_verdict(&verdict),
             Ok(_) | Err(LedgerError::Missing { .. } | LedgerError::MissingPack(_))

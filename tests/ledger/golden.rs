@@ -33,7 +33,7 @@ fn the_ids_of_a_small_run_are_fixed() {
     let cell = &outcome.cells[0];
     let place = Place { arm: Some("maml".into()), seed: Some(0), what: What::Trace, step: Some(3) };
     let verdict = Verdict::Diverged { place, left_bits: "00".into(), right_bits: "01".into() };
-    let comparison = Comparison { old: run.result, new: run.result, verdict };
+    let comparison = Comparison { old: run.result, new: run.result, verdict, left_out: vec![] };
     let diverged = fixture::put_cell(store, &Numbers { status: Status::Diverged { step: 7 }, ..Numbers::default() });
     let found = [
         ("source", run.source.unwrap()),
@@ -148,7 +148,10 @@ fn edges() -> Vec<(String, Id)> {
         Verdict::NotComparable { reason: "other".into() },
     ];
     for (number, verdict) in apart.chain(others).enumerate() {
-        add(&format!("verdict {number}"), Id::of(Kind::Verdict, &Comparison { old: id(1), new: id(2), verdict }));
+        add(
+            &format!("verdict {number}"),
+            Id::of(Kind::Verdict, &Comparison { old: id(1), new: id(2), verdict, left_out: vec![] }),
+        );
     }
     let run = fixture::put_run(&fixture.store, 1);
     add("run without source and files", Id::of(Kind::Run, &Run { source: None, files: vec![], ..run.clone() }));

@@ -24,7 +24,7 @@ fn write(root: &Path) -> Vec<Id> {
         (0..RUNS).map(|n| store.seal(&fixture::put_run_on(&store, n, data.clone())).unwrap().run).collect();
     let result = |run| store.get::<Run>(Kind::Run, run).unwrap().result;
     let (old, new) = (result(runs[0]), result(runs[1]));
-    store.put_verdict(&Comparison { old, new, verdict: Verdict::Identical }).unwrap();
+    store.put_verdict(&Comparison { old, new, verdict: Verdict::Identical, left_out: vec![] }).unwrap();
     store.annotate(&Note { about: runs[1], key: "tag".into(), text: "baseline".into(), at_ms: 9 }).unwrap();
     store.bury(runs[2]).unwrap();
     runs[..2].to_vec()

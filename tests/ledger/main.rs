@@ -14,6 +14,7 @@ mod fixture;
 mod garbage;
 mod golden;
 mod kept;
+mod left_out;
 mod memory;
 mod power;
 mod remote;

@@ -262,7 +262,7 @@ fn verdicts_are_kept_in_order() {
     let (fixture, [first, second]) = Fixture::with_two_runs();
     let [old, new] = [first, second].map(|id| fixture.store.get::<Run>(Kind::Run, id).unwrap().result);
     let verdict = Verdict::Inconclusive { reason: "a test".into() };
-    let comparison = Comparison { old, new, verdict };
+    let comparison = Comparison { old, new, verdict, left_out: vec![] };
     let id = fixture.store.put_verdict(&comparison).unwrap();
     let verdicts = fixture.store.verdicts().unwrap();
     assert_eq!((verdicts.len(), &verdicts[1]), (2, &(id, comparison.clone())));

@@ -8,6 +8,7 @@ use super::{AT_A_TIME, MAX_FILE, Moved, Remote, get_one, segment_name, segments}
 use crate::hash::{Id, Kind};
 use crate::ledger::error::LedgerError;
 use crate::ledger::frame::{self, Chain, Entry};
+use crate::ledger::left_out;
 use crate::ledger::listing::buried;
 use crate::ledger::object::{self, Chunk};
 use crate::ledger::pack::{self, Objects};
@@ -150,7 +151,8 @@ impl Store {
         let mut at = 0;
         while at < news.payloads.len() {
             let end = news.payloads.len().min(at + COMMIT);
-            let mut fetch = Fetch { store: self, remote, moved: &mut news.moved, dirs: BTreeSet::new() };
+            let (dirs, left_out) = (BTreeSet::new(), BTreeSet::new());
+            let mut fetch = Fetch { store: self, remote, moved: &mut news.moved, dirs, left_out };
             // Of what is fetched in vain the frames before it still count.
             let (whole, stopped) = fetch.entries(&news.entries[at..end], gone);
             fetch.sync()?;
@@ -213,6 +215,8 @@ struct Fetch<'a> {
     remote: &'a dyn Remote,
     moved: &'a mut Moved,
     dirs: BTreeSet<PathBuf>,
+    /// The weights that what a frame names does without.
+    left_out: BTreeSet<Id>,
 }
 
 impl Fetch<'_> {
@@ -265,6 +269,7 @@ impl Fetch<'_> {
             let what = format!("the {} that the log names is not in it", kind.name());
             return Err(self.quarantine(&file, bytes.as_deref().unwrap_or_default(), what));
         }
+        self.left_out = objects.values().flat_map(|(kind, payload)| left_out::of(*kind, payload)).collect();
         // Runs are whole; what a verdict or a note is about may lie elsewhere.
         self.references(&objects, kind == Kind::Run && !gone.contains(&id))?;
         if let Some(bytes) = bytes {
@@ -277,13 +282,18 @@ impl Fetch<'_> {
     fn references(&mut self, objects: &Objects, whole: bool) -> Result<(), LedgerError> {
         for (kind, payload) in objects.values() {
             for (wanted, id) in self.read_references(*kind, payload)? {
-                if !objects.contains_key(&id) && !self.object(wanted, id)? && whole && wanted != Kind::Blob {
+                let there = objects.contains_key(&id) || self.is_left_out(wanted, id) || self.object(wanted, id)?;
+                if !there && whole && wanted != Kind::Blob {
                     let what = format!("the {} that a {} needs is missing", wanted.name(), kind.name());
                     return Err(LedgerError::Refused { name: object::name(id), what, kept: None });
                 }
             }
         }
         Ok(())
+    }
+
+    fn is_left_out(&self, kind: Kind, id: Id) -> bool {
+        kind == Kind::Weights && self.left_out.contains(&id)
     }
 
     fn read_references(&self, kind: Kind, payload: &[u8]) -> Result<Vec<(Kind, Id)>, LedgerError> {
@@ -317,7 +327,9 @@ impl Fetch<'_> {
         if refs::has_references(kind) {
             let payload = self.store.read(kind, id)?;
             for (kind, id) in self.read_references(kind, &payload)? {
-                self.object(kind, id)?;
+                if !self.is_left_out(kind, id) {
+                    self.object(kind, id)?;
+                }
             }
         }
         Ok(true)

@@ -10,7 +10,7 @@ use crate::ledger::listing::buried;
 use crate::ledger::sign;
 use crate::ledger::store::{FORMAT, Store};
 use crate::ledger::stream::{self, Head, Stream};
-use crate::ledger::{object, pack, refs};
+use crate::ledger::{left_out, object, pack, refs};
 
 /// How often another pusher of the same stream may be faster.
 const TRIES: usize = 16;
@@ -88,7 +88,8 @@ impl Store {
                 end
             }
         };
-        let mut sender = Sender { store: self, remote, sent: BTreeSet::new(), waiting: Vec::new(), held: 0, moved };
+        let (sent, left_out) = (BTreeSet::new(), BTreeSet::new());
+        let mut sender = Sender { store: self, remote, sent, left_out, waiting: Vec::new(), held: 0, moved };
         for payload in &payloads[known..] {
             let path = || std::path::Path::new("log").join(name);
             let entry = refs::read(payload).map_err(|error| LedgerError::Malformed { path: path(), error })?;
@@ -155,6 +156,8 @@ struct Sender<'a> {
     store: &'a Store,
     remote: &'a dyn Remote,
     sent: BTreeSet<Id>,
+    /// The weights that what a frame names does without.
+    left_out: BTreeSet<Id>,
     waiting: Vec<(String, Vec<u8>)>,
     held: usize,
     moved: &'a mut Moved,
@@ -171,6 +174,7 @@ impl Sender<'_> {
             return if buried { Ok(()) } else { Err(LedgerError::MissingPack(path)) };
         };
         let objects = pack::read(name, &bytes).map_err(|what| LedgerError::Damaged { path, what })?;
+        self.left_out = objects.values().flat_map(|(kind, payload)| left_out::of(*kind, payload)).collect();
         for (kind, payload) in objects.values() {
             let malformed = |error| LedgerError::Malformed { path: pack::path(self.store.root(), name), error };
             for (kind, id) in refs::references(*kind, payload).map_err(malformed)? {
@@ -186,7 +190,7 @@ impl Sender<'_> {
     fn object(&mut self, kind: Kind, id: Id) -> Result<(), LedgerError> {
         let file = object::file(id);
         let path = self.store.root().join(&file);
-        if self.sent.contains(&id) {
+        if self.sent.contains(&id) || (kind == Kind::Weights && self.left_out.contains(&id)) {
             return Ok(());
         }
         let Some(bytes) = self.store.place.read(&path)? else { return Ok(()) };

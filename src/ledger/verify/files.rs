@@ -40,8 +40,9 @@ impl Check<'_> {
         }
     }
 
-    /// Keeps what an object with sound bytes refers to.
+    /// Keeps what an object with sound bytes refers to, and what it leaves out.
     fn object(&mut self, id: Id, kind: Kind, payload: &[u8], file: &Path) {
+        self.left_out.add(id, kind, payload);
         let node = match refs::references(kind, payload) {
             Ok(refs) => Node::Sound(kind, refs, file.to_owned()),
             Err(e) => {

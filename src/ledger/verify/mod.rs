@@ -3,11 +3,13 @@
 mod files;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::error::LedgerError;
 use super::frame::{self, Entry};
+use super::left_out::LeftOut;
 use super::remote::trust;
 use super::store::Store;
 use super::stream::{self, Stream};
@@ -106,6 +108,8 @@ pub struct VerifyReport {
     pub frames: usize,
     /// The runs the logs list.
     pub runs: usize,
+    /// The weights that are not there because every run that names them leaves them out.
+    pub left_out: usize,
     /// What is wrong, by file.
     pub problems: Vec<Problem>,
 }
@@ -134,6 +138,7 @@ impl Store {
             nodes: BTreeMap::new(),
             packs: BTreeMap::new(),
             files: BTreeSet::new(),
+            left_out: LeftOut::default(),
             found: Vec::new(),
         };
         check.attempt("FORMAT", &[], Store::check_format);
@@ -192,6 +197,8 @@ struct Check<'a> {
     packs: BTreeMap<Id, bool>,
     /// The object files read.
     files: BTreeSet<Id>,
+    /// What runs and verdicts leave out.
+    left_out: LeftOut,
     /// Problems with the objects they are about, until the runs are known.
     found: Vec<(Vec<Id>, Problem)>,
 }
@@ -347,6 +354,7 @@ impl Check<'_> {
                 open.extend(refs);
             }
         }
+        let excused = self.excused();
         let mut done = BTreeSet::new();
         while let Some((wanted, id)) = open.pop() {
             if !done.insert((wanted, id)) {
@@ -358,6 +366,7 @@ impl Check<'_> {
             match &self.nodes[&id] {
                 // Data need not be kept.
                 Node::Missing if wanted == Kind::Blob && !self.is_chunk(id) => {}
+                Node::Missing if wanted == Kind::Weights && excused.contains(&id) => self.report.left_out += 1,
                 Node::Missing => {
                     // Where it was in a damaged pack, that has been noted.
                     let what = format!("the {} object is referred to and missing", wanted.name());
@@ -370,6 +379,29 @@ impl Check<'_> {
                 Node::Sound(_, refs, _) => open.extend(refs),
                 Node::Bad => {}
             }
+        }
+    }
+
+    /// The weights that need not be there.
+    fn excused(&mut self) -> BTreeSet<Id> {
+        let left_out = std::mem::take(&mut self.left_out);
+        let excused = left_out.excused(|result| {
+            // What is sealed meanwhile has not been looked at yet.
+            if !self.nodes.contains_key(&result) {
+                self.file(result);
+            }
+            Ok::<_, Infallible>(self.refs_of(result).unwrap_or_default())
+        });
+        self.left_out = left_out;
+        let Ok(excused) = excused;
+        excused
+    }
+
+    /// What a sound object refers to.
+    fn refs_of(&self, id: Id) -> Option<Vec<(Kind, Id)>> {
+        match self.nodes.get(&id) {
+            Some(Node::Sound(_, refs, _)) => Some(refs.clone()),
+            _ => None,
         }
     }
 
@@ -410,6 +442,13 @@ impl Check<'_> {
             .collect();
         for (id, file) in mismatched {
             self.note(file, Fault::Malformed, "the run's result belongs to another input", &[id]);
+        }
+        // Of a result in chunks that was not put together it is not known what it refers to; of any other, its input is.
+        let whole = |refs: &Vec<(Kind, Id)>| refs.iter().any(|(kind, _)| *kind == Kind::Input);
+        for (run, id) in self.left_out.strangers(|result| self.refs_of(result).filter(whole)) {
+            let Some(Node::Sound(_, _, file)) = self.nodes.get(&run) else { continue };
+            let what = format!("the run leaves out {}, which is no weights of its result", id.short());
+            self.note(file.clone(), Fault::Malformed, what, &[run]);
         }
         let objects = listed.iter().filter_map(|frame| frame.entry.object());
         let runs: BTreeSet<Id> = objects.filter(|(kind, _)| is_run(*kind)).map(|(_, id)| id).collect();
