@@ -24,6 +24,16 @@ pub(super) struct Whole {
     pub types: Types,
     /// The model as losses and metrics call it; `None` where it has a mistake, too.
     pub callable: Option<Callable>,
+    /// The first group that changes what the model computes its values from.
+    pub changed: Option<Changed>,
+}
+
+/// A group that changes an input of the model, or a value inside it.
+pub(super) struct Changed {
+    pub group: String,
+    pub span: Span,
+    /// What it changes.
+    pub value: String,
 }
 
 impl Whole {
@@ -31,7 +41,7 @@ impl Whole {
     pub fn declared(checked: &Checked, names: &Names) -> Whole {
         let CheckedModel { plan, params, .. } = &checked.model;
         let (params, types) = (names.params.to_vec(), params.clone());
-        Whole { model: plan.clone(), params, types, callable: checked.callable.clone() }
+        Whole { model: plan.clone(), params, types, callable: checked.callable.clone(), changed: None }
     }
 
     /// The names that a section which works on it can refer to.
@@ -78,7 +88,7 @@ pub(super) fn whole(section: &Section, checked: &Checked, names: &Names, sink: &
         match (group(item, &owner, &groups, &whole, (checked, names), sink), &item.kind) {
             (Some(group), _) => {
                 if let Some(group) = &group {
-                    whole.add(group);
+                    whole.add(group, item.span);
                 }
                 groups.extend(group);
             }
@@ -99,7 +109,11 @@ pub(super) fn whole(section: &Section, checked: &Checked, names: &Names, sink: &
 
 impl Whole {
     /// Adds a group.
-    fn add(&mut self, group: &Group) {
+    fn add(&mut self, group: &Group, span: Span) {
+        if let (Site::Input, [slot]) = (group.how.site(), group.on.as_slice()) {
+            let (group, value) = (group.name.clone(), slot.name.clone());
+            self.changed.get_or_insert(Changed { group, span, value });
+        }
         self.model = self.model.take().map(|model| with(model, group));
         if let (Some(callable), Some(model)) = (&mut self.callable, &self.model) {
             callable.program = model.forward.clone();

@@ -8,7 +8,7 @@ use super::dims::{Dim, Types, describe};
 use super::family::CheckedFamily;
 use super::fields::Fields;
 use super::function::{Callable, is_mask};
-use super::model::inside;
+use super::model::{CheckedModel, inside};
 use super::writer::Writer;
 use crate::catalog::Loss;
 use crate::diag::{Diagnostic, Sink};
@@ -50,18 +50,25 @@ impl Seen<'_> {
         known
     }
 
-    /// A value that the model names by `let`; none where an added group changes what the model computes it from.
-    fn inside(&self, name: &Name) -> Option<Callable> {
-        let Checked { model, callable, items, .. } = self.checked;
-        if *callable != self.whole.callable {
-            return None;
+    /// A value that the model names by `let`; refused where an added group changes what the model computes it from.
+    fn inside(&self, name: &Name) -> Option<Result<Callable, Box<Diagnostic>>> {
+        let CheckedModel { plan, inputs, .. } = &self.checked.model;
+        let (output, program) = inside(&self.checked.items, name, self.names.constants)?;
+        if let Some(changed) = &self.whole.changed {
+            let (group, model) = (&changed.group, &plan.as_ref()?.name);
+            let call = format!("{model}({})", inputs.keys().map(String::as_str).collect::<Vec<_>>().join(", "));
+            let error =
+                Diagnostic::error("E0566", name.span, format!("`{}` cannot be read beside a `{group}`", name.text))
+                    .related(changed.span, format!("with this, the model goes on from another `{}`", changed.value))
+                    .help(format!("the prediction can be read, and has the `{group}` in it: `{call}`"))
+                    .help(format!("a formula of inputs and parameters leaves the `{group}` out"));
+            return Some(Err(Box::new(error)));
         }
-        let (output, program) = inside(items, name, self.names.constants)?;
-        let dropout = &model.plan.as_ref()?.dropout;
+        let dropout = &plan.as_ref()?.dropout;
         // Of a value that the prediction does not read, nothing is dropped.
         let drawn = |input: &str| !is_mask(input) || dropout.iter().any(|mask| mask.name == input);
         let complete = program.inputs.iter().all(|port| drawn(&port.name));
-        complete.then(|| Callable { name: name.text.clone(), inputs: Types::new(), output, program })
+        complete.then(|| Ok(Callable { name: name.text.clone(), inputs: Types::new(), output, program }))
     }
 
     /// A formula of one example, with its dims.

@@ -19,8 +19,8 @@ pub(super) struct Typed {
     pub dims: Vec<Dim>,
 }
 
-/// Finds a value that the model names by `let`, as a function of what is outside.
-pub(super) type Inside<'a> = &'a dyn Fn(&Name) -> Option<Callable>;
+/// Finds a value that the model names by `let`, as a function of what is outside, or says why it cannot be read.
+pub(super) type Inside<'a> = &'a dyn Fn(&Name) -> Option<Result<Callable, Box<Diagnostic>>>;
 
 /// A program being written from expressions.
 pub(super) struct Writer<'a> {
@@ -274,10 +274,11 @@ impl<'a> Writer<'a> {
         if Law::find(&name.text).is_some() {
             return self.draw(name, &[], span, sink);
         }
-        if let Some(value) = self.inside.and_then(|inside| inside(name)) {
-            return self.apply(&value, &[], span, sink);
+        match self.inside.and_then(|inside| inside(name)) {
+            Some(Ok(value)) => return self.apply(&value, &[], span, sink),
+            Some(Err(refusal)) => sink.push(*refusal),
+            None => sink.push(self.unknown(name)),
         }
-        sink.push(self.unknown(name));
         None
     }
 
