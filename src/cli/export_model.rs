@@ -108,7 +108,7 @@ impl State {
         let exec = Exact::<f64>::new(Instructions::detect());
         let merged = train::merged(&exec, &self.model, &self.values)?.into_iter();
         let tensors = merged.map(|(name, value)| (self.name(&name).to_owned(), value)).collect();
-        data::write_safetensors(self.file.as_ref().map(|file| file.as_slice()), &tensors, self.precision)
+        data::write_safetensors(self.file.as_deref(), &tensors, self.precision)
             .map_err(|e| Failure::Usage(e.to_string()))
     }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::args::Overrides;
 use super::failure::Failure;
 use super::import::Project;
+use super::read::read_path;
 use crate::catalog::{Loss, Metric};
 use crate::data::{self, DataError, DataSet, FileBytes, Weights};
 use crate::diag::{self, Diagnostic, Severity, Sink, Span};
@@ -131,7 +132,7 @@ fn with_data(compiled: Compiled, texts: &Texts, sink: &mut Sink) -> Option<Exper
         let folder = Path::new(texts.id(file.span)).parent().unwrap_or(Path::new("."));
         let path = folder.join(&file.path);
         match read_path(&path) {
-            Ok(bytes) => loaded.push(DataBytes { name: file.name.clone(), path, bytes: bytes.into() }),
+            Ok(bytes) => loaded.push(DataBytes { name: file.name.clone(), path, bytes }),
             Err(error) => sink.push(
                 Diagnostic::error("E0601", file.span, format!("`{}` cannot be read: {error}", file.path))
                     .help(format!("the path is taken from the folder of the `.meta` file: {}", path.display())),
@@ -151,28 +152,6 @@ fn with_data(compiled: Compiled, texts: &Texts, sink: &mut Sink) -> Option<Exper
         }
     }
     (!sink.has_errors()).then_some(Experiment { plan, files: loaded, sets })
-}
-
-/// The content of a file; a folder becomes the archive that stands for it.
-pub fn read_path(path: &Path) -> Result<Vec<u8>, String> {
-    if !path.is_dir() {
-        return std::fs::read(path).map_err(|e| e.to_string());
-    }
-    let mut files = Vec::new();
-    let mut folders = vec![path.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder).map_err(|e| e.to_string())? {
-            let inner = entry.map_err(|e| e.to_string())?.path();
-            if inner.is_dir() {
-                folders.push(inner);
-                continue;
-            }
-            let name = inner.strip_prefix(path).expect("it lies within the folder").components();
-            let name = name.map(|c| c.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/");
-            files.push((name, std::fs::read(&inner).map_err(|e| format!("{}: {e}", inner.display()))?));
-        }
-    }
-    data::pack(files).map_err(|e| e.to_string())
 }
 
 /// The data sets that the arms of a plan read, each once.
@@ -202,7 +181,7 @@ fn read_into(sets: &mut DataSets, source: &DataSource, files: &[&FileBytes]) -> 
     if source.reader.is_weights() {
         sets.insert_weights(name, data::read_safetensors(files.first().copied().cloned().unwrap_or_default())?);
     } else {
-        let files: Vec<&[u8]> = files.iter().map(|file| file.as_slice()).collect();
+        let files: Vec<&[u8]> = files.iter().map(|file| &***file).collect();
         sets.insert(name, data::read(&source.reader, &files)?);
     }
     Ok(())

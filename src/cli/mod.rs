@@ -30,6 +30,7 @@ mod note;
 mod parquet;
 mod plan;
 mod progress;
+mod read;
 mod record;
 mod remote;
 mod replay;

@@ -30,11 +30,7 @@ pub struct DataFile<'a> {
 pub fn put_input(store: &Store, plan: &Plan, files: &[DataFile], device: Device) -> Result<Input, Failure> {
     let mut listed = Vec::new();
     for file in files {
-        let blob = if file.bytes.len() <= KEPT_DATA {
-            store.put_blob(file.bytes)?
-        } else {
-            Id::of_bytes(Kind::Blob, file.bytes)
-        };
+        let blob = if file.bytes.len() <= KEPT_DATA { store.put_blob(file.bytes)? } else { Id::of_file(file.bytes) };
         listed.push(ManifestFile { name: file.name.to_owned(), blob, bytes: file.bytes.len() as u64 });
     }
     Ok(Input {

@@ -5,9 +5,9 @@ use std::path::{Component, Path, PathBuf};
 
 use super::choices::DataChoice;
 use super::failure::Failure;
-use super::load::read_path;
+use super::read::read_path;
 use crate::data::FileBytes;
-use crate::hash::{Id, Kind};
+use crate::hash::Id;
 use crate::ledger::{FileHint, Manifest, Store};
 
 /// The folder that a ledger lies in: places of data files are noted from there, so that they hold in whatever folder a
@@ -50,9 +50,9 @@ pub fn contents(
 ) -> Result<BTreeMap<String, FileBytes>, String> {
     let mut contents = BTreeMap::new();
     for file in &manifest.files {
-        let read = |path: &Path| -> Result<Vec<u8>, String> {
+        let read = |path: &Path| -> Result<FileBytes, String> {
             let bytes = read_path(path).map_err(|error| format!("cannot be read at `{}`: {error}", path.display()))?;
-            match Id::of_bytes(Kind::Blob, &bytes) == file.blob {
+            match Id::of_file(&bytes) == file.blob {
                 true => Ok(bytes),
                 false => Err(format!("is another one now at `{}`", path.display())),
             }
@@ -60,7 +60,7 @@ pub fn contents(
         let name = &file.name;
         let bytes = match given.data.iter().find(|place| place.name == *name) {
             Some(place) => read(&place.path).map_err(|reason| format!("data `{name}` of this run {reason}"))?,
-            None => store.get_blob(file.blob).or_else(|_| {
+            None => store.get_blob(file.blob).map(FileBytes::from).or_else(|_| {
                 let hint = hints.iter().find(|hint| hint.name == *name).map(|hint| Path::new(&hint.path));
                 let hint = hint.ok_or_else(|| format!("data `{name}` is not in the ledger; {}", advice(name)))?;
                 // Also from the working folder: a run may have come here from another project with the same files.
@@ -68,7 +68,7 @@ pub fn contents(
                 read.map_err(|reason| format!("data `{name}` is not in the ledger, and {reason}; {}", advice(name)))
             })?,
         };
-        contents.insert(name.clone(), bytes.into());
+        contents.insert(name.clone(), bytes);
     }
     Ok(contents)
 }

@@ -2,15 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
-use std::sync::Arc;
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
-use super::DataError;
+use super::{DataError, FileBytes};
 use crate::ir::{Precision, Tensor};
-
-/// The content of a file, shared by all who read it.
-pub type FileBytes = Arc<Vec<u8>>;
 
 /// Tensors by name. Their numbers stay in the file's content until they are asked for.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -172,7 +168,7 @@ mod tests {
     }
 
     fn parsed(bytes: Vec<u8>) -> Result<Weights, DataError> {
-        read_safetensors(Arc::new(bytes))
+        read_safetensors(bytes.into())
     }
 
     #[test]

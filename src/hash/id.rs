@@ -123,6 +123,16 @@ impl Id {
         Id(*Id::hasher(kind).update(bytes).finalize().as_bytes())
     }
 
+    /// The id of a blob, computed on all threads. Not for code that holds a lock: a thread takes up other work while it waits.
+    pub fn of_file(bytes: &[u8]) -> Id {
+        // Below that, to share it takes longer than to do it.
+        const SHARED: usize = 256 << 10;
+        if bytes.len() < SHARED {
+            return Id::of_bytes(Kind::Blob, bytes);
+        }
+        Id(*Id::hasher(Kind::Blob).update_rayon(bytes).finalize().as_bytes())
+    }
+
     /// Hashes bytes of that kind piece by piece; finalised, it is what [`Id::of_bytes`] gives for all of them.
     pub fn hasher(kind: Kind) -> blake3::Hasher {
         // The keys are derived once: most objects are shorter than what that takes.
@@ -232,6 +242,14 @@ mod tests {
         // The first test vector of the BLAKE3 paper's reference implementation.
         let empty = "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262";
         assert_eq!(Id::of_bytes(Kind::Blob, b"").to_string(), empty);
+    }
+
+    #[test]
+    fn all_threads_find_the_id_of_one() {
+        let bytes: Vec<u8> = (0..3_000_001u32).map(|i| (i % 241) as u8).collect();
+        for len in [0, 1, 1 << 18, (1 << 18) - 1, 1 << 20, bytes.len()] {
+            assert_eq!(Id::of_file(&bytes[..len]), Id::of_bytes(Kind::Blob, &bytes[..len]), "{len} bytes");
+        }
     }
 
     #[test]
