@@ -22,7 +22,7 @@ for file in experiments/*/*.meta; do
   fi
   options=()
   case $file in
-    */fashion*.meta | */window.meta | */softmax.meta | */exponent.meta | */shallow.meta | */alphabets.meta | */ten_shots.meta) options=("${quick[@]}") ;;
+    */fashion*.meta | */window.meta | */softmax.meta | */exponent.meta | */shallow.meta | */alphabets.meta | */maml_vs_erm/omniglot.meta | */ten_shots.meta) options=("${quick[@]}") ;;
   esac
   echo "== $file ${options[*]}"
   start=$SECONDS
