@@ -81,7 +81,8 @@ omniglot:
     bash bench/setup.sh
     .venv/bin/pip install --quiet pillow
     cargo build --release
-    mkdir -p target/omniglot
+    mkdir -p target/omniglot/common
+    cp experiments/omniglot/common/characters.meta target/omniglot/common/
     grep -v '^expect\|^arm' experiments/omniglot/five_way.meta | sed 's|"../data|"../../experiments/data|g' > target/omniglot/five_way.meta
     echo 'sweep seed in 0..3' >> target/omniglot/five_way.meta
     ./target/release/metadsl run target/omniglot/five_way.meta --set evaluate.test.episodes=600 --ledger target/omniglot/ledger
