@@ -107,6 +107,18 @@ fn cells_of_other_runs_are_taken_without_their_weights() {
     let whole = run(&desk, &["--keep-weights", "all"]);
     assert_eq!((&whole["held"], &whole["weights_left_out"]), (&2.into(), &0.into()), "{whole}");
     assert_eq!(desk.verify(), 0);
+    // In a ledger from which runs were taken it is the same.
+    run(&desk, &["--set", "train.steps=10"]);
+    let gone = run(&desk, &["--keep-weights", "none", "--set", "train.steps=15"]);
+    let buried = run(&desk, &["--set", "train.steps=5"]);
+    assert_eq!(code(&desk.run(&["gc", "--bury", id(&buried), "--apply"])), 0);
+    let longer = run(&desk, &["--set", "train.steps=15"]);
+    assert_eq!((&longer["run"], &longer["held"]), (&gone["run"], &3.into()));
+    let wider = of_seeds(&desk, 4, &["--set", "train.steps=15"]);
+    assert_eq!((&wider["held"], &wider["weights_left_out"]), (&3.into(), &3.into()));
+    let output = desk.run(&["export", id(&gone), "--seed", "1", "--model", "out"]);
+    assert!(stderr(&output).contains("did not keep the final parameters"), "{}", stderr(&output));
+    of_seeds(&desk, 3, &[]);
     // What is there may be left out, too: that run does not need it, and those that keep it do.
     let without = run(&desk, &["--keep-weights", "none", "--again"]);
     assert_eq!(without["weights_left_out"], 3);

@@ -109,7 +109,7 @@ pub fn execute(store: &Store, job: &Job, how: &How, live: Option<Live>) -> Resul
     let wanted: Vec<Id> = cells.iter().map(|(arm, seed)| keys.key(arm, *seed)).collect();
     let found = if how.cache.reads() { store.cells(&wanted)? } else { vec![None; cells.len()] };
     for (found, (arm, _)) in found.into_iter().zip(&cells) {
-        let recall = |(run, cell)| record::recall(store, arm, &store.get(Kind::Run, run)?, cell);
+        let recall = |(run, cell)| record::recall(store, arm, &store.get(Kind::Run, run)?, cell, how.wants_all());
         let found = found.map(recall).transpose()?.filter(|(_, held)| how.takes(held));
         let (cell, record) = found.unzip();
         known.push(cell);
@@ -149,7 +149,11 @@ impl How<'_> {
     /// Whether a cell that the ledger holds is as good as one that is run: it may lack its final parameters, unless all are
     /// to be kept.
     fn takes(&self, held: &Held) -> bool {
-        held.whole || self.keep_weights != Some(KeepWeights::All)
+        held.whole || !self.wants_all()
+    }
+
+    fn wants_all(&self) -> bool {
+        self.keep_weights == Some(KeepWeights::All)
     }
 }
 
@@ -162,7 +166,7 @@ fn held(store: &Store, job: &Job, how: &How, input: Id) -> Result<Option<Done>, 
     let left_out = outcome.cells.iter().filter(|cell| run.left_out.contains(&cell.weights)).count();
     let found = device::cells(job.plan).into_iter().zip(outcome.cells);
     let found: Result<Vec<(Cell, Held)>, Failure> =
-        found.map(|((arm, _), cell)| record::recall(store, arm, &run, cell)).collect();
+        found.map(|((arm, _), cell)| record::recall(store, arm, &run, cell, how.wants_all())).collect();
     let Ok(found) = found else { return Ok(None) };
     if !found.iter().all(|(_, held)| how.takes(held)) {
         return Ok(None);

@@ -16,7 +16,7 @@ use crate::exec::Executor;
 use crate::exec::exact::{Exact, Path as Instructions};
 use crate::hash::{Id, Kind};
 use crate::ir::{Precision, Tensor};
-use crate::ledger::{self, Input, LedgerError, Manifest, Outcome, Run, Store};
+use crate::ledger::{self, Input, Manifest, Outcome, Run, Store};
 use crate::plan::{Addition, Arm, Model, Plan};
 use crate::report::text::count;
 use crate::train;
@@ -75,10 +75,10 @@ impl State {
         plan.verify()?;
         let outcome: Outcome = store.get(Kind::Result, run.result)?;
         let (arm, cell) = chosen(&plan, &outcome, choice)?;
-        let weights: ledger::Weights = match store.get(Kind::Weights, cell.weights) {
-            Err(LedgerError::Missing { .. }) if run.left_out.contains(&cell.weights) => return Err(not_kept(id, cell)),
-            found => found?,
-        };
+        if run.left_out.contains(&cell.weights) && !store.has(cell.weights)? {
+            return Err(not_kept(id, cell));
+        }
+        let weights: ledger::Weights = store.get(Kind::Weights, cell.weights)?;
         let mut values: Vec<(String, Tensor)> =
             weights.tensors.iter().map(|w| (w.name.clone(), Tensor::new(w.dims.clone(), w.values()))).collect();
         for place in arm.kept() {

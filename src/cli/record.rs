@@ -9,8 +9,8 @@ use super::failure::Failure;
 use crate::hash::{Id, Kind};
 use crate::ir::{Precision, Tensor};
 use crate::ledger::{
-    self, CellInput, CellSeries, ClaimVerdict, Env, FileHint, Input, LedgerError, Manifest, ManifestFile, Outcome, Run,
-    Store, Trace, Weight, Weights,
+    self, CellInput, CellSeries, ClaimVerdict, Env, FileHint, Input, Manifest, ManifestFile, Outcome, Run, Store,
+    Trace, Weight, Weights,
 };
 use crate::plan::{Arm, DataSource, Plan, Verdict};
 use crate::train::{Cell, Series, Status};
@@ -173,20 +173,17 @@ pub struct Held {
     pub whole: bool,
 }
 
-/// A cell that the ledger holds, as one of this arm; without parameters where its run left them out and no other keeps them.
-pub fn recall(store: &Store, arm: &Arm, run: &Run, held: ledger::Cell) -> Result<(Cell, Held), Failure> {
+/// A cell of a run that the ledger holds, as one of this arm; without parameters where the run left them out. Whether another run
+/// keeps them is looked up where `all` are wanted: that takes a look into every pack.
+pub fn recall(store: &Store, arm: &Arm, run: &Run, held: ledger::Cell, all: bool) -> Result<(Cell, Held), Failure> {
     let mut series = Vec::new();
     for named in &held.series {
         let points: ledger::Series = store.get(Kind::Series, named.id)?;
         series.push(Series { measure: named.measure.clone(), values: points.values(), steps: points.steps });
     }
     let trace: Trace = store.get(Kind::Trace, held.trace)?;
-    let weights = match store.get::<Weights>(Kind::Weights, held.weights) {
-        Ok(weights) => Some(weights),
-        Err(LedgerError::Missing { .. }) if run.left_out.contains(&held.weights) => None,
-        Err(error) => return Err(error.into()),
-    };
-    let whole = weights.is_some();
+    let whole = !run.left_out.contains(&held.weights) || (all && store.has(held.weights)?);
+    let weights: Option<Weights> = whole.then(|| store.get(Kind::Weights, held.weights)).transpose()?;
     let tensor = |w: Weight| (w.name.clone(), Tensor::new(w.dims.clone(), w.values()));
     let cell = Cell {
         arm: arm.name.clone(),

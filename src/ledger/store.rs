@@ -9,7 +9,7 @@ use super::error::{LedgerError, io_error};
 use super::pack::{self, Object, Objects};
 use super::place::{DIRS, Place};
 use super::vfs::{Disk, Guard, Lock, Vfs};
-use super::{frame, object, refs, stream};
+use super::{frame, listing, object, refs, stream};
 use crate::hash::{Canonical, Id, Kind, cbor};
 
 /// The one line of a `FORMAT` file.
@@ -306,18 +306,19 @@ impl Store {
         if let Some(pack) = own {
             return Ok(self.open_pack(pack)?.get(&id).cloned());
         }
+        let gone = listing::buried(&listed);
         let mut first_error = None;
         let mut seen = self.memory().packs.clone();
-        for pack in listed.iter().rev().filter_map(|listed| listed.entry.pack()) {
-            if !seen.insert(pack) {
-                continue;
-            }
+        for entry in listed.iter().rev().map(|listed| &listed.entry) {
+            let Some(pack) = entry.pack().filter(|pack| seen.insert(*pack)) else { continue };
             match self.open_pack(pack) {
                 Ok(objects) => {
                     if let Some(found) = objects.get(&id) {
                         return Ok(Some(found.clone()));
                     }
                 }
+                // What a buried run needed may have been collected.
+                Err(LedgerError::MissingPack(_)) if entry.object().is_some_and(|(_, id)| gone.contains(&id)) => {}
                 Err(e) => first_error = first_error.or(Some(e)),
             }
         }

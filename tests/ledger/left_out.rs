@@ -129,6 +129,9 @@ fn weights_that_no_run_leaves_out_are_damage_when_they_are_gone() {
     let report = fixture.fresh().verify();
     assert_eq!((report.problems, report.left_out), (vec![], 1));
     assert_eq!(fixture::ids(&fixture.fresh()), [leaver]);
+    // They are what is missing, and not the pack of the keeper, which was collected.
+    let error = fixture.fresh().get::<Weights>(Kind::Weights, weights).unwrap_err();
+    assert!(matches!(error, LedgerError::Missing { .. }), "{error}");
 }
 
 #[test]
