@@ -177,7 +177,8 @@ pub enum Command {
     /// each damaged file and the runs it touches. The exit code is a sum: 1 a file whose bytes are not those that were
     /// written, 2 something missing, 4 an object that is not what its kind says, 8 a log that is damaged, rolled back or
     /// forked, 16 an unfinished frame at a log's end, 32 a pack that no log names, 64 a file that cannot be read or does
-    /// not belong there. A bundle needs no ledger; 1 says that it is damaged.
+    /// not belong there. A bundle needs no ledger; 1 says that it is damaged. Parameters that every run left out which names them (`metadsl run
+    /// --keep-weights`) are counted and are no damage.
     #[command(
         after_help = "Examples:\n  metadsl verify\n  metadsl verify --sample 10\n  metadsl verify --since checkpoint.txt\n  metadsl verify appendix.bundle"
     )]
