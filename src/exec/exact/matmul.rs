@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::simd::{Dispatch, Entries, Here, Matrix, Path, Vector, Vectors, Work, multiply, turn};
+use super::simd::{Dispatch, Entries, Here, Matrix, Path, Vector, Vectors, Work, multiply, multiply_apart, turn};
 use super::spread::{Spread, spread, threads};
 
 /// How a batch of matrices lies in a buffer.
@@ -77,8 +77,14 @@ const PARALLEL: usize = 1 << 21;
 /// The entries of `b` up to which it is read where it lies.
 const SMALL: usize = 1 << 14;
 
-/// The steps of `k` for which a packed part of `b` stays in the second-level cache.
+/// The steps of `k` that a product of few rows makes at a time where it turns the second operand.
 const DEPTH: usize = 256;
+
+/// The bytes of a strip of a packed second operand: it stays in the nearest cache while the rows go by.
+const STRIP_BYTES: usize = 1 << 15;
+
+/// The most steps of `k` of such a strip, on any path.
+const DEEP: usize = 512;
 
 /// Of so few rows, a product does not pack the whole second operand, which would take longer.
 const FEW: usize = 16;
@@ -136,7 +142,7 @@ impl Product {
             _ if n == 1 => k * ROWS.min(m) * usize::from(m * k > NEAR),
             small if small <= SMALL => small * usize::from(b.column != 1),
             _ if m <= FEW => DEPTH * STRIP,
-            _ => DEPTH.min(k) * (n + ROWS),
+            _ => DEEP.min(k) * (n + ROWS),
         }
     }
 
@@ -211,44 +217,46 @@ impl<T: Vectors> Work<T> for Tiles<'_, T> {
             let b = Matrices { offset: b.offset + b.next.at(case), ..b };
             let c = (case - first) * m * n;
             let (from_a, from_b) = (&self.a[a.offset..], &self.b[b.offset..]);
-            let to = &mut self.c[c..c + m * n];
             if let Some(listed) = listed {
                 let again = packed.replace(b.offset) == Some(b.offset);
                 self.listed(here, listed, from_a, (b, again), c);
-            } else if n == 1 && a.row != 1 && m * k <= NEAR {
-                let column = Matrix { data: from_b, row: b.row, column: 1 };
-                multiply(here, (m, k, 1), Matrix { data: from_a, row: a.row, column: a.column }, column, to, 1, false);
-            } else if n == 1 && a.row != 1 {
-                self.column(here, a, b, c);
-            } else if n == 1 {
+                continue;
+            }
+            let left = Matrix { data: from_a, row: a.row, column: a.column };
+            let ((m, n), left, right) = if n == 1 && a.row == 1 {
                 // A column is the row of a product of transposed matrices.
-                let column = Matrix { data: from_b, row: b.column, column: b.row };
-                let turned = Matrix { data: from_a, row: a.column, column: a.row };
-                multiply(here, (1, k, m), column, turned, to, m, false);
+                let row = Matrix { data: from_b, row: b.column, column: b.row };
+                ((1, m), row, Matrix { data: from_a, row: a.column, column: 1 })
+            } else if n == 1 && m * k <= NEAR {
+                ((m, 1), left, Matrix { data: from_b, row: b.row, column: 1 })
+            } else if n == 1 {
+                self.column(here, a, b, c);
+                continue;
             } else if b.column != 1 && 2 * m * (k + n) < k * n && k * n <= SMALL {
                 self.swapped(here, a, b, c);
+                continue;
             } else if m <= FEW && b.row == 1 && k * n > NEAR {
                 self.turned(here, a, b, c);
-            } else if k * n <= SMALL || (m <= FEW && b.column == 1) {
-                let place_b = if b.column == 1 {
-                    Matrix { data: from_b, row: b.row, column: 1 }
-                } else {
-                    if packed.replace(b.offset) != Some(b.offset) {
-                        self.packed.resize(k * n, T::ZERO);
-                        copy(here, from_b, b, (k, n), self.packed);
-                    }
-                    Matrix { data: self.packed, row: n, column: 1 }
-                };
-                let place_a = Matrix { data: from_a, row: a.row, column: a.column };
-                // A part of `k` at a time, so that what is read of a large second operand lies in the nearest cache.
-                let depth = if k * n <= SMALL { k } else { SHALLOW };
-                for from in (0..k).step_by(depth) {
-                    let place_a = Matrix { data: &place_a.data[from * a.column..], ..place_a };
-                    let place_b = Matrix { data: &place_b.data[from * place_b.row..], ..place_b };
-                    multiply(here, (m, depth.min(k - from), n), place_a, place_b, to, n, from > 0);
-                }
-            } else {
+                continue;
+            } else if k * n > SMALL && (m > FEW || b.column != 1) {
                 self.blocks(here, a, b, c);
+                continue;
+            } else if b.column == 1 {
+                ((m, n), left, Matrix { data: from_b, row: b.row, column: 1 })
+            } else {
+                if packed.replace(b.offset) != Some(b.offset) {
+                    self.packed.resize(k * n, T::ZERO);
+                    copy(here, from_b, b, (k, n), self.packed);
+                }
+                ((m, n), left, Matrix { data: self.packed, row: n, column: 1 })
+            };
+            let to = &mut self.c[c..c + m * n];
+            // A part of `k` at a time, so that what is read of a large second operand lies in the nearest cache.
+            let depth = if m == 1 || k * n <= SMALL { k } else { SHALLOW };
+            for from in (0..k).step_by(depth) {
+                let left = Matrix { data: &left.data[from * left.column..], ..left };
+                let right = Matrix { data: &right.data[from * right.row..], ..right };
+                multiply(here, (m, depth.min(k - from), n), left, right, to, n, from > 0);
             }
         }
     }
@@ -283,7 +291,7 @@ impl<T: Vectors> Tiles<'_, T> {
             let columns = &listed.columns[from..k.min(from + depth)];
             let right = Matrix { data: &right.data[from * right.row..], ..right };
             let left = Entries { data: a, rows, columns };
-            multiply(here, (m, columns.len(), n), left, right, &mut self.c[c..c + m * n], n, from > 0);
+            multiply_apart(here, (m, columns.len(), n), left, right, &mut self.c[c..c + m * n], n, from > 0);
         }
     }
 
@@ -296,7 +304,7 @@ impl<T: Vectors> Tiles<'_, T> {
         let (right, result) = self.packed.split_at_mut(k * m);
         copy(here, &self.a[a.offset..], Matrices { row: a.column, column: a.row, ..a }, (k, m), right);
         let left = Matrix { data: &self.b[b.offset..], row: b.column, column: b.row };
-        multiply(here, (n, k, m), left, Matrix { data: right, row: m, column: 1 }, result, m, false);
+        multiply_apart(here, (n, k, m), left, Matrix { data: right, row: m, column: 1 }, result, m, false);
         for (i, row) in self.c[c..c + m * n].chunks_exact_mut(n).enumerate() {
             row.iter_mut().zip(result.iter().skip(i).step_by(m)).for_each(|(to, x)| *to = *x);
         }
@@ -313,7 +321,7 @@ impl<T: Vectors> Tiles<'_, T> {
             let from = &self.a[a.offset + top * a.row..];
             copy(here, from, Matrices { row: a.column, column: a.row, ..a }, (k, rows), self.packed);
             let turned = Matrix { data: self.packed, row: rows, column: 1 };
-            multiply(here, (1, k, rows), row, turned, &mut self.c[c + top..], rows, false);
+            multiply_apart(here, (1, k, rows), row, turned, &mut self.c[c + top..], rows, false);
         }
     }
 
@@ -330,7 +338,7 @@ impl<T: Vectors> Tiles<'_, T> {
                 let place = &self.b[b.offset + from * b.row + first * b.column..];
                 copy(here, place, b, (depth, columns), self.packed);
                 let strip = Matrix { data: self.packed, row: columns, column: 1 };
-                multiply(here, (m, depth, columns), rows, strip, &mut self.c[c + first..], n, from > 0);
+                multiply_apart(here, (m, depth, columns), rows, strip, &mut self.c[c + first..], n, from > 0);
             }
         }
     }
@@ -341,16 +349,19 @@ impl<T: Vectors> Tiles<'_, T> {
         let Product { m, k, n, .. } = *self.product;
         let (width, height) = (2 * V::LANES, V::ROWS[1]);
         let strips = n.div_ceil(width);
-        let depth = DEPTH.min(k);
-        self.packed.resize(depth * strips * width + depth * ROWS, T::ZERO);
-        for from in (0..k).step_by(DEPTH) {
-            let depth = DEPTH.min(k - from);
+        let deep = (STRIP_BYTES / (width * size_of::<T>())).min(k);
+        self.packed.resize(deep * (strips * width + ROWS), T::ZERO);
+        for from in (0..k).step_by(deep) {
+            let depth = deep.min(k - from);
             let (packed_b, packed_a) = self.packed.split_at_mut(strips * width * depth);
             for (strip, to) in packed_b.chunks_exact_mut(width * depth).enumerate() {
                 let columns = width.min(n - strip * width);
                 for (l, to) in to.chunks_exact_mut(width).enumerate() {
                     let at = b.offset + (from + l) * b.row + strip * width * b.column;
-                    if b.column == 1 {
+                    if b.column == 1 && columns == width {
+                        // The length is known when this is compiled, so that it becomes two loads and not a call.
+                        to.copy_from_slice(&self.b[at..at + width]);
+                    } else if b.column == 1 {
                         to[..columns].copy_from_slice(&self.b[at..at + columns]);
                     } else {
                         to[..columns].iter_mut().enumerate().for_each(|(j, to)| *to = self.b[at + j * b.column]);
@@ -371,16 +382,15 @@ impl<T: Vectors> Tiles<'_, T> {
                 for (strip, b) in packed_b.chunks_exact(width * depth).enumerate() {
                     let columns = width.min(n - strip * width);
                     let b = Matrix { data: b, row: width, column: 1 };
-                    for group in 0..rows.div_ceil(height) {
+                    let c = &mut self.c[c + top * n + strip * width..];
+                    if packed == 0 {
+                        let a = Matrix { data: &self.a[a.offset + top * a.row + from..], row: a.row, column: 1 };
+                        multiply_apart(here, (rows, depth, columns), a, b, c, n, from > 0);
+                    }
+                    for (group, a) in packed_a.chunks(height * depth).enumerate().take(packed) {
                         let count = height.min(rows - group * height);
-                        let a = if packed == 0 {
-                            let first = a.offset + (top + group * height) * a.row + from;
-                            Matrix { data: &self.a[first..], row: a.row, column: 1 }
-                        } else {
-                            Matrix { data: &packed_a[group * height * depth..], row: 1, column: height }
-                        };
-                        let first = c + (top + group * height) * n + strip * width;
-                        multiply(here, (count, depth, columns), a, b, &mut self.c[first..], n, from > 0);
+                        let a = Matrix { data: a, row: 1, column: height };
+                        multiply_apart(here, (count, depth, columns), a, b, &mut c[group * height * n..], n, from > 0);
                     }
                 }
             }
@@ -468,6 +478,7 @@ mod tests {
                 (1, 25, 130),
                 (13, 300, 70),
                 (100, 260, 66),
+                (20, 600, 40),
             ] {
                 check::<f32>(1, m, k, n, turned, false);
                 check::<f64>(2, m, k, n, turned, true);
