@@ -14,11 +14,15 @@ mod shipped;
 /// Runs an experiment for one round under one seed beside data that `write` makes in a folder of the name that it reads,
 /// without its claims, its sweep and its costly evaluation. Returns the accuracies that every arm ends with.
 fn one_round(name: &str, data: &str, options: &[&str], write: impl Fn(&Path)) -> Vec<f64> {
+    one_round_of(name, &shipped::unclaimed(name), data, options, write)
+}
+
+/// The same of its text, which may say something else.
+fn one_round_of(name: &str, text: &str, data: &str, options: &[&str], write: impl Fn(&Path)) -> Vec<f64> {
     let desk = TempDir::new().expect("a temporary folder");
     let folder = desk.path().join("data").join(data);
     fs::create_dir_all(&folder).expect("a folder");
     write(&folder);
-    let text = shipped::unclaimed(name);
     let kept = |line: &&str| !line.starts_with("measure tuned") && !line.starts_with("sweep held");
     let text: String = text.lines().filter(kept).flat_map(|line| [line, "\n"]).collect();
     let file = desk.path().join("paper").join("experiment.meta");
@@ -93,30 +97,27 @@ fn fedrep_on_the_writers_of_leaf() {
     all_trained(3, &one_round("fedrep_femnist", "femnist", &["train.tasks.batch=3"], write));
 }
 
-/// Word vectors of a checkpoint, a tokenizer whose words are numbers, and twenty personas with two dialogues each.
+/// A small BERT, a tokenizer whose words are numbers, and twenty personas with two dialogues each.
 #[cfg(feature = "text")]
 #[test]
 fn meta_lora_on_the_replies_of_convai() {
     let write = |folder: &Path| {
-        let words = (3..40).map(|i| format!("\"w{i}\":{i}")).collect::<Vec<_>>().join(",");
+        let words = (3..20).map(|i| format!("\"w{i}\":{i}")).collect::<Vec<_>>().join(",");
         let model = format!("{{\"type\":\"WordLevel\",\"unk_token\":\"?\",\"vocab\":{{\"?\":0,{words}}}}}");
         let none = "\"truncation\":null,\"padding\":null,\"normalizer\":null,\"post_processor\":null,\"decoder\":null";
         let splits = "\"pre_tokenizer\":{\"type\":\"WhitespaceSplit\"}";
         let tokenizer = format!("{{\"version\":\"1.0\",\"added_tokens\":[],{none},{splits},\"model\":{model}}}");
-        let head =
-            "{\"embeddings.word_embeddings.weight\":{\"dtype\":\"F32\",\"shape\":[40,8],\"data_offsets\":[0,1280]}}";
-        let numbers = (0..320).flat_map(|i| (f32::from((i * 37 % 101) as i16 - 50) / 50.0).to_le_bytes());
-        let weights = (head.len() as u64).to_le_bytes().into_iter().chain(head.bytes()).chain(numbers);
         let minilm = folder.with_file_name("minilm");
+        let checkpoint = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference/tiny_bert.safetensors");
         fs::create_dir(&minilm).expect("a folder");
         fs::write(minilm.join("tokenizer.json"), tokenizer).expect("a file");
-        fs::write(minilm.join("model.safetensors"), weights.collect::<Vec<u8>>()).expect("a file");
+        fs::copy(checkpoint, minilm.join("model.safetensors")).expect("a file");
 
         let mut chats = String::new();
         for persona in 0..40 {
-            writeln!(chats, "1 your persona: w{}", 3 + persona % 20).expect("text");
+            writeln!(chats, "1 your persona: w{} w{}", 3 + persona % 4, 3 + persona % 5).expect("text");
             for turn in 0..3 {
-                let reply = |i: usize| format!("w{} w{}", 3 + (persona + turn + i) % 37, 3 + i);
+                let reply = |i: usize| format!("w{} w{}", 3 + (persona + turn + i) % 17, 3 + i % 17);
                 let replies = (0..20).map(reply).collect::<Vec<_>>();
                 let right = &replies[(persona * 3 + turn) % 20];
                 writeln!(chats, "{} w{}\t{right}\t\t{}", 2 + turn, 4 + turn, replies.join("|")).expect("text");
@@ -124,5 +125,11 @@ fn meta_lora_on_the_replies_of_convai() {
         }
         fs::write(folder.join("train_self_original.txt"), chats).expect("a file");
     };
-    all_trained(2, &one_round("meta_lora_convai", "convai2", &["width=8", "vocabulary=40"], write));
+    let name = "meta_lora_convai";
+    let tiny = "bert(x, mask, vocabulary: 20, width: width, depth: 2, heads: 2, inner: 12, longest: 9)";
+    let text = shipped::unclaimed(name).replace("bert(x, mask)", tiny).replace("length: 64", "length: 9");
+    all_trained(
+        3,
+        &one_round_of(name, &text, "convai2", &["width=8", "tokens=9", "evaluate.tuned.adapt.epochs=1"], write),
+    );
 }

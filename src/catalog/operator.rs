@@ -160,8 +160,8 @@ pub fn normalise_examples(b: &mut Builder, x: NodeId, epsilon: f64) -> NodeId {
 }
 
 /// Scaled dot-product attention in `heads` parts of the width `e` (Vaswani et al., Attention Is All You Need, 2017, section 3.2):
-/// queries `[t, e]`, keys `[s, e]`, values `[s, w]` give `[t, w]`. Keys where `mask: [s]` is 0 are not looked at; the weights of
-/// the keys are multiplied by `dropout: [heads, t, s]`.
+/// queries `[.., t, e]`, keys `[.., s, e]`, values `[.., s, w]` give `[.., t, w]`, where `..` is the same everywhere and often nothing.
+/// Keys where `mask: [.., s]` is 0 are not looked at; the weights of the keys are multiplied by `dropout: [.., heads, t, s]`.
 pub fn attention(
     b: &mut Builder,
     [q, k, v]: [NodeId; 3],
@@ -169,19 +169,24 @@ pub fn attention(
     heads: usize,
     dropout: Option<NodeId>,
 ) -> NodeId {
+    let front = b.dims(q).len() - 2;
+    let mut order: Vec<usize> = (0..front + 3).collect();
+    order.swap(front, front + 1);
     let split = |b: &mut Builder, x: NodeId| {
-        let dims = b.dims(x).to_vec();
-        let parts = b.reshape(x, &[dims[0], heads, dims[1] / heads]);
-        b.permute(parts, &[1, 0, 2])
+        let mut dims = b.dims(x).to_vec();
+        let width = dims.pop().expect("rows of entries");
+        dims.extend([heads, width / heads]);
+        let parts = b.reshape(x, &dims);
+        b.permute(parts, &order)
     };
     let (q, k, v) = (split(b, q), split(b, k), split(b, v));
-    let width = b.dims(q)[2];
+    let width = b.dims(q)[front + 2];
     let scores = b.matmul(q, k, false, true);
     let mut scores = b.scale(scores, 1.0 / (width as f64).sqrt());
     let dims = b.dims(scores).to_vec();
     if let Some(mask) = mask {
-        let seen = b.broadcast(mask, 0, dims[1]);
-        let seen = b.broadcast(seen, 0, heads);
+        let seen = b.broadcast(mask, front, dims[front + 1]);
+        let seen = b.broadcast(seen, front, heads);
         // Far below every score, and finite: a row that sees nothing is a mean and not NaN.
         let unseen = b.full(-1e30, &dims);
         scores = b.select(seen, scores, unseen);
@@ -191,9 +196,11 @@ pub fn attention(
         weights = b.mul(weights, dropout);
     }
     let mixed = b.matmul(weights, v, false, false);
-    let mixed = b.permute(mixed, &[1, 0, 2]);
-    let (rows, width) = (dims[1], b.dims(mixed)[2]);
-    b.reshape(mixed, &[rows, heads * width])
+    let mixed = b.permute(mixed, &order);
+    let mut dims = b.dims(mixed).to_vec();
+    let width = dims.pop().expect("rows of entries in parts");
+    dims[front + 1] *= width;
+    b.reshape(mixed, &dims)
 }
 
 /// `e^x` normalised to sum 1 over the last axis.
@@ -259,7 +266,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         "The same entries, in the same order, under other dims.",
         "reshape(x, [2, c / 2, h * w])",
     ),
-    operator("positions", &[X], "0, 1, 2, ... along the first dim.", "positions(ids)"),
+    operator("positions", &[X], "0, 1, 2, ... along the last dim.", "positions(ids)"),
     operator(
         "conv",
         &[
@@ -326,7 +333,7 @@ pub(super) const ENTRIES: &[Entry] = &[
     operator(
         "attention",
         &[
-            Param::required("queries", Ty::Tensor, "`[t, e]`"),
+            Param::required("queries", Ty::Tensor, "`[t, e]`, or several of them along dims in front"),
             Param::required("keys", Ty::Tensor, "`[s, e]`"),
             Param::required("values", Ty::Tensor, "`[s, v]`"),
             Param::optional(

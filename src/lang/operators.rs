@@ -1,7 +1,7 @@
 //! Functions of tensors with settings: what dims they take and give.
 
 use super::calls::{assign, real};
-use super::dims::{Dim, check_size, describe, describe_sizes, read_dims, sizes};
+use super::dims::{Dim, check_size, describe, describe_sizes, read_dims, show, sizes};
 use super::writer::{Typed, Writer};
 use crate::catalog::{Entry, Initial, Param, Pool, Reducer, Ty, Windows, operator};
 use crate::diag::{Diagnostic, Sink, Span};
@@ -58,11 +58,11 @@ impl Writer<'_> {
             "reshape" => self.reshape(&given, sink),
             "positions" => {
                 let x = self.tensor(&given, "x", sink)?;
-                let Some(first) = x.dims.first() else {
-                    sink.push(given.refuses("x", &x.dims, "a tensor with a first dim to count along"));
+                let Some(last) = x.dims.last() else {
+                    sink.push(given.refuses("x", &x.dims, "a tensor with a last dim to count along"));
                     return None;
                 };
-                Some(Typed { node: self.b.iota(&[first.size], 0), dims: vec![first.clone()] })
+                Some(Typed { node: self.b.iota(&[last.size], 0), dims: vec![last.clone()] })
             }
             "conv" => self.conv(&given, sink),
             "max_pool" => self.pool(&given, Pool::Max, sink),
@@ -278,14 +278,20 @@ impl Writer<'_> {
         let mask = given.param("mask").1.map(|_| self.tensor(given, "mask", sink));
         let heads = self.count(given, "heads", sink)?;
         let (q, k, v, mask) = (q?, k?, v?, mask.map_or(Some(None), |mask| mask.map(Some))?);
+        let mut rows = vec![];
         for (name, x) in names.iter().zip([&q, &k, &v]) {
-            if x.dims.len() != 2 || !x.dims[1].size.is_multiple_of(heads) {
-                let wants = format!("`{name}` in rows, `[t, e]`, whose width has {heads} equal parts");
-                sink.push(given.refuses(name, &x.dims, &wants));
-                return None;
+            match x.dims.as_slice() {
+                [front @ .., row, width] if width.size.is_multiple_of(heads) => rows.push((front, row, width)),
+                _ => {
+                    let wants = format!("`{name}` in rows, `[t, e]`, whose width has {heads} equal parts");
+                    sink.push(given.refuses(name, &x.dims, &wants));
+                    return None;
+                }
             }
         }
-        if !k.dims[1].fits(&q.dims[1]) || !k.dims[0].fits(&v.dims[0]) {
+        let [(front, row, width), keys, values] = rows[..] else { unreachable!("three tensors") };
+        let agrees = |other: &[Dim]| other.len() == front.len() && other.iter().zip(front).all(|(x, y)| x.fits(y));
+        if !keys.2.fits(width) || !keys.1.fits(values.1) || !agrees(keys.0) || !agrees(values.0) {
             sink.push(
                 given
                     .refuses("keys", &k.dims, "keys as wide as the queries, and a value for every key")
@@ -294,19 +300,19 @@ impl Writer<'_> {
             );
             return None;
         }
-        if let Some(mask) = mask.as_ref().filter(|mask| mask.dims.len() != 1 || !mask.dims[0].fits(&k.dims[0])) {
-            sink.push(given.refuses(
-                "mask",
-                &mask.dims,
-                &format!("a mask with a number for every key, `[{}]`", k.dims[0]),
-            ));
+        let seen = [front, std::slice::from_ref(keys.1)].concat();
+        let masks = |mask: &Typed| mask.dims.len() == seen.len() && mask.dims.iter().zip(&seen).all(|(x, y)| x.fits(y));
+        if let Some(mask) = mask.as_ref().filter(|mask| !masks(mask)) {
+            let wants = format!("a mask with a number for every key, `{}`", show(&seen));
+            sink.push(given.refuses("mask", &mask.dims, &wants));
             return None;
         }
         let mask: Option<NodeId> = mask.map(|mask| mask.node);
         let parts = Dim { name: None, size: heads };
-        let dropout = self.dropped(given, "dropout", vec![parts, q.dims[0].clone(), k.dims[0].clone()], sink)?;
+        let weights = [front, &[parts, row.clone(), keys.1.clone()]].concat();
+        let dropout = self.dropped(given, "dropout", weights, sink)?;
         let node = operator::attention(&mut self.b, [q.node, k.node, v.node], mask, heads, dropout);
-        Some(Typed { node, dims: vec![q.dims[0].clone(), v.dims[1].clone()] })
+        Some(Typed { node, dims: [front, &[row.clone(), values.2.clone()]].concat() })
     }
 }
 

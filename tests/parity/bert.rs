@@ -133,6 +133,27 @@ fn in_single_precision() {
     agrees(&Exact::<f32>::new(Path::detect()), 1e-5);
 }
 
+/// Texts along a dim in front have the bits that each has by itself.
+#[test]
+fn several_texts_at_once() {
+    let several = TINY.replace("ids: [tokens]", "ids: [2, tokens]").replace("-> [tokens", "-> [2, tokens");
+    let forward = |text: &str| compile(text, &[]).arms[0].model.forward.clone();
+    let weights = checkpoint();
+    let rows = [[3.0, 7.0, 1.0, 19.0, 0.0, 0.0], [5.0, 2.0, 11.0, 4.0, 8.0, 6.0]];
+    let hidden = |function: &Function, ids: Tensor| {
+        let value =
+            |name: &str| if name == "ids" { ids.clone() } else { weights.find(name).expect("in the checkpoint") };
+        let args: Vec<Tensor> = function.inputs.iter().map(|port| value(&port.name)).collect();
+        outputs(&Exact::<f32>::new(Path::detect()), function, &args).remove(0)
+    };
+    let one = forward(TINY);
+    let apart: Vec<Tensor> = rows.iter().map(|row| hidden(&one, Tensor::new(vec![6], row.to_vec()))).collect();
+    let together = hidden(&forward(&several), Tensor::new(vec![2, 6], rows.concat()));
+    assert_eq!(together.dims(), [2, 6, 8]);
+    assert_eq!(together.data(), [apart[0].data(), apart[1].data()].concat());
+    assert_ne!(apart[0].data(), apart[1].data());
+}
+
 const TINY_ROBERTA: &str = r#"
 edition 2026
 experiment tiny
