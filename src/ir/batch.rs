@@ -53,6 +53,29 @@ pub fn batch_some(
     f.outputs.iter().map(|p| spread(b, lanes[p.node.index()], size)).collect()
 }
 
+/// The entries of the largest value that [`batch`] makes.
+pub fn largest(f: &Function, mapped: &[bool], size: usize) -> usize {
+    let entries = |dims: &[usize]| dims.iter().fold(size, |n, &dim| n.saturating_mul(dim));
+    let mut lanes: Vec<bool> = Vec::with_capacity(f.nodes.len());
+    let mut most = 0;
+    for node in &f.nodes {
+        let is_mapped = match node.op {
+            Op::Input { index, .. } => mapped[index],
+            Op::CaseMean => false,
+            _ => node.args.iter().any(|a| lanes[a.index()]),
+        };
+        lanes.push(is_mapped);
+        if is_mapped {
+            most = most.max(entries(&node.dims));
+            // Operands that all cases share are copied, but for those of a product and a table.
+            let shared = !matches!(node.op, Op::MatMul { .. } | Op::SolveSpd | Op::Gather { batch: 0 });
+            let copies = node.args.iter().filter(|a| shared && !lanes[a.index()]);
+            most = copies.map(|a| entries(f.dims(*a))).fold(most, usize::max);
+        }
+    }
+    f.outputs.iter().map(|port| entries(f.dims(port.node))).fold(most, usize::max)
+}
+
 /// The value with the axis of the cases, as copies where it has none.
 fn spread(b: &mut Builder, lane: Lane, size: usize) -> NodeId {
     if lane.mapped { lane.node } else { b.broadcast(lane.node, 0, size) }

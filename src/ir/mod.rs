@@ -13,7 +13,7 @@ mod op;
 mod print;
 mod tensor;
 
-pub use batch::{batch, batch_some};
+pub use batch::{batch, batch_some, largest};
 pub use build::Builder;
 pub use cost::Cost;
 pub use function::{Function, Node, NodeId, Port, VerifyError};

@@ -3,6 +3,7 @@
 use metadsl::data::{DataSet, Features, Targets};
 use metadsl::exec::reference::Reference;
 use metadsl::ir::Precision;
+use metadsl::plan::lower::{ClientSizes, LowerError, lower};
 use metadsl::train::{Cell, DataSets, client_tables};
 
 use crate::compile::compile;
@@ -188,4 +189,19 @@ fn clients_of_unequal_size_see_the_union_of_what_is_held_out() {
     near(series(&cell, "mse[query: own]"), mean(&|a, b| a == b), "own");
     near(series(&cell, "mse[query: others]"), mean(&|a, b| a != b), "others");
     near(series(&cell, "mse[query: all]"), mean(&|_, _| true), "all");
+}
+
+/// How large the programs become is known when the data is: that of each client for the examples of all others comes first.
+#[test]
+fn what_all_clients_make_of_all_examples_may_be_too_much() {
+    let plan = compile(&CLIENTS.replace("POINTS", "query = [others]"), &[]);
+    let arm = arm(&plan, "main");
+    let clients = arm.train.tasks.per_step();
+    let lowered = |rows: usize| {
+        let sizes = [("clients".to_owned(), rows)];
+        lower(arm, &ClientSizes { train: sizes.clone().into(), held_out: sizes.into() }).map(drop)
+    };
+    assert_eq!(lowered(1000), Ok(()));
+    let entries = clients * clients * (1 << 26);
+    assert_eq!(lowered(1 << 26), Err(LowerError::TooLarge { entries }));
 }

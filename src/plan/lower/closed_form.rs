@@ -5,8 +5,8 @@
 //! program itself, so "quadratic" is proved and not assumed.
 
 use super::task::{Task, Which};
-use super::{Input, LowerError, Program};
-use crate::ir::{Builder, NodeId, Op, batch, grad};
+use super::{Input, LowerError, Program, batch};
+use crate::ir::{Builder, NodeId, Op, grad};
 use crate::plan::types::{Block, Objective};
 
 /// The steps to subtract from the parameters of the block, in the order of the model, at the current values of all parameters.
@@ -40,7 +40,7 @@ pub(super) fn solve(
             _ => task.ports.get(input, &port.name, dims),
         });
     }
-    let rows = batch(&mut task.ports.b, &curvature.function, &args, &mapped, total);
+    let rows = batch(&mut task.ports.b, &curvature.function, &args, &mapped, total, None)?;
     let loss = task.loss(objective, params, Which::Support(block.examples), &block.without)?;
     let at: Vec<NodeId> = on.iter().map(|&i| params[i]).collect();
     let gradients = grad(&mut task.ports.b, loss, &at);

@@ -14,7 +14,7 @@ mod task;
 use thiserror::Error;
 
 use super::types::{Arm, Clients, Evaluation, Family, Objective, TaskSource, What};
-use crate::ir::{Builder, Function, NodeId};
+use crate::ir::{Builder, Function, MAX_ELEMENTS, NodeId, batch_some, largest};
 
 /// What an input of a program is. Positions count the parameters of the model, the outputs of a sampler, the variables
 /// of an example; `[T]` in a program's input is the tasks of a step.
@@ -178,6 +178,15 @@ pub enum LowerError {
     NotQuadratic {
         /// The parameters that were to be solved for.
         names: Vec<String>,
+    },
+    /// A value of all tasks or examples at once would have too many entries.
+    #[error(
+        "a value of all tasks and examples at once would have {entries} entries; the limit is 2^31. Fewer examples \
+         (`examples = 0..500` of a data set, `hold_out`, `split`) or fewer tasks at a time (`batch`) make it smaller"
+    )]
+    TooLarge {
+        /// As many.
+        entries: usize,
     },
     /// The plan refers to something it does not contain; a plan made by `lang` never does.
     #[error("the plan refers to {0}, which it does not contain")]
@@ -355,7 +364,12 @@ impl Ports {
     }
 
     /// Runs a program written for one task on `tasks` of them: inputs for which `mapped` holds get a leading axis.
-    pub fn batch(&mut self, program: &Program, tasks: usize, mapped: impl Fn(Input) -> bool) -> Vec<NodeId> {
+    pub fn batch(
+        &mut self,
+        program: &Program,
+        tasks: usize,
+        mapped: impl Fn(Input) -> bool,
+    ) -> Result<Vec<NodeId>, LowerError> {
         let f = &program.function;
         let flags: Vec<bool> = program.inputs.iter().map(|&i| mapped(i)).collect();
         let mut args = Vec::new();
@@ -366,10 +380,28 @@ impl Ports {
             }
             args.push(self.get(program.inputs[i], &port.name, &dims));
         }
-        crate::ir::batch(&mut self.b, f, &args, &flags, tasks)
+        batch(&mut self.b, f, &args, &flags, tasks, None)
     }
 
     pub fn finish(self, name: &str, outputs: Vec<(String, NodeId)>) -> Program {
         Program { function: self.b.finish(name, outputs), inputs: self.inputs }
     }
+}
+
+/// Inlines `f` applied to `size` cases at once (see [`batch_some`]), unless a value becomes too large.
+fn batch(
+    b: &mut Builder,
+    f: &Function,
+    args: &[NodeId],
+    mapped: &[bool],
+    size: usize,
+    present: Option<NodeId>,
+) -> Result<Vec<NodeId>, LowerError> {
+    small_enough(largest(f, mapped, size))?;
+    Ok(batch_some(b, f, args, mapped, size, present))
+}
+
+/// Refuses a value of so many entries where they are too many.
+fn small_enough(entries: usize) -> Result<(), LowerError> {
+    if entries > MAX_ELEMENTS { Err(LowerError::TooLarge { entries }) } else { Ok(()) }
 }

@@ -1,9 +1,9 @@
 //! All tasks of a step: the differentiated step, local adaptation, reductions, metrics.
 
 use super::task::{Task, Which, rated};
-use super::{AdaptPrograms, Input, LowerError, Part, Ports, Program, TaskPrograms, implicit};
+use super::{AdaptPrograms, Input, LowerError, Part, Ports, Program, TaskPrograms, batch, implicit, small_enough};
 use crate::catalog::{Metric, Outer, Solver, Through, Whose};
-use crate::ir::{Binary, Builder, Compare, NodeId, batch, grad};
+use crate::ir::{Binary, Builder, Compare, NodeId, grad};
 use crate::plan::types::{Anchor, Arm, Block, Evaluation, Family, Model, Objective, Slot};
 
 /// One outer step through the adaptation of all tasks.
@@ -30,7 +30,7 @@ pub(super) fn step(arm: &Arm, family: &Family, tasks: &TaskPrograms) -> Result<P
         Input::Param(i) => kept.contains(&i),
         _ => true,
     };
-    let results = ports.batch(&one, count, per_task);
+    let results = ports.batch(&one, count, per_task)?;
     let mut losses = results[0];
     if train.outer.weighs() {
         let weights = ports.get(Input::Weights, "weights", &[count]);
@@ -211,7 +211,7 @@ fn local_step(local: &Local, block: &Block, moved: &[usize]) -> Result<Program, 
         Input::World(_) | Input::Schedule(_) => false,
         Input::Param(i) => moved.contains(&i) || kept.contains(&i),
         _ => true,
-    });
+    })?;
     Ok(ports.finish("local", names.into_iter().zip(results).collect()))
 }
 
@@ -326,7 +326,7 @@ pub(super) fn metric(
             _ => true,
         }),
         Whose::Others | Whose::All => on_everyone(&mut ports, &one, (tasks, query), whose, &own),
-    };
+    }?;
     Ok(ports.finish("metric", vec![("values".into(), values[0])]))
 }
 
@@ -337,7 +337,9 @@ fn on_everyone(
     (tasks, query): (usize, Part),
     whose: Whose,
     own: &dyn Fn(usize) -> bool,
-) -> Vec<NodeId> {
+) -> Result<Vec<NodeId>, LowerError> {
+    // The mask of all examples for each task comes before the program that reads it.
+    small_enough(tasks.saturating_mul(tasks).saturating_mul(query.size))?;
     let f = &one.function;
     let (mut args, mut mapped) = (Vec::new(), Vec::new());
     for (port, &input) in f.inputs.iter().zip(&one.inputs) {
@@ -365,7 +367,7 @@ fn on_everyone(
         args.push(arg);
         mapped.push(is_mapped);
     }
-    batch(&mut ports.b, f, &args, &mapped, tasks)
+    batch(&mut ports.b, f, &args, &mapped, tasks, None)
 }
 
 /// A mask `[T Q]` of the examples of all tasks, without its own ones for every task: `[T, T Q]`.

@@ -1,7 +1,7 @@
 //! Programs that make values: world, initial parameters, tasks, episodes, examples.
 
-use super::{Input, LowerError, Part, Ports, Program, TaskPrograms};
-use crate::ir::{Function, NodeId, batch};
+use super::{Input, LowerError, Part, Ports, Program, TaskPrograms, batch};
+use crate::ir::{Function, NodeId};
 use crate::plan::types::{Arm, Family, Sampler, TaskSource};
 
 /// A sampler that runs once per seed: its inputs are world values and draws.
@@ -37,24 +37,25 @@ pub(super) fn tasks(
 ) -> Result<TaskPrograms, LowerError> {
     let strata = match source {
         TaskSource::Fresh { count, .. } => {
-            family.strata.iter().map(|s| stratum(arm, &s.name, &s.task, *count as usize)).collect()
+            let strata = family.strata.iter().map(|s| stratum(arm, &s.name, &s.task, *count as usize));
+            strata.collect::<Result<_, _>>()?
         }
         TaskSource::Pool { strata, .. } => strata
             .iter()
             .map(|s| {
                 let found =
                     family.stratum(&s.name).ok_or_else(|| LowerError::Dangling(format!("stratum `{}`", s.name)))?;
-                Ok(stratum(arm, &s.name, &found.task, s.count as usize))
+                stratum(arm, &s.name, &found.task, s.count as usize)
             })
             .collect::<Result<_, _>>()?,
     };
     let draws = family.source.is_none() && (!family.episode.is_empty() || support.size + query.size > 0);
-    let visit = draws.then(|| visit(arm, family, source.per_step(), support, query));
+    let visit = draws.then(|| visit(arm, family, source.per_step(), support, query)).transpose()?;
     Ok(TaskPrograms { strata, visit, support, query })
 }
 
 /// The variables of `count` tasks of one stratum.
-fn stratum(arm: &Arm, name: &str, sampler: &Sampler, count: usize) -> Program {
+fn stratum(arm: &Arm, name: &str, sampler: &Sampler, count: usize) -> Result<Program, LowerError> {
     let mut one = Ports::new();
     let args = args(sampler, |port, dims, draw| match draw {
         Some(i) => one.get(Input::Draw(i), port, dims),
@@ -64,13 +65,13 @@ fn stratum(arm: &Arm, name: &str, sampler: &Sampler, count: usize) -> Program {
     let outputs = one.b.inline(&sampler.function, &args);
     let one = one.finish(name, named(&sampler.function, "", outputs));
     let mut all = Ports::new();
-    let outputs = all.batch(&one, count, |i| !matches!(i, Input::World(_)));
+    let outputs = all.batch(&one, count, |i| !matches!(i, Input::World(_)))?;
     let outputs = named(&sampler.function, "", outputs);
-    all.finish(&format!("tasks.{}.{name}", count), outputs)
+    Ok(all.finish(&format!("tasks.{}.{name}", count), outputs))
 }
 
 /// One visit of `tasks` tasks. Outputs: the episode's variables, the support variables, the query variables.
-fn visit(arm: &Arm, family: &Family, tasks: usize, support: Part, query: Part) -> Program {
+fn visit(arm: &Arm, family: &Family, tasks: usize, support: Part, query: Part) -> Result<Program, LowerError> {
     let mut one = Ports::new();
     let mut values: Vec<(String, NodeId)> = Vec::new();
     let task_outputs = &family.strata[0].task.function;
@@ -97,14 +98,14 @@ fn visit(arm: &Arm, family: &Family, tasks: usize, support: Part, query: Part) -
                 None => latent(&mut one, arm, task_outputs, &episode, port),
             }
         });
-        let examples = batch(&mut one.b, f, &example_args, &mapped, part.size);
+        let examples = batch(&mut one.b, f, &example_args, &mapped, part.size, None)?;
         values.extend(named(f, prefix, examples));
     }
     let names: Vec<String> = values.iter().map(|(n, _)| n.clone()).collect();
     let one = one.finish("visit", values);
     let mut all = Ports::new();
-    let outputs = all.batch(&one, tasks, |i| !matches!(i, Input::World(_)));
-    all.finish("visit", names.into_iter().zip(outputs).collect())
+    let outputs = all.batch(&one, tasks, |i| !matches!(i, Input::World(_)))?;
+    Ok(all.finish("visit", names.into_iter().zip(outputs).collect()))
 }
 
 /// A variable of the world, the task or the episode.

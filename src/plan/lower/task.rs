@@ -1,9 +1,9 @@
 //! One task: its loss on some examples, and its adaptation.
 
 use super::sample::{example_slots, latent_slots};
-use super::{Input, LowerError, Part, Ports, closed_form, summary};
+use super::{Input, LowerError, Part, Ports, batch, closed_form, summary};
 use crate::catalog::{Budget, Loss, Metric, Solver, Through};
-use crate::ir::{Binary, Builder, Function, NodeId, Port, batch_some, grad};
+use crate::ir::{Binary, Builder, Function, NodeId, Port, grad};
 use crate::plan::adapter::{self, Adapted};
 use crate::plan::types::{Addition, Anchor, Arm, Block, Family, Model, Objective, Rows};
 
@@ -247,7 +247,7 @@ impl<'a> Task<'a> {
             });
         }
         let present = part.masked.then(|| self.mask(which));
-        Ok(batch_some(&mut self.ports.b, one, &args, &mapped, part.size, present))
+        batch(&mut self.ports.b, one, &args, &mapped, part.size, present)
     }
 
     /// The examples that these are some of.
