@@ -81,6 +81,23 @@ fn a_copy_of_a_loaded_parameter_begins_as_it_was_loaded() {
 }
 
 #[test]
+fn what_is_not_loaded_is_drawn_as_without_a_file() {
+    let desk = Desk::new();
+    let train = "freeze = [body, own, spare]; adapt = none; outer = mean; update = sgd(rate: 0.01)";
+    let draws = "param own: [d] ~ normal\n  param spare: [d] ~ normal\n  group head";
+    let text = experiment(train).replace("group head", draws).replace("shift - 1", "shift - 1 + sum(own) + sum(spare)");
+    let drawn = |text: &str| {
+        let (run, _) = run(&desk, text);
+        assert_eq!(code(&desk.run(&["export", &run, "--model", "out"])), 0);
+        let found = read(&desk, "out/model.safetensors");
+        ["own", "spare", "body.weight"].map(|name| found.find(name).unwrap().data().to_vec())
+    };
+    let [loaded, plain] = [drawn(&text), drawn(&text.replace(" from base", ""))];
+    assert_eq!(loaded[..2], plain[..2]);
+    assert!(loaded[0] != loaded[1] && loaded[2] == [2.0, 0.0, 0.0, 2.0] && plain[2] != loaded[2]);
+}
+
+#[test]
 fn a_merged_model_has_the_names_of_its_checkpoint() {
     let desk = Desk::new();
     let lora = "with = lora(on: body.weight, rank: 1, alpha: 3, zero: false, dropout: 0.25); freeze = body; adapt = none; outer = mean; update = sgd(rate: 0.01)";

@@ -1,21 +1,18 @@
 //! One arm under one seed, from the first draw to the last measurement.
 
-use rayon::prelude::*;
-
-use super::bind::Kernel;
 use super::clients;
 use super::evaluate::{Measures, is_due};
+use super::initial::{initial, sample_once};
 use super::outer::{State, Trainer, Turn};
 use super::prefix;
 use super::snapshot::{self, Points, Snapshot};
 use super::tasks::{Setting, TRAIN, TaskMaker};
-use super::{DataSets, Observer, TrainError, draw};
+use super::{DataSets, Observer, TrainError};
 use crate::exec::Executor;
 use crate::hash::{Id, Kind};
 use crate::ir::{Precision, Tensor};
-use crate::plan::lower::{self, Input, Program, Programs};
-use crate::plan::{Arm, Model, Sampler};
-use crate::rng::Stream;
+use crate::plan::Arm;
+use crate::plan::lower::{self, Programs};
 
 /// How a cell ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,8 +78,7 @@ pub fn run_cell<E: Executor>(
     let mut way = match observer.resume(&arm.name, seed) {
         Some(snapshot) => Way::back(exec, arm, &snapshot)?,
         None => {
-            let init = sample_once(exec, &first.init, &arm.model.init, seed, "init", &world)?;
-            let init = loaded(exec, &arm.model, init, sets)?;
+            let init = initial(exec, &first.init, &arm.model, seed, &world, sets)?;
             Way::start(arm, State::new(exec, arm, init, arm.train.tasks.pool_size().unwrap_or(0))?)
         }
     };
@@ -216,53 +212,6 @@ impl<E: Executor> Way<E> {
         way.next = snapshot.step + 1;
         Ok(way)
     }
-}
-
-/// Runs a sampler that is drawn once per seed.
-pub(super) fn sample_once<E: Executor>(
-    exec: &E,
-    program: &Program,
-    sampler: &Sampler,
-    seed: u64,
-    scope: &str,
-    world: &[E::Value],
-) -> Result<Vec<E::Value>, TrainError> {
-    let kernel = Kernel::compile(exec, program)?;
-    let values = kernel.run_made(exec, |input, _| match input {
-        Input::World(i) => Ok(world[i].clone()),
-        Input::Draw(i) => {
-            let draw = &sampler.draws[i];
-            exec.upload(&draw::tensor(draw, &Stream::new(seed, &[scope, &draw.name])))
-        }
-        other => unreachable!("a sampler does not read {other:?}"),
-    })?;
-    Ok(values)
-}
-
-/// The initial parameters, with those in the place of which the model's file has others. A copy begins where its original does.
-pub(super) fn loaded<E: Executor>(
-    exec: &E,
-    model: &Model,
-    mut init: Vec<E::Value>,
-    sets: &DataSets,
-) -> Result<Vec<E::Value>, TrainError> {
-    let Some(name) = &model.weights else { return Ok(init) };
-    let wrong = |reason: &str| TrainError::Data { name: name.clone(), reason: reason.to_owned() };
-    let weights = sets.weights(name).ok_or_else(|| wrong("it is missing"))?;
-    for slot in &model.params {
-        if let Some(dims) = weights.dims(&slot.name).filter(|dims| *dims != slot.dims) {
-            return Err(wrong(&format!("`{}` has dims {dims:?} there, not {:?}", slot.name, slot.dims)));
-        }
-    }
-    let found =
-        model.params.par_iter().map(|slot| weights.find(&slot.name).map(|tensor| exec.upload(&tensor)).transpose());
-    for (value, found) in init.iter_mut().zip(found.collect::<Result<Vec<_>, _>>()?) {
-        *value = found.unwrap_or_else(|| value.clone());
-    }
-    for (copy, base) in model.copies() {
-        init[copy] = init[base].clone();
-    }
-    Ok(init)
 }
 
 fn weights<E: Executor>(exec: &E, arm: &Arm, state: &State<E>) -> Result<Vec<(String, Tensor)>, TrainError> {

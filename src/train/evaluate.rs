@@ -3,7 +3,7 @@
 use super::TrainError;
 use super::adapt::{Adaptation, Adapted, Begin};
 use super::bind::Kernel;
-use super::cell::{loaded, sample_once};
+use super::initial::initial;
 use super::outer::State;
 use super::tasks::{Setting, TaskMaker, Visit};
 use crate::catalog::{Outer, Reduction, Simplex, StateMetric, Weights, Whose};
@@ -249,8 +249,7 @@ fn sources<E: Executor>(
     let (Some(model), Some(program)) = (&evaluation.model, &programs.init) else {
         return Ok((0..arm.model.params.len()).map(Source::Trained).collect());
     };
-    let initial = sample_once(exec, program, &model.init, seed, "init", world)?;
-    let initial = loaded(exec, model, initial, setting.sets)?;
+    let initial = initial(exec, program, model, seed, world, setting.sets)?;
     let source = |(slot, value): (&Slot, E::Value)| match arm.model.position(&slot.name) {
         Some(i) => Source::Trained(i),
         None => Source::Initial(value),

@@ -14,6 +14,7 @@ mod draw;
 mod dropout;
 mod evaluate;
 mod footprint;
+mod initial;
 mod merge;
 mod outer;
 mod prefix;

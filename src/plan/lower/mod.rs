@@ -83,6 +83,23 @@ pub struct Program {
     pub inputs: Vec<Input>,
 }
 
+impl Program {
+    /// The program of some outputs alone, by position, without the inputs that only the others need.
+    pub fn of_outputs(&self, places: &[usize]) -> Program {
+        let outputs = places.iter().map(|&i| self.function.outputs[i].clone()).collect();
+        let mut b = Builder::new();
+        let all = Function { outputs, ..self.function.clone() };
+        let args: Vec<NodeId> =
+            all.inputs.iter().zip(all.input_dims()).map(|(p, d)| b.input(p.name.clone(), d)).collect();
+        let values = b.inline(&all, &args);
+        let names = all.outputs.iter().map(|port| port.name.clone());
+        let function = b.finish(all.name.clone(), names.zip(values).collect()).without_unread(|_| false);
+        let tag = |name: &str| all.inputs.iter().position(|port| port.name == name).map(|i| self.inputs[i]);
+        let inputs = function.inputs.iter().filter_map(|port| tag(&port.name)).collect();
+        Program { function, inputs }
+    }
+}
+
 /// The programs of one arm.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Programs {
