@@ -427,6 +427,36 @@ measure size = sum(v)
     assert!((moved - error * q / 0.5).abs() < 1e-12, "{moved} is not {}", error * q / 0.5);
 }
 
+/// Soft tokens before the words of a transformer: the mask comes from the rows, so that those of a prompt count once it is more than zeros.
+#[test]
+fn rows_stand_before_the_words_of_a_transformer() {
+    let text = "
+edition 2026
+experiment soft
+dim tokens = 5; dim rows = tokens; dim width = 8
+tasks texts { example { kind: [tokens] ~ uniform(0, 9); y: [] = 1 } }
+model net(kind: [tokens]) -> [] {
+  let embeddings = bert_embeddings(kind - 1, 20, width, 9, 1e-12, 0)
+  let words: [rows, width] = reshape(sign(kind - 4) * embeddings, [rows, width])
+  let mask    = sign(sum(words ^ 2, over: width))
+  let encoder = bert_encoder(words, mask, 2, 2, 12, 1e-12, 0)
+  sum(mask * encoder ^ 3) / sum(mask)
+}
+train {
+  tasks = fresh(texts, 2); split = { support: 1, query: 1 }; loss = half_squared
+  adapt = none; outer = mean; update = sgd(rate: 1); steps = 0
+}
+evaluate test { WITH tasks = fresh(texts, 4); split = { support: 1, query: 2 }; loss = half_squared; adapt = none }
+measure loss = mean(squared) on test
+";
+    let loss = |with: &str| cell(&text.replace("WITH", with), &[]).series[0].values[0];
+    let bare = loss("");
+    let silent = loss("with = prompt(on: words, length: 3);");
+    assert!((silent - bare).abs() <= 1e-12 * bare, "{silent} is not {bare}");
+    let heard = loss("with = prompt(on: words, length: 3, std: 1);");
+    assert!((heard - bare).abs() > 1e-3 * bare, "{heard} is {bare}");
+}
+
 #[test]
 fn a_prompt_at_a_value_that_the_model_names() {
     let body = "param W: [d, h] ~ normal; param H: [h, classes] = 0.5;";
