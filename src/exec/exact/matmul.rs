@@ -217,46 +217,44 @@ impl<T: Vectors> Work<T> for Tiles<'_, T> {
             let b = Matrices { offset: b.offset + b.next.at(case), ..b };
             let c = (case - first) * m * n;
             let (from_a, from_b) = (&self.a[a.offset..], &self.b[b.offset..]);
+            let to = &mut self.c[c..c + m * n];
             if let Some(listed) = listed {
                 let again = packed.replace(b.offset) == Some(b.offset);
                 self.listed(here, listed, from_a, (b, again), c);
-                continue;
-            }
-            let left = Matrix { data: from_a, row: a.row, column: a.column };
-            let ((m, n), left, right) = if n == 1 && a.row == 1 {
-                // A column is the row of a product of transposed matrices.
-                let row = Matrix { data: from_b, row: b.column, column: b.row };
-                ((1, m), row, Matrix { data: from_a, row: a.column, column: 1 })
-            } else if n == 1 && m * k <= NEAR {
-                ((m, 1), left, Matrix { data: from_b, row: b.row, column: 1 })
-            } else if n == 1 {
+            } else if n == 1 && a.row != 1 && m * k <= NEAR {
+                let column = Matrix { data: from_b, row: b.row, column: 1 };
+                multiply(here, (m, k, 1), Matrix { data: from_a, row: a.row, column: a.column }, column, to, 1, false);
+            } else if n == 1 && a.row != 1 {
                 self.column(here, a, b, c);
-                continue;
+            } else if n == 1 {
+                // A column is the row of a product of transposed matrices.
+                let column = Matrix { data: from_b, row: b.column, column: b.row };
+                let turned = Matrix { data: from_a, row: a.column, column: a.row };
+                multiply(here, (1, k, m), column, turned, to, m, false);
             } else if b.column != 1 && 2 * m * (k + n) < k * n && k * n <= SMALL {
                 self.swapped(here, a, b, c);
-                continue;
             } else if m <= FEW && b.row == 1 && k * n > NEAR {
                 self.turned(here, a, b, c);
-                continue;
-            } else if k * n > SMALL && (m > FEW || b.column != 1) {
-                self.blocks(here, a, b, c);
-                continue;
-            } else if b.column == 1 {
-                ((m, n), left, Matrix { data: from_b, row: b.row, column: 1 })
-            } else {
-                if packed.replace(b.offset) != Some(b.offset) {
-                    self.packed.resize(k * n, T::ZERO);
-                    copy(here, from_b, b, (k, n), self.packed);
+            } else if k * n <= SMALL || (m <= FEW && b.column == 1) {
+                let place_b = if b.column == 1 {
+                    Matrix { data: from_b, row: b.row, column: 1 }
+                } else {
+                    if packed.replace(b.offset) != Some(b.offset) {
+                        self.packed.resize(k * n, T::ZERO);
+                        copy(here, from_b, b, (k, n), self.packed);
+                    }
+                    Matrix { data: self.packed, row: n, column: 1 }
+                };
+                let place_a = Matrix { data: from_a, row: a.row, column: a.column };
+                // A part of `k` at a time, so that what is read of a large second operand lies in the nearest cache.
+                let depth = if k * n <= SMALL { k } else { SHALLOW };
+                for from in (0..k).step_by(depth) {
+                    let place_a = Matrix { data: &place_a.data[from * a.column..], ..place_a };
+                    let place_b = Matrix { data: &place_b.data[from * place_b.row..], ..place_b };
+                    multiply(here, (m, depth.min(k - from), n), place_a, place_b, to, n, from > 0);
                 }
-                ((m, n), left, Matrix { data: self.packed, row: n, column: 1 })
-            };
-            let to = &mut self.c[c..c + m * n];
-            // A part of `k` at a time, so that what is read of a large second operand lies in the nearest cache.
-            let depth = if m == 1 || k * n <= SMALL { k } else { SHALLOW };
-            for from in (0..k).step_by(depth) {
-                let left = Matrix { data: &left.data[from * left.column..], ..left };
-                let right = Matrix { data: &right.data[from * right.row..], ..right };
-                multiply(here, (m, depth.min(k - from), n), left, right, to, n, from > 0);
+            } else {
+                self.blocks(here, a, b, c);
             }
         }
     }
@@ -291,7 +289,7 @@ impl<T: Vectors> Tiles<'_, T> {
             let columns = &listed.columns[from..k.min(from + depth)];
             let right = Matrix { data: &right.data[from * right.row..], ..right };
             let left = Entries { data: a, rows, columns };
-            multiply_apart(here, (m, columns.len(), n), left, right, &mut self.c[c..c + m * n], n, from > 0);
+            multiply(here, (m, columns.len(), n), left, right, &mut self.c[c..c + m * n], n, from > 0);
         }
     }
 
@@ -304,7 +302,7 @@ impl<T: Vectors> Tiles<'_, T> {
         let (right, result) = self.packed.split_at_mut(k * m);
         copy(here, &self.a[a.offset..], Matrices { row: a.column, column: a.row, ..a }, (k, m), right);
         let left = Matrix { data: &self.b[b.offset..], row: b.column, column: b.row };
-        multiply_apart(here, (n, k, m), left, Matrix { data: right, row: m, column: 1 }, result, m, false);
+        multiply(here, (n, k, m), left, Matrix { data: right, row: m, column: 1 }, result, m, false);
         for (i, row) in self.c[c..c + m * n].chunks_exact_mut(n).enumerate() {
             row.iter_mut().zip(result.iter().skip(i).step_by(m)).for_each(|(to, x)| *to = *x);
         }
@@ -321,7 +319,7 @@ impl<T: Vectors> Tiles<'_, T> {
             let from = &self.a[a.offset + top * a.row..];
             copy(here, from, Matrices { row: a.column, column: a.row, ..a }, (k, rows), self.packed);
             let turned = Matrix { data: self.packed, row: rows, column: 1 };
-            multiply_apart(here, (1, k, rows), row, turned, &mut self.c[c + top..], rows, false);
+            multiply(here, (1, k, rows), row, turned, &mut self.c[c + top..], rows, false);
         }
     }
 
@@ -338,7 +336,7 @@ impl<T: Vectors> Tiles<'_, T> {
                 let place = &self.b[b.offset + from * b.row + first * b.column..];
                 copy(here, place, b, (depth, columns), self.packed);
                 let strip = Matrix { data: self.packed, row: columns, column: 1 };
-                multiply_apart(here, (m, depth, columns), rows, strip, &mut self.c[c + first..], n, from > 0);
+                multiply(here, (m, depth, columns), rows, strip, &mut self.c[c + first..], n, from > 0);
             }
         }
     }
