@@ -10,13 +10,13 @@ use metadsl::ledger::*;
 use super::bundles::{EVIDENCE, forged};
 use super::fixture::{self, Fixture};
 
-fn bundle(fixture: &Fixture, runs: &[Id]) -> Vec<u8> {
+pub fn bundle(fixture: &Fixture, runs: &[Id]) -> Vec<u8> {
     let mut bytes = Vec::new();
     fixture.fresh().bundle(runs, &mut bytes).unwrap();
     bytes
 }
 
-fn check(bytes: &[u8]) -> Result<Bundled, String> {
+pub fn check(bytes: &[u8]) -> Result<Bundled, String> {
     verify_bundle(bytes, bytes.len() as u64)
 }
 

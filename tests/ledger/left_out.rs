@@ -8,7 +8,7 @@ use metadsl::ir::Precision;
 use metadsl::ledger::*;
 
 use super::bundles::{EVIDENCE, forged, sections};
-use super::evidence::{can_run_the_script, of_one_mind};
+use super::evidence::{bundle, can_run_the_script, check, of_one_mind};
 use super::fixture::{self, Fixture, Numbers};
 use super::shelf::Shelf;
 
@@ -57,16 +57,6 @@ fn copy(from: &Store, to: &Store, run: &Run) {
     to.put(Kind::Result, &outcome).unwrap();
     to.put(Kind::Env, &from.get::<Env>(Kind::Env, run.env).unwrap()).unwrap();
     to.put(Kind::Source, &from.get::<String>(Kind::Source, run.source.unwrap()).unwrap()).unwrap();
-}
-
-fn bundle(fixture: &Fixture, runs: &[Id]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    fixture.fresh().bundle(runs, &mut bytes).unwrap();
-    bytes
-}
-
-fn check(bytes: &[u8]) -> Result<Bundled, String> {
-    verify_bundle(bytes, bytes.len() as u64)
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::marker::PhantomData;
 pub use crate::simd::Path;
 use crate::simd::{self, Avx2, Avx512};
 
-pub use tile::{Entries, Matrix, multiply, multiply_apart, turn};
+pub use tile::{Entries, Matrix, multiply, turn};
 pub use vector::{Lanes, Vector, Vectors};
 
 /// Proof that the code that holds it is compiled for the instructions of `V`, and runs where they are.

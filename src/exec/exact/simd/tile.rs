@@ -152,57 +152,25 @@ impl<T: Copy> Read<T> for Reader<T> {
 #[inline(always)]
 pub fn multiply<T: Float, V: Vector<T>, L: Left<T>>(
     _here: Here<V>,
-    size: (usize, usize, usize),
-    a: L,
-    b: Matrix<T>,
-    c: &mut [T],
-    row_c: usize,
-    resume: bool,
-) {
-    if let Some((a, b, c)) = places(size, a, b, c, row_c) {
-        // SAFETY: the places hold these sizes, and who holds a `Here<V>` has the instructions.
-        unsafe { panel::<T, V, L::Read>(size, a, b, c, resume) };
-    }
-}
-
-/// The same by a call: what takes long enough not to mind one is not compiled anew in every place.
-#[inline(always)]
-pub fn multiply_apart<T: Float, V: Vector<T>, L: Left<T>>(
-    _here: Here<V>,
-    size: (usize, usize, usize),
-    a: L,
-    b: Matrix<T>,
-    c: &mut [T],
-    row_c: usize,
-    resume: bool,
-) {
-    if let Some((a, b, c)) = places(size, a, b, c, row_c) {
-        // SAFETY: as in `multiply`.
-        unsafe { V::panel(size, a, b, c, resume) };
-    }
-}
-
-/// The operands and the result of a product by pointer, if there is anything to do.
-///
-/// # Panics
-/// If an entry of a product of this size lies outside the memory that it was given.
-#[inline(always)]
-fn places<T: Float, L: Left<T>>(
     (m, k, n): (usize, usize, usize),
     a: L,
     b: Matrix<T>,
     c: &mut [T],
     row_c: usize,
-) -> Option<(L::Read, Place<*const T>, Place<*mut T>)> {
+    resume: bool,
+) {
     if m * n == 0 {
-        return None;
+        return;
     }
     let a_fits = k == 0 || a.holds(m, k);
     let b_fits = k == 0 || (k - 1) * b.row + n <= b.data.len();
     let fits = a_fits && b_fits && b.column == 1 && (m - 1) * row_c + n <= c.len();
     assert!(fits, "every entry of a product lies in the memory it was given");
+    let a = a.read();
     let b = Place { at: b.data.as_ptr(), row: b.row, column: 1 };
-    Some((a.read(), b, Place { at: c.as_mut_ptr(), row: row_c, column: 1 }))
+    let c = Place { at: c.as_mut_ptr(), row: row_c, column: 1 };
+    // SAFETY: the bounds were just checked, and who holds a `Here<V>` has the instructions.
+    unsafe { panel::<T, V, L::Read>(m, k, n, a, b, c, resume) };
 }
 
 /// Copies a matrix of `rows` and `columns` so that its columns lie side by side, one row after the other. Here the source has its rows
@@ -260,8 +228,10 @@ pub struct Place<P> {
 /// # Safety
 /// As for [`tile`], for `m` rows and `n` columns.
 #[inline(always)]
-pub unsafe fn panel<T: Float, V: Vector<T>, A: Read<T>>(
-    (m, k, n): (usize, usize, usize),
+unsafe fn panel<T: Float, V: Vector<T>, A: Read<T>>(
+    m: usize,
+    k: usize,
+    n: usize,
     a: A,
     b: Place<*const T>,
     c: Place<*mut T>,

@@ -1,7 +1,6 @@
 //! Vectors: the few instructions of the matrix product that are named and not left to the compiler.
 
 use super::super::float::Float;
-use super::tile::{Place, Read, panel};
 
 /// A vector of some lanes.
 ///
@@ -22,8 +21,6 @@ pub trait Vector<T: Copy>: Copy {
     unsafe fn store(self, to: *mut T, count: usize);
     /// `self + a * b`, rounded once.
     unsafe fn fma(self, a: Self, b: Self) -> Self;
-    /// [`panel`] in a function of its own.
-    unsafe fn panel<A: Read<T>>(size: (usize, usize, usize), a: A, b: Place<*const T>, c: Place<*mut T>, resume: bool);
 
     /// Writes eight rows of eight entries, `stride` apart, as eight columns: entry `[i][j]` goes to `to[j * pitch + i]`.
     #[inline(always)]
@@ -71,12 +68,6 @@ impl<T: Float, const N: usize> Vector<T> for Lanes<T, N> {
         sum.iter_mut().zip(a.0.iter().zip(&b.0)).for_each(|(sum, (&a, &b))| *sum = a.fma(b, *sum));
         Lanes(sum)
     }
-
-    #[inline(never)]
-    unsafe fn panel<A: Read<T>>(size: (usize, usize, usize), a: A, b: Place<*const T>, c: Place<*mut T>, resume: bool) {
-        // SAFETY: the caller vouches for the places and the instructions.
-        unsafe { panel::<T, Self, A>(size, a, b, c, resume) }
-    }
 }
 
 /// The vectors of a float type on the paths.
@@ -107,7 +98,6 @@ impl<T: Float> Vectors for T {
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::super::tile::{Place, Read, panel};
     use super::Vector;
     use std::arch::x86_64::*;
 
@@ -136,18 +126,6 @@ mod x86 {
         unsafe fn fma(self, a: Self, b: Self) -> Self {
             // SAFETY: the caller has the instructions.
             unsafe { _mm512_fmadd_ps(a, b, self) }
-        }
-        #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")]
-        #[inline(never)]
-        unsafe fn panel<A: Read<f32>>(
-            size: (usize, usize, usize),
-            a: A,
-            b: Place<*const f32>,
-            c: Place<*mut f32>,
-            resume: bool,
-        ) {
-            // SAFETY: the caller vouches for the places and the instructions.
-            unsafe { panel::<f32, Self, A>(size, a, b, c, resume) }
         }
         #[inline(always)]
         unsafe fn turn(from: *const f32, stride: usize, to: *mut f32, pitch: usize) {
@@ -181,18 +159,6 @@ mod x86 {
         unsafe fn fma(self, a: Self, b: Self) -> Self {
             // SAFETY: the caller has the instructions.
             unsafe { _mm512_fmadd_pd(a, b, self) }
-        }
-        #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")]
-        #[inline(never)]
-        unsafe fn panel<A: Read<f64>>(
-            size: (usize, usize, usize),
-            a: A,
-            b: Place<*const f64>,
-            c: Place<*mut f64>,
-            resume: bool,
-        ) {
-            // SAFETY: the caller vouches for the places and the instructions.
-            unsafe { panel::<f64, Self, A>(size, a, b, c, resume) }
         }
         #[inline(always)]
         unsafe fn turn(from: *const f64, stride: usize, to: *mut f64, pitch: usize) {
@@ -287,18 +253,6 @@ mod x86 {
             // SAFETY: the caller has the instructions.
             unsafe { _mm256_fmadd_ps(a, b, self) }
         }
-        #[target_feature(enable = "avx2,fma")]
-        #[inline(never)]
-        unsafe fn panel<A: Read<f32>>(
-            size: (usize, usize, usize),
-            a: A,
-            b: Place<*const f32>,
-            c: Place<*mut f32>,
-            resume: bool,
-        ) {
-            // SAFETY: the caller vouches for the places and the instructions.
-            unsafe { panel::<f32, Self, A>(size, a, b, c, resume) }
-        }
         #[inline(always)]
         unsafe fn turn(from: *const f32, stride: usize, to: *mut f32, pitch: usize) {
             // SAFETY: as the trait says; where there is AVX-512 or AVX2 there is AVX.
@@ -331,18 +285,6 @@ mod x86 {
         unsafe fn fma(self, a: Self, b: Self) -> Self {
             // SAFETY: the caller has the instructions.
             unsafe { _mm256_fmadd_pd(a, b, self) }
-        }
-        #[target_feature(enable = "avx2,fma")]
-        #[inline(never)]
-        unsafe fn panel<A: Read<f64>>(
-            size: (usize, usize, usize),
-            a: A,
-            b: Place<*const f64>,
-            c: Place<*mut f64>,
-            resume: bool,
-        ) {
-            // SAFETY: the caller vouches for the places and the instructions.
-            unsafe { panel::<f64, Self, A>(size, a, b, c, resume) }
         }
         #[inline(always)]
         unsafe fn turn(from: *const f64, stride: usize, to: *mut f64, pitch: usize) {
