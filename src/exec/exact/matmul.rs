@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::simd::{Dispatch, Entries, Here, Matrix, Path, Vector, Vectors, Work, multiply, multiply_apart, turn};
+use super::simd::{Dispatch, Entries, Here, Matrix, Path, Vector, Vectors, Work, multiply, turn};
 use super::spread::{Spread, spread, threads};
 
 /// How a batch of matrices lies in a buffer.
@@ -383,12 +383,12 @@ impl<T: Vectors> Tiles<'_, T> {
                     let c = &mut self.c[c + top * n + strip * width..];
                     if packed == 0 {
                         let a = Matrix { data: &self.a[a.offset + top * a.row + from..], row: a.row, column: 1 };
-                        multiply_apart(here, (rows, depth, columns), a, b, c, n, from > 0);
+                        multiply(here, (rows, depth, columns), a, b, c, n, from > 0);
                     }
                     for (group, a) in packed_a.chunks(height * depth).enumerate().take(packed) {
                         let count = height.min(rows - group * height);
                         let a = Matrix { data: a, row: 1, column: height };
-                        multiply_apart(here, (count, depth, columns), a, b, &mut c[group * height * n..], n, from > 0);
+                        multiply(here, (count, depth, columns), a, b, &mut c[group * height * n..], n, from > 0);
                     }
                 }
             }
