@@ -85,6 +85,25 @@ fn of_average_risk_maml_and_first_order() {
 }
 
 #[test]
+fn of_frozen_parameters_which_are_not_saved() {
+    let text = shipped::unclaimed("maml_anil");
+    let arms = text.lines().filter(|line| !line.starts_with("arm ") && !line.starts_with("measure "));
+    let text = arms.collect::<Vec<_>>().join("\n") + "\nmeasure angle = subspace_distance(B, truth) every 1\n";
+    let overrides = ["train.steps = 3", "train.freeze = B", "train.update = adam(rate: 0.01)"];
+    let plan = compile(&text, &overrides);
+    resumes_after_every_step(&plan, "main", &DataSets::new());
+    let arm = &plan.arms[0];
+    let watch = Leaving { after: 2, left: false.into(), saved: Mutex::default(), resumes: false };
+    assert!(matches!(cell(arm, &DataSets::new(), &watch), Err(TrainError::Cancelled)));
+    let saved = watch.saved.into_inner().expect("no test panics with the lock").expect("it was left");
+    let saved = Snapshot::from_value(&cbor::decode(&saved).expect("canonical")).expect("a snapshot");
+    let names: Vec<&str> = arm.model.params.iter().map(|slot| slot.name.as_str()).collect();
+    let kept: Vec<bool> = saved.shared.iter().map(Option::is_some).collect();
+    let slots: Vec<usize> = saved.memory.iter().map(Vec::len).collect();
+    assert_eq!((names, kept, slots), (vec!["B", "w"], vec![false, true], vec![0, 2]));
+}
+
+#[test]
 fn of_federated_averaging_kept_heads_and_control_variates() {
     let plan = compile(&shipped::unclaimed("fedrep_digits"), &["train.steps = 3", "train.tasks.batch = 3"]);
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments/data/digits.csv.gz");

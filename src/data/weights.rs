@@ -35,6 +35,13 @@ impl Weights {
         Some(Tensor::new(place.dims.clone(), data))
     }
 
+    /// The numbers of the tensor of a parameter, row-major, where the file has them in 32 bits: a copy of them.
+    pub fn single(&self, parameter: &str) -> Option<Vec<f32>> {
+        let place = self.place(parameter).filter(|place| place.dtype == Dtype::F32)?;
+        let (words, _) = self.file[place.bytes.clone()].as_chunks::<4>();
+        Some(words.iter().map(|word| f32::from_le_bytes(*word)).collect())
+    }
+
     /// The bytes of the file.
     pub fn bytes(&self) -> usize {
         self.file.len()
@@ -178,7 +185,10 @@ mod tests {
             weights.find("a.w").unwrap().data().to_vec()
         };
         assert_eq!(read("F64", &[1.5f64.to_le_bytes(), (-2.0f64).to_le_bytes()].concat()), [1.5, -2.0]);
-        assert_eq!(read("F32", &[1.5f32.to_le_bytes(), (-2.0f32).to_le_bytes()].concat()), [1.5, -2.0]);
+        let single = [1.5f32.to_le_bytes(), (-2.0f32).to_le_bytes()].concat();
+        assert_eq!(read("F32", &single), [1.5, -2.0]);
+        assert_eq!(parsed(file("a.w", "F32", "[2]", &single)).unwrap().single("a.w"), Some(vec![1.5, -2.0]));
+        assert_eq!(parsed(file("a.w", "I32", "[2]", &single)).unwrap().single("a.w"), None);
         // One and a half, and the smallest half.
         assert_eq!(read("F16", &[0x00, 0x3e, 0x01, 0x00]), [1.5, 2f64.powi(-24)]);
         assert_eq!(read("BF16", &[0xc0, 0x3f, 0x00, 0xc0]), [1.5, -2.0]);

@@ -98,6 +98,11 @@ pub trait Executor: Send + Sync {
     /// Takes a host tensor in, rounding to the executor's float type.
     fn upload(&self, tensor: &Tensor) -> Result<Self::Value, ExecError>;
 
+    /// Takes in row-major numbers of 32 bits, as many as the dims say, without a way through wider ones where it needs none.
+    fn upload_single(&self, dims: &[usize], numbers: Vec<f32>) -> Result<Self::Value, ExecError> {
+        self.upload(&Tensor::new(dims.to_vec(), numbers.into_iter().map(f64::from).collect()))
+    }
+
     /// Brings a value back, exactly.
     fn download(&self, value: &Self::Value) -> Result<Tensor, ExecError>;
 

@@ -625,6 +625,15 @@ impl Arm {
         let train = &self.train;
         self.model.others(&[&train.keep, &train.freeze, &train.reset])
     }
+
+    /// The shared parameters that no stage moves, by position in the model: they are always as they began.
+    pub fn unmoved(&self) -> Vec<usize> {
+        let stays = |name: &String| {
+            let mut trains = std::iter::once(&self.train).chain(self.stages.iter().map(|stage| &stage.train));
+            trains.all(|train| train.freeze.contains(name) || train.reset.contains(name))
+        };
+        (0..self.model.params.len()).filter(|&i| stays(&self.model.params[i].name)).collect()
+    }
 }
 
 /// The budget of an adaptation that is one block of steps: what can be stopped on its way.

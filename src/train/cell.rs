@@ -75,12 +75,10 @@ pub fn run_cell<E: Executor>(
     let phases = arm.phases();
     let first = lower::lower(&phases[0], &sizes)?;
     let world = sample_once(exec, &first.world, &arm.world, seed, "world", &[])?;
+    let init = initial(exec, &first.init, &arm.model, seed, &world, sets)?;
     let mut way = match observer.resume(&arm.name, seed) {
-        Some(snapshot) => Way::back(exec, arm, &snapshot)?,
-        None => {
-            let init = initial(exec, &first.init, &arm.model, seed, &world, sets)?;
-            Way::start(arm, State::new(exec, arm, init, arm.train.tasks.pool_size().unwrap_or(0))?)
-        }
+        Some(snapshot) => Way::back(arm, snapshot.state(exec, &init)?, &snapshot),
+        None => Way::start(arm, State::new(exec, arm, init, arm.train.tasks.pool_size().unwrap_or(0))?),
     };
     // Behind a frozen prefix everything else is as it was: the same parameters, tasks and random streams.
     let behind = prefix::computed_once(exec, arm, &way.state.shared, &tables, sets)?;
@@ -89,7 +87,7 @@ pub fn run_cell<E: Executor>(
         Some((arm, _)) => (arm.phases(), lower::lower(&arm.phases()[0], &sizes)?),
         None => (phases, first),
     };
-    let mut before = 0;
+    let (mut before, unmoved) = (0, arm.unmoved());
     for (number, phase) in phases.iter().enumerate() {
         let span = Span { before, end: before + phase.train.steps };
         before = span.end;
@@ -101,7 +99,8 @@ pub fn run_cell<E: Executor>(
         }
         let own = if number > 0 { Some(lower::lower(phase, &sizes)?) } else { None };
         let setting = Setting { exec, arm: phase, seed, world: &world, tables: &tables, sets };
-        way = run_stage(way, &setting, own.as_ref().unwrap_or(&first), span, arm.steps(), observer)?;
+        let stage = Stage { programs: own.as_ref().unwrap_or(&first), span, last: arm.steps(), unmoved: &unmoved };
+        way = run_stage(way, &setting, &stage, observer)?;
     }
     let weights = weights(exec, arm, &way.state)?;
     let Way { status, series, trace, .. } = way;
@@ -117,15 +116,24 @@ struct Span {
     end: u64,
 }
 
-/// Runs one stage from where a cell stands; `last` is the last step of the last stage.
+/// What of a cell is one stage's.
+struct Stage<'a> {
+    programs: &'a Programs,
+    span: Span,
+    /// The last step of the last stage.
+    last: u64,
+    /// The parameters that no stage moves.
+    unmoved: &'a [usize],
+}
+
+/// Runs one stage from where a cell stands.
 fn run_stage<E: Executor>(
     mut way: Way<E>,
     setting: &Setting<E>,
-    programs: &Programs,
-    span: Span,
-    last: u64,
+    stage: &Stage,
     observer: &dyn Observer,
 ) -> Result<Way<E>, TrainError> {
+    let Stage { programs, span, last, unmoved } = *stage;
     let Setting { exec, arm, seed, world, .. } = *setting;
     let own = (TRAIN, arm.train.augment.as_slice());
     let maker = TaskMaker::new(setting, &arm.train.tasks, &arm.train.objective, &programs.tasks, own)?;
@@ -134,7 +142,7 @@ fn run_stage<E: Executor>(
     while way.goes_on(span.end) {
         if observer.cancelled() {
             if way.next > 0 {
-                observer.save(&arm.name, seed, way.snapshot(exec)?);
+                observer.save(&arm.name, seed, way.snapshot(exec, unmoved)?);
             }
             return Err(TrainError::Cancelled);
         }
@@ -161,7 +169,7 @@ fn run_stage<E: Executor>(
         }
         way.next = step + 1;
         if observer.wants_snapshot(&arm.name, seed, step, !way.goes_on(last)) {
-            observer.save(&arm.name, seed, way.snapshot(exec)?);
+            observer.save(&arm.name, seed, way.snapshot(exec, unmoved)?);
         }
     }
     Ok(way)
@@ -187,7 +195,7 @@ impl<E: Executor> Way<E> {
         self.status == Status::Finished && self.next <= end
     }
 
-    fn snapshot(&self, exec: &E) -> Result<Snapshot, TrainError> {
+    fn snapshot(&self, exec: &E, unmoved: &[usize]) -> Result<Snapshot, TrainError> {
         let points = |s: &Series| Points { steps: s.steps.clone(), bits: snapshot::bits(&s.values) };
         let (traced, digests) = self.trace.iter().copied().unzip();
         Ok(Snapshot {
@@ -196,12 +204,12 @@ impl<E: Executor> Way<E> {
             series: self.series.iter().map(points).collect(),
             traced,
             digests,
-            ..Snapshot::of_state(exec, &self.state)?
+            ..Snapshot::of_state(exec, &self.state, unmoved)?
         })
     }
 
-    fn back(exec: &E, arm: &Arm, snapshot: &Snapshot) -> Result<Way<E>, TrainError> {
-        let mut way = Way::start(arm, snapshot.state(exec)?);
+    fn back(arm: &Arm, state: State<E>, snapshot: &Snapshot) -> Way<E> {
+        let mut way = Way::start(arm, state);
         for (series, points) in way.series.iter_mut().zip(&snapshot.series) {
             (series.steps, series.values) = (points.steps.clone(), snapshot::values(&points.bits));
         }
@@ -210,7 +218,7 @@ impl<E: Executor> Way<E> {
             way.status = Status::Diverged { step: snapshot.step };
         }
         way.next = snapshot.step + 1;
-        Ok(way)
+        way
     }
 }
 

@@ -80,6 +80,7 @@ pub fn footprint(
     let size = |i: usize| arm.model.params[i].dims.iter().map(|&d| d as u64).product::<u64>();
     let all: u64 = (0..arm.model.params.len()).map(size).sum();
     let kept: u64 = arm.kept().into_iter().map(size).sum();
+    let moved: u64 = arm.moved().into_iter().map(size).sum();
     let pool = arm.train.tasks.pool_size().unwrap_or(0) as u64;
     let slots = arm.train.update.as_ref().map_or(0, |update| update.memory().len()) as u64;
     // Parameters of a task of its own lie in a table on the host; those of the tasks at hand are copied one after the other.
@@ -91,7 +92,7 @@ pub fn footprint(
     tally.measuring += HOST * (all - kept + pool * kept);
     Ok(Footprint {
         data: sets.bytes(),
-        parameters: width * (all - kept + slots * all) + HOST * pool * kept,
+        parameters: width * (all - kept + slots * moved) + HOST * pool * kept,
         values: tally.held + tally.training.max(tally.measuring),
         programs: tally.kept + tally.shared,
     })

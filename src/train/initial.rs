@@ -6,7 +6,7 @@ use super::bind::Kernel;
 use super::{DataSets, TrainError, draw};
 use crate::exec::Executor;
 use crate::plan::lower::{Input, Program};
-use crate::plan::{Model, Sampler};
+use crate::plan::{Model, Sampler, Slot};
 use crate::rng::Stream;
 
 /// Runs a sampler that is drawn once per seed.
@@ -74,7 +74,9 @@ fn in_file<E: Executor>(
             return Err(wrong(&format!("`{}` has dims {dims:?} there, not {:?}", slot.name, slot.dims)));
         }
     }
-    let found =
-        model.params.par_iter().map(|slot| weights.find(&slot.name).map(|tensor| exec.upload(&tensor)).transpose());
-    Ok(found.collect::<Result<_, _>>()?)
+    let upload = |slot: &Slot| match weights.single(&slot.name) {
+        Some(numbers) => exec.upload_single(&slot.dims, numbers).map(Some),
+        None => weights.find(&slot.name).map(|tensor| exec.upload(&tensor)).transpose(),
+    };
+    Ok(model.params.par_iter().map(upload).collect::<Result<_, _>>()?)
 }

@@ -17,7 +17,7 @@ use crate::plan::{Arm, TaskSource};
 pub(super) struct State<E: Executor> {
     /// The shared parameters, by position in the model; none where tasks keep their own.
     pub shared: Vec<Option<E::Value>>,
-    /// What the update remembers, `[param][slot]`.
+    /// What the update remembers, `[param][slot]`, of the parameters that it moves.
     pub memory: Vec<Vec<E::Value>>,
     /// The kept parameters of every task of the pool, `[pool, ..]`, by position; none where shared.
     pub kept: Vec<Option<Tensor>>,
@@ -51,12 +51,11 @@ impl<E: Executor> State<E> {
         pool: usize,
     ) -> Result<State<E>, TrainError> {
         let slots = arm.train.update.as_ref().map_or(0, |u| u.memory().len());
-        let memory = arm
-            .model
-            .params
-            .iter()
-            .map(|p| (0..slots).map(|_| exec.upload(&Tensor::full(&p.dims, 0.0))).collect())
-            .collect::<Result<_, _>>()?;
+        let mut memory = vec![Vec::new(); arm.model.params.len()];
+        for i in arm.moved() {
+            let nothing = exec.upload(&Tensor::full(&arm.model.params[i].dims, 0.0))?;
+            memory[i] = vec![nothing; slots];
+        }
         let adversary = match &arm.train.outer {
             Outer::Worst { over, .. } => {
                 let corners = match (over, &arm.train.tasks) {

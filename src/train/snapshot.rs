@@ -1,7 +1,7 @@
 //! A cell that was left on the way: all that training needs to go on as if it had never stopped.
 //!
-//! Random numbers are addressed by step, so nothing of a generator needs keeping: parameters, what the update remembers,
-//! kept parameters and the adversary are the whole state.
+//! Random numbers are addressed by step, so nothing of a generator needs keeping: the parameters that training moves, what the
+//! update remembers, kept parameters and the adversary are the whole state. What never moves begins anew, from its file or its draws.
 
 use super::TrainError;
 use super::outer::State;
@@ -56,9 +56,9 @@ record! {
         pub step: u64,
         /// Whether it diverged there.
         pub diverged: bool,
-        /// The shared parameters, by position in the model; none where tasks keep their own.
+        /// The shared parameters, by position in the model; none where tasks keep their own, or where they are as they began.
         pub shared: Vec<Option<Saved>>,
-        /// What the update remembers, by parameter and slot.
+        /// What the update remembers, by parameter and slot; nothing of parameters that it does not move.
         pub memory: Vec<Vec<Saved>>,
         /// The kept parameters of every task of the pool, by position; none where shared.
         pub kept: Vec<Option<Saved>>,
@@ -76,12 +76,15 @@ record! {
 }
 
 impl Snapshot {
-    /// A state, without what was measured on the way to it.
-    pub(super) fn of_state<E: Executor>(exec: &E, state: &State<E>) -> Result<Snapshot, TrainError> {
+    /// A state, without what was measured on the way to it and without the parameters that are as they began.
+    pub(super) fn of_state<E: Executor>(exec: &E, state: &State<E>, unmoved: &[usize]) -> Result<Snapshot, TrainError> {
         // Named one by one, so that a state that grows does not compile until it is saved whole.
         let State { shared, memory, kept, adversary, controls } = state;
         let save = |value: &E::Value| exec.download(value).map(|tensor| Saved::of(&tensor));
-        let shared = shared.iter().map(|v| v.as_ref().map(save).transpose()).collect::<Result<_, ExecError>>()?;
+        let moved = |(i, value): (usize, &Option<E::Value>)| {
+            value.as_ref().filter(|_| !unmoved.contains(&i)).map(save).transpose()
+        };
+        let shared = shared.iter().enumerate().map(moved).collect::<Result<_, ExecError>>()?;
         let memory = memory.iter().map(|slots| slots.iter().map(save).collect()).collect::<Result<_, ExecError>>()?;
         Ok(Snapshot {
             step: 0,
@@ -97,10 +100,15 @@ impl Snapshot {
         })
     }
 
-    /// The state, on an executor.
-    pub(super) fn state<E: Executor>(&self, exec: &E) -> Result<State<E>, TrainError> {
+    /// The state, on an executor, of a cell that began with these parameters.
+    pub(super) fn state<E: Executor>(&self, exec: &E, begun: &[E::Value]) -> Result<State<E>, TrainError> {
         let load = |saved: &Saved| exec.upload(&saved.tensor());
-        let shared = self.shared.iter().map(|v| v.as_ref().map(load).transpose()).collect::<Result<_, ExecError>>()?;
+        let shared = self.shared.iter().zip(&self.kept).zip(begun).map(|((saved, kept), begun)| match (saved, kept) {
+            (Some(saved), _) => load(saved).map(Some),
+            (None, Some(_)) => Ok(None),
+            (None, None) => Ok(Some(begun.clone())),
+        });
+        let shared = shared.collect::<Result<_, ExecError>>()?;
         let memory =
             self.memory.iter().map(|slots| slots.iter().map(load).collect()).collect::<Result<_, ExecError>>()?;
         let kept = self.kept.iter().map(|table| table.as_ref().map(Saved::tensor)).collect();

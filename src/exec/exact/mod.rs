@@ -129,7 +129,7 @@ pub struct Program<T: 'static> {
 }
 
 macro_rules! executor {
-    ($t:ident) => {
+    ($t:ident, $single:expr) => {
         impl Executor for Exact<$t> {
             type Value = Array<$t>;
             type Kernel = Program<$t>;
@@ -145,6 +145,11 @@ macro_rules! executor {
             fn upload(&self, tensor: &Tensor) -> Result<Array<$t>, ExecError> {
                 let data = tensor.data().iter().map(|&x| x as $t).collect();
                 Ok(Array { dims: tensor.dims().into(), data: Arc::new(data) })
+            }
+
+            fn upload_single(&self, dims: &[usize], numbers: Vec<f32>) -> Result<Array<$t>, ExecError> {
+                assert_eq!(dims.iter().product::<usize>(), numbers.len(), "as many numbers as the dims say");
+                Ok(Array { dims: dims.into(), data: Arc::new($single(numbers)) })
             }
 
             fn download(&self, value: &Array<$t>) -> Result<Tensor, ExecError> {
@@ -190,5 +195,5 @@ macro_rules! executor {
     };
 }
 
-executor!(f32);
-executor!(f64);
+executor!(f32, std::convert::identity);
+executor!(f64, |numbers: Vec<f32>| numbers.into_iter().map(f64::from).collect());
