@@ -298,6 +298,29 @@ fn groups_of_classes_need_a_model_of_their_size() {
 }
 
 #[test]
+fn clients_are_shown_with_their_strata() {
+    let desk = Desk::new();
+    let digits = std::fs::read(Path::new(ROOT).join("experiments/data/digits.csv.gz")).unwrap();
+    desk.write("digits.csv.gz", digits);
+    let strata = "class_groups([0, 1, 4, 6, 8..10], size: 2)
+  stratum easy(2) {}
+  stratum hard(1) {}";
+    let text = include_str!("../docs/codes/clients.meta").replace("iid(clients: 20)", strata);
+    let file = desk.write("clients.meta", text.replace("batch: 5", "batch: 2").replace("classes = 10", "classes = 2"));
+    let text = stdout(&desk.run(&["data", file.to_str().unwrap()]));
+    assert!(text.contains("the classes 0..1, 1..2, 4..5, 6..7, 8..10 as 3 clients, 2 each"), "{text}");
+    let held = desk.json(&["data", file.to_str().unwrap(), "--json"]);
+    let of = |client: usize| {
+        let labels = held[0]["clients"][client]["labels"].as_array().unwrap().iter().map(|n| n.as_u64().unwrap());
+        labels.zip(0..).filter(|(n, _)| *n > 0).map(|(_, label)| label).collect::<Vec<usize>>()
+    };
+    assert_eq!([0, 1, 2].map(of), [[0, 1], [4, 6], [8, 9]]);
+    let stratum = |client: usize| held[0]["clients"][client]["stratum"].as_str().unwrap().to_owned();
+    assert_eq!([0, 1, 2].map(stratum), ["easy", "easy", "hard"]);
+    assert!(text.lines().any(|line| line.starts_with("client  stratum  examples")), "{text}");
+}
+
+#[test]
 fn show_tells_the_whole_run() {
     let desk = Desk::new();
     let file = desk.write("small.meta", SMALL);

@@ -16,6 +16,8 @@ pub enum Arg {
     Names(Vec<String>),
     /// `lo..hi`
     Range(u64, u64),
+    /// `[lo..hi, n]`
+    Ranges(Vec<(u64, u64)>),
     /// A truth value.
     Bool(bool),
     /// Text.
@@ -103,6 +105,14 @@ impl Args {
         match self.get(name) {
             Some(Arg::Range(lo, hi)) => (*lo, *hi),
             other => unreachable!("`{name}` was checked to be a range, not {other:?}"),
+        }
+    }
+
+    /// One or more ranges.
+    pub fn ranges(&self, name: &str) -> Vec<(u64, u64)> {
+        match self.get(name) {
+            Some(Arg::Ranges(ranges)) => ranges.clone(),
+            other => unreachable!("`{name}` was checked to be ranges, not {other:?}"),
         }
     }
 

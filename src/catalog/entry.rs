@@ -108,6 +108,8 @@ pub enum Ty {
     Strata,
     /// A range of whole numbers, `lo..hi`.
     Range,
+    /// A range or a number, or a list of them.
+    Ranges,
     /// `true` or `false`.
     Bool,
     /// Quoted text.
@@ -171,6 +173,9 @@ impl Ty {
             Ty::Family => "the name of a `tasks` block".into(),
             Ty::Strata => "strata of the family, such as `[easy, hard]`".into(),
             Ty::Range => "a range of whole numbers, such as `0..64`".into(),
+            Ty::Ranges => {
+                "a range of whole numbers, such as `0..64`, or a list of ranges and numbers, such as `[0..4, 7]`".into()
+            }
             Ty::Bool => "`true` or `false`".into(),
             Ty::Text => "quoted text".into(),
             Ty::Texts => "quoted text or a list of it".into(),

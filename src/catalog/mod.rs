@@ -35,7 +35,7 @@ pub use loss::{Loss, one_hot};
 pub use metric::{Metric, Reduction, StateMetric, Whose};
 pub use operator::{Pool, Reducer, Windows};
 pub use outer::{Outer, Sees, Simplex, Through};
-pub use partition::Partition;
+pub use partition::{Partition, Stretch};
 pub use reader::Reader;
 pub use retract::Retraction;
 pub use schedule::{Factor, Rate};

@@ -2,7 +2,18 @@
 
 use super::args::Args;
 use super::entry::{Entry, Initial, Kind, Param, Ty};
-use crate::hash::variants;
+use crate::hash::{record, variants};
+
+record! {
+    /// Numbers that follow each other.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct Stretch {
+        /// The first.
+        pub first: u64,
+        /// The one after the last.
+        pub end: u64,
+    }
+}
 
 variants! {
     /// A division of a data set among clients.
@@ -16,12 +27,12 @@ variants! {
         Dirichlet { clients: u64, alpha: f64 },
         /// Shuffled and dealt in sizes drawn from a log-normal law.
         LogNormal { clients: u64, spread: f64 },
-        /// Every owner is a client: of all owners, in the order of their names, this range.
-        Owners { first: u64, end: u64 },
-        /// One client, who holds the examples of this range of classes.
-        Classes { first: u64, end: u64 },
-        /// Of this range of classes, every `size` that follow each other are a client, who numbers them from 0.
-        ClassGroups { first: u64, end: u64, size: u64 },
+        /// Every owner is a client: of all owners, numbered in the order of their names, this range and further ones.
+        Owners { first: u64, end: u64, further: Vec<Stretch> = vec![] },
+        /// One client, who holds the examples of this range of classes and of further ones.
+        Classes { first: u64, end: u64, further: Vec<Stretch> = vec![] },
+        /// Of these ranges of classes, every `size` that follow each other are a client, who numbers them from 0.
+        ClassGroups { first: u64, end: u64, size: u64, further: Vec<Stretch> = vec![] },
         /// Sorted by a feature, or by the target, and cut into intervals of equally many.
         Intervals { clients: u64, by: Option<u64> },
     }
@@ -34,13 +45,18 @@ impl Partition {
         match name {
             "iid" => Partition::Iid { clients },
             "lognormal" => Partition::LogNormal { clients, spread: args.real("spread") },
-            "owners" | "classes" => {
-                let (first, end) = args.range("range");
-                if name == "owners" { Partition::Owners { first, end } } else { Partition::Classes { first, end } }
-            }
-            "class_groups" => {
-                let (first, end) = args.range("range");
-                Partition::ClassGroups { first, end, size: args.count("size").expect("a required parameter") }
+            "owners" | "classes" | "class_groups" => {
+                let mut ranges = args.ranges("range").into_iter();
+                let (first, end) = ranges.next().expect("a list of ranges has one");
+                let further = ranges.map(|(first, end)| Stretch { first, end }).collect();
+                match name {
+                    "owners" => Partition::Owners { first, end, further },
+                    "classes" => Partition::Classes { first, end, further },
+                    _ => {
+                        let size = args.count("size").expect("a required parameter");
+                        Partition::ClassGroups { first, end, size, further }
+                    }
+                }
             }
             "intervals" => Partition::Intervals { clients, by: args.count("by") },
             "shards" => Partition::Shards { clients, classes: args.count("classes").expect("a required parameter") },
@@ -58,10 +74,10 @@ impl Partition {
             Partition::LogNormal { clients, spread } => {
                 format!("log-normal sizes of spread {spread} over {clients} clients")
             }
-            Partition::Owners { first, end } => format!("the owners {first}..{end} as clients"),
-            Partition::Classes { first, end } => format!("the classes {first}..{end} as one client"),
-            Partition::ClassGroups { first, end, size } => {
-                format!("the classes {first}..{end} as {} clients, {size} each", self.clients())
+            Partition::Owners { .. } => format!("the owners {} as clients", self.listed()),
+            Partition::Classes { .. } => format!("the classes {} as one client", self.listed()),
+            Partition::ClassGroups { size, .. } => {
+                format!("the classes {} as {} clients, {size} each", self.listed(), self.clients())
             }
             Partition::Intervals { clients, by } => {
                 let by = by.map_or("the target".to_owned(), |column| format!("feature {column}"));
@@ -78,10 +94,53 @@ impl Partition {
             | Partition::Dirichlet { clients, .. }
             | Partition::LogNormal { clients, .. }
             | Partition::Intervals { clients, .. } => *clients,
-            Partition::Owners { first, end } => end - first,
+            Partition::Owners { .. } => self.named(),
             Partition::Classes { .. } => 1,
-            Partition::ClassGroups { first, end, size } => end.saturating_sub(*first).checked_div(*size).unwrap_or(0),
+            Partition::ClassGroups { size, .. } => self.named().checked_div(*size).unwrap_or(0),
         }
+    }
+
+    /// The ranges of owners or classes that it names, in its order; none where it takes in all there are.
+    pub fn stretches(&self) -> impl Iterator<Item = Stretch> {
+        let (begin, further): (Option<Stretch>, &[Stretch]) = match self {
+            Partition::Owners { first, end, further }
+            | Partition::Classes { first, end, further }
+            | Partition::ClassGroups { first, end, further, .. } => {
+                (Some(Stretch { first: *first, end: *end }), further)
+            }
+            _ => (None, &[]),
+        };
+        begin.into_iter().chain(further.iter().copied())
+    }
+
+    /// How many owners or classes it names.
+    pub fn named(&self) -> u64 {
+        self.stretches().fold(0, |sum: u64, s| sum.saturating_add(s.end.saturating_sub(s.first)))
+    }
+
+    /// An owner or class that it names twice.
+    pub fn twice(&self) -> Option<u64> {
+        let mut stretches: Vec<Stretch> = self.stretches().collect();
+        stretches.sort_by_key(|s| s.first);
+        stretches.windows(2).find(|pair| pair[1].first < pair[0].end).map(|pair| pair[1].first)
+    }
+
+    /// The place of an owner or class among those that it names.
+    fn place(&self, number: u64) -> Option<u64> {
+        let mut before = 0;
+        for Stretch { first, end } in self.stretches() {
+            if (first..end).contains(&number) {
+                return Some(before + number - first);
+            }
+            before += end.saturating_sub(first);
+        }
+        None
+    }
+
+    /// `0..4, 9..12`
+    fn listed(&self) -> String {
+        let ranges: Vec<String> = self.stretches().map(|s| format!("{}..{}", s.first, s.end)).collect();
+        ranges.join(", ")
     }
 
     /// How many classes its clients tell apart, where they number their own.
@@ -91,8 +150,11 @@ impl Partition {
 
     /// What a target of the data set is for the client that holds the example.
     pub fn target(&self, number: f64) -> f64 {
-        match *self {
-            Partition::ClassGroups { first, size, .. } => (number - first as f64) % size as f64,
+        match self {
+            // A class is a whole number from 0.
+            Partition::ClassGroups { size, .. } => {
+                self.place(number as u64).map_or(number, |place| (place % size) as f64)
+            }
             _ => number,
         }
     }
@@ -150,7 +212,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         kind: Kind::Partition,
         params: &[Param::required(
             "range",
-            Ty::Range,
+            Ty::Ranges,
             "the owners that are clients, numbered in the order of their names",
         )],
         doc: "Every owner of examples is a client: a school, a writer, an alphabet. Other owners take no part, so that training and test can have \
@@ -160,8 +222,8 @@ pub(super) const ENTRIES: &[Entry] = &[
     Entry {
         name: "classes",
         kind: Kind::Partition,
-        params: &[Param::required("range", Ty::Range, "the classes that take part")],
-        doc: "One client, who holds all examples of a range of classes. With `ways`, every visit draws a task of its own from it: the few-shot \
+        params: &[Param::required("range", Ty::Ranges, "the classes that take part")],
+        doc: "One client, who holds all examples of some classes. With `ways`, every visit draws a task of its own from it: the few-shot \
               protocol with classes for training and others for the test (Vinyals et al. 2016).",
         example: "partition = classes(0..171)",
     },
@@ -169,7 +231,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         name: "class_groups",
         kind: Kind::Partition,
         params: &[
-            Param::required("range", Ty::Range, "the classes that take part; a multiple of `size`"),
+            Param::required("range", Ty::Ranges, "the classes that take part; a multiple of `size`"),
             Param::required("size", Ty::Count(1), "the classes of each client"),
         ],
         doc: "Every `size` classes that follow each other are a client, who holds all their examples and numbers them from 0: a fixed set of tasks \

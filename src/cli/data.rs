@@ -12,7 +12,7 @@ use super::table::columns;
 use crate::catalog::Partition;
 use crate::data::{DataSet, Targets};
 use crate::numeric::median;
-use crate::plan::Clients;
+use crate::plan::{Clients, Stratum};
 use crate::report::text::{count, visible};
 use crate::train::{self, Client};
 
@@ -48,6 +48,7 @@ struct Division<'a> {
     family: &'a str,
     arms: Vec<&'a str>,
     source: &'a Clients,
+    strata: &'a [Stratum],
     set: &'a DataSet,
     clients: Vec<Client>,
 }
@@ -59,13 +60,15 @@ fn divisions(experiment: &Experiment, seed: u64) -> Result<Vec<Division<'_>>, Fa
         let mut tables = train::client_tables(arm, seed, &experiment.sets)?;
         for family in &arm.families {
             let Some(source) = &family.source else { continue };
-            if let Some(same) = found.iter_mut().find(|d| d.family == family.name && d.source == source) {
+            let strata = family.strata.as_slice();
+            let same = |d: &&mut Division| d.family == family.name && d.source == source && d.strata == strata;
+            if let Some(same) = found.iter_mut().find(same) {
                 same.arms.push(&arm.name);
                 continue;
             }
             let clients = tables.remove(&family.name).expect("a table for every family made from data");
             let set = experiment.sets.get(&source.data).expect("the table was made from it");
-            found.push(Division { family: &family.name, arms: vec![&arm.name], source, set, clients });
+            found.push(Division { family: &family.name, arms: vec![&arm.name], source, strata, set, clients });
         }
     }
     Ok(found)
@@ -99,7 +102,9 @@ impl Division<'_> {
         let each = (1..=LABEL_COLUMNS).contains(&self.set.classes());
         let largest = self.clients.iter().map(size).max().unwrap_or(0);
         let densest = self.clients.iter().flat_map(|c| self.labels(c)).max().unwrap_or(0);
-        let mut head = vec!["client".to_owned(), "examples".into(), "train".into(), "held out".into()];
+        let mut head = vec!["client".to_owned()];
+        head.extend(self.stratum(0).map(|_| "stratum".into()));
+        head.extend(["examples", "train", "held out"].map(str::to_owned));
         match (each, plot) {
             (true, true) => {
                 head.push((0..self.set.classes()).map(|label| label.to_string().pop().unwrap_or(' ')).collect())
@@ -109,12 +114,9 @@ impl Division<'_> {
             (false, _) => {}
         }
         let row = |(i, client): (usize, &Client)| {
-            let mut cells = vec![
-                self.name(i),
-                size(client).to_string(),
-                client.train.len().to_string(),
-                client.held_out.len().to_string(),
-            ];
+            let mut cells = vec![self.name(i)];
+            cells.extend(self.stratum(i).map(str::to_owned));
+            cells.extend([size(client), client.train.len(), client.held_out.len()].map(|n| n.to_string()));
             let labels = self.labels(client);
             match (each, plot) {
                 (true, true) => cells.push(labels.iter().map(|&n| shade(n, densest)).collect()),
@@ -138,7 +140,11 @@ impl Division<'_> {
 
     fn to_json(&self, seed: u64) -> Json {
         let clients = self.clients.iter().enumerate().map(|(i, c)| {
-            json!({ "client": self.name(i), "train": c.train.len(), "held_out": c.held_out.len(), "labels": self.labels(c) })
+            let mut of = json!({ "client": self.name(i), "train": c.train.len(), "held_out": c.held_out.len(), "labels": self.labels(c) });
+            if let Some(stratum) = self.stratum(i) {
+                of["stratum"] = stratum.into();
+            }
+            of
         });
         json!({
             "family": self.family, "arms": self.arms, "data": self.source.data, "seed": seed,
@@ -146,10 +152,23 @@ impl Division<'_> {
         })
     }
 
+    /// The stratum of a client, where they have several.
+    fn stratum(&self, client: usize) -> Option<&str> {
+        let mut ends = self.strata.iter().scan(0, |end, s| {
+            *end += s.count;
+            Some((s.name.as_str(), *end))
+        });
+        ends.find(|(_, end)| (client as u64) < *end).map(|(name, _)| name).filter(|_| self.strata.len() > 1)
+    }
+
     /// The owner's name where owners are the clients, else the number.
     fn name(&self, client: usize) -> String {
         match (&self.source.partition, &self.set.owners) {
-            (Partition::Owners { first, .. }, Some(owners)) => visible(&owners.names[*first as usize + client]),
+            (partition @ Partition::Owners { .. }, Some(owners)) => {
+                let mut named = partition.stretches().flat_map(|s| s.first..s.end);
+                let owner = named.nth(client).expect("every client is an owner that is named");
+                visible(&owners.names[owner as usize])
+            }
             _ => client.to_string(),
         }
     }

@@ -109,27 +109,23 @@ pub fn divide(partition: &Partition, set: &DataSet, stream: &Stream) -> Result<V
         Targets::Classes { labels, .. } => Ok(labels.as_slice()),
         Targets::Numbers(_) => Err(PartitionError::NoClasses),
     };
-    let mut held = match *partition {
+    let mut held = match partition {
         Partition::Iid { .. } => iid(examples, clients, stream),
-        Partition::Shards { classes, .. } => shards(labels()?, clients, classes as usize, stream)?,
-        Partition::Dirichlet { alpha, .. } => dirichlet(labels()?, clients, alpha, stream)?,
-        Partition::LogNormal { spread, .. } => log_normal(examples, clients, spread, stream),
-        Partition::Owners { first, end } => {
+        Partition::Shards { classes, .. } => shards(labels()?, clients, *classes as usize, stream)?,
+        Partition::Dirichlet { alpha, .. } => dirichlet(labels()?, clients, *alpha, stream)?,
+        Partition::LogNormal { spread, .. } => log_normal(examples, clients, *spread, stream),
+        Partition::Owners { .. } => {
             let owners = set.owners.as_ref().ok_or(PartitionError::NoOwners)?;
-            within("owners", end, owners.names.len())?;
-            grouped(&owners.of, first, end)
+            grouped("owners", &owners.of, partition, owners.names.len())?
         }
-        Partition::Classes { first, end } => {
-            within("classes", end, set.classes())?;
-            vec![grouped(labels()?, first, end).concat()]
-        }
-        Partition::ClassGroups { first, end, size } => {
-            within("classes", end, set.classes())?;
-            grouped(labels()?, first, end).chunks(size as usize).map(<[_]>::concat).collect()
+        Partition::Classes { .. } => vec![grouped("classes", labels()?, partition, set.classes())?.concat()],
+        Partition::ClassGroups { size, .. } => {
+            let classes = grouped("classes", labels()?, partition, set.classes())?;
+            classes.chunks(*size as usize).map(<[_]>::concat).collect()
         }
         Partition::Intervals { by, .. } => {
             let features = set.features.row_len();
-            match by {
+            match *by {
                 Some(by) if by >= features as u64 => return Err(PartitionError::NoFeature { by, features }),
                 Some(by) => {
                     let mut row = vec![0.0; features];
@@ -146,19 +142,28 @@ pub fn divide(partition: &Partition, set: &DataSet, stream: &Stream) -> Result<V
     Ok(held)
 }
 
-fn within(what: &'static str, end: u64, found: usize) -> Result<(), PartitionError> {
-    if end > found as u64 { Err(PartitionError::Range { what, end, found }) } else { Ok(()) }
-}
-
-/// The examples of each number of a range.
-fn grouped(numbers: &[u32], first: u64, end: u64) -> Vec<Vec<usize>> {
-    let mut groups = vec![Vec::new(); (end - first) as usize];
+/// The examples of each owner or class that a partition names, of `found` that there are.
+fn grouped(
+    what: &'static str,
+    numbers: &[u32],
+    partition: &Partition,
+    found: usize,
+) -> Result<Vec<Vec<usize>>, PartitionError> {
+    let end = partition.stretches().map(|s| s.end).max().unwrap_or(0);
+    if end > found as u64 {
+        return Err(PartitionError::Range { what, end, found });
+    }
+    let mut places = vec![None; found];
+    for (place, number) in partition.stretches().flat_map(|s| s.first..s.end).enumerate() {
+        places[number as usize] = Some(place);
+    }
+    let mut groups = vec![Vec::new(); partition.named() as usize];
     for (example, &number) in numbers.iter().enumerate() {
-        if (first..end).contains(&u64::from(number)) {
-            groups[(u64::from(number) - first) as usize].push(example);
+        if let Some(&Some(place)) = places.get(number as usize) {
+            groups[place].push(example);
         }
     }
-    groups
+    Ok(groups)
 }
 
 /// Equal parts of the examples in the order of a value; equal values stand in the order of the data set.

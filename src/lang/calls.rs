@@ -201,6 +201,8 @@ impl Names<'_> {
             (Ty::Range, ExprKind::Range(lo, hi)) => {
                 Some(self.range(lo, hi, expr.span, sink).map(|(lo, hi)| Value::Range(lo, hi)))
             }
+            (Ty::Ranges, ExprKind::Range(..)) => Some(self.ranges(std::slice::from_ref(expr), sink)),
+            (Ty::Ranges, ExprKind::List(items)) if !items.is_empty() => Some(self.ranges(items, sink)),
             (Ty::Bool, ExprKind::Bool(b)) => Some(Some(Value::Bool(*b))),
             (Ty::Text, ExprKind::Text(text)) => Some(Some(Value::Text(text.clone()))),
             (Ty::Path | Ty::Paths | Ty::Texts, ExprKind::Text(text)) => Some(Some(Value::Names(vec![text.clone()]))),
@@ -208,7 +210,7 @@ impl Names<'_> {
                 let text = |e: &Expr| if let ExprKind::Text(t) = &e.kind { Some(t.clone()) } else { None };
                 items.iter().map(text).collect::<Option<Vec<_>>>().map(|paths| Some(Value::Names(paths)))
             }
-            (Ty::Range | Ty::Bool | Ty::Text | Ty::Texts | Ty::Path | Ty::Paths, _) => None,
+            (Ty::Range | Ty::Ranges | Ty::Bool | Ty::Text | Ty::Texts | Ty::Path | Ty::Paths, _) => None,
             (
                 Ty::Tensor
                 | Ty::Dims
@@ -270,6 +272,15 @@ impl Names<'_> {
     }
 
     /// The whole numbers of a range that holds some.
+    fn ranges(&self, items: &[Expr], sink: &mut Sink) -> Option<Value> {
+        let range = |item: &Expr| match &item.kind {
+            ExprKind::Range(lo, hi) => self.range(lo, hi, item.span, sink),
+            _ => self.constants.count(item, 0, "a number of the list", sink).map(|n| (n, n.saturating_add(1))),
+        };
+        items.iter().map(range).collect::<Option<_>>().map(Value::Ranges)
+    }
+
+    /// The bounds of a range.
     pub fn range(&self, lo: &Expr, hi: &Expr, span: Span, sink: &mut Sink) -> Option<(u64, u64)> {
         let lo = self.constants.count(lo, 0, "the start of a range", sink);
         let hi = self.constants.count(hi, 0, "the end of a range", sink);

@@ -11,8 +11,8 @@ use super::writer::Writer;
 use crate::catalog::{Kind, Partition, Reader};
 use crate::diag::{Diagnostic, Sink};
 use crate::ir::Function;
-use crate::plan::{Clients, DataSource, Family, Rows, Sampler, Stratum};
-use crate::syntax::ast::{Decl, Expr, ExprKind, Field, Name, Tasks};
+use crate::plan::{Clients, DataSource, Family, Rows, Stratum};
+use crate::syntax::ast::{self, Decl, Expr, ExprKind, Field, Name, Tasks};
 
 /// A family with the types of its variables.
 pub(super) struct CheckedFamily {
@@ -170,9 +170,9 @@ fn of_clients(
     names: &Names,
     sink: &mut Sink,
 ) -> Option<CheckedFamily> {
-    let drawn = tasks.strata.first().map(|s| s.name.span);
-    let decls = || [&tasks.decls, &tasks.episode, &tasks.example].into_iter().flatten().map(|d| d.name.span);
-    if let Some(span) = drawn.or_else(|| decls().next()) {
+    let of_strata = tasks.strata.iter().map(|s| &s.decls);
+    let mut decls = [&tasks.decls, &tasks.episode, &tasks.example].into_iter().chain(of_strata).flatten();
+    if let Some(span) = decls.next().map(|d| d.name.span) {
         sink.push(
             Diagnostic::error("E0502", span, "nothing is drawn for clients of a data set")
                 .related(from.span, format!("the examples come from `{}`", from.text))
@@ -223,12 +223,31 @@ fn of_clients(
     let turns = turns(field, (ways, from.span), &features, names, sink)?;
     let example = Types::from([("x".to_owned(), Some(features)), ("y".to_owned(), Some(vec![]))]);
     let nothing = || sampler("all", &[], &Types::new(), names.constants, &mut Sink::new()).0;
-    let (task, episode, none): (Sampler, Sampler, Sampler) = (nothing(), nothing(), nothing());
+    let strata = strata_of_clients(tasks, partition.clients(), names, sink)?;
+    let strata = strata.into_iter().map(|(name, count)| Stratum { name, count, task: nothing() }).collect();
     let source = Clients { data: from.text.clone(), example: slots(&example), hold_out, partition, ways, rows, turns };
-    let strata = vec![Stratum { name: "all".into(), count: source.partition.clients(), task }];
-    let plan =
-        Family { name: tasks.name.text.clone(), strata, episode, example: none, risk: None, source: Some(source) };
+    let (name, source) = (tasks.name.text.clone(), Some(source));
+    let plan = Family { name, strata, episode: nothing(), example: nothing(), risk: None, source };
     Some(CheckedFamily { plan, example, risk_is_wrong: false })
+}
+
+/// The strata of clients and how many each has, in the order of the clients: all of them where none is declared.
+fn strata_of_clients(tasks: &Tasks, clients: u64, names: &Names, sink: &mut Sink) -> Option<Vec<(String, u64)>> {
+    let Some(last) = tasks.strata.last() else { return Some(vec![("all".into(), clients)]) };
+    let mut count = |s: &ast::Stratum| {
+        names.constants.count(&s.count, 1, "the count of a stratum", sink).map(|count| (s.name.text.clone(), count))
+    };
+    let strata: Vec<(String, u64)> = tasks.strata.iter().map(&mut count).collect::<Option<_>>()?;
+    let sum = strata.iter().fold(0u64, |sum, (_, count)| sum.saturating_add(*count));
+    if sum == clients {
+        return Some(strata);
+    }
+    let message = format!("the strata of `{}` have {sum} tasks, and its partition makes {clients}", tasks.name.text);
+    let error = Diagnostic::error("E0617", last.count.span, message);
+    let partition = tasks.fields.iter().find(|f| is(f, "partition")).map(|f| f.value.span);
+    let error = partition.into_iter().fold(error, |error, span| error.related(span, "these are the clients"));
+    sink.push(error.help("every client belongs to one stratum: the first so many to the first one, and so on"));
+    None
 }
 
 /// `examples = 0..300`: the part of the data set that is divided; `Some(None)` for all of it.
@@ -301,20 +320,31 @@ fn clients(tasks: &Tasks, from: &Name, names: &Names, sink: &mut Sink) -> Option
     Some((partition?, hold_out, ways))
 }
 
-/// The partition, whose groups, if it has some, take in every class of the range.
+/// The partition, which names nothing twice, and whose groups, if it has some, take in every class.
 fn checked_partition(expr: &Expr, names: &Names, sink: &mut Sink) -> Option<Partition> {
     let call = names.call(Kind::Partition, expr, sink)?;
     let partition = Partition::from_args(call.entry.name, &call.args);
-    let Partition::ClassGroups { first, end, size } = partition else { return Some(partition) };
-    let left = (end - first) % size;
+    if let Some(twice) = partition.twice() {
+        let error = Diagnostic::error("E0618", expr.span, format!("{twice} is named twice"));
+        sink.push(
+            error.help("an example belongs to one client; ranges end before their second number: `[0..4, 4..7]`"),
+        );
+        return None;
+    }
+    let Partition::ClassGroups { size, .. } = partition else { return Some(partition) };
+    let (classes, left) = (partition.named(), partition.named() % size);
     if left == 0 {
         return Some(partition);
     }
-    let message = format!("{} classes are no groups of {size}: {left} are left over", end - first);
+    let over = if left == 1 { "is left over" } else { "are left over" };
+    let message = format!("{classes} classes are no groups of {size}: {left} {over}");
     let error = Diagnostic::error("E0616", expr.span, message);
-    sink.push(match end - left > first {
-        true => error.help(format!("for example `{first}..{}`", end - left)),
-        false => error.help("groups are at most as large as the range"),
+    sink.push(match partition {
+        Partition::ClassGroups { first, end, further, .. } if further.is_empty() && classes > left => {
+            error.help(format!("for example `{first}..{}`", end - left))
+        }
+        _ if classes > left => error.help(format!("name {left} fewer, or {} more", size - left)),
+        _ => error.help("groups are at most as large as the range"),
     });
     None
 }

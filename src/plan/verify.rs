@@ -367,6 +367,9 @@ impl Checker<'_> {
                 && source.ways.is_some()
                 && Augmentation::refuses_turns(&source.example[0].dims).is_none();
             ensure(source.turns == 1 || turned, || format!("the tasks of `{name}` cannot be turned"))?;
+            let clients = family.strata.iter().try_fold(0u64, |sum, s| sum.checked_add(s.count));
+            let fits = clients.is_some_and(|sum| sum <= source.partition.clients());
+            ensure(fits && source.partition.twice().is_none(), || format!("`{name}` does not divide its data"))?;
             ensure(source.ways != Some(0), || format!("the tasks of `{name}` have no classes"))?;
         }
         Ok(())
@@ -393,7 +396,8 @@ impl Checker<'_> {
             ensure(weigh(law, tasks, family) && (*law != Weights::Episodes || episodes), || {
                 format!("the law of {what} does not fit its tasks")
             })?;
-            let clients = family.source.as_ref().is_none_or(|s| total <= s.partition.clients());
+            let of_clients = |s: &PoolStratum| family.stratum(&s.name).is_some_and(|whole| s.count <= whole.count);
+            let clients = family.source.is_none() || strata.iter().all(of_clients);
             ensure(clients, || format!("the pool of {what} has more tasks than clients"))?;
         } else {
             ensure(family.source.is_none(), || format!("{what} draws clients afresh"))?;

@@ -155,9 +155,9 @@ impl<'a> Clients<'a> {
         self.measures && matches!(side, Side::Query)
     }
 
-    /// How many training examples each client holds.
-    pub fn train_counts(&self) -> Vec<usize> {
-        self.table.iter().map(|client| client.train.len()).collect()
+    /// How many training examples each of these clients holds.
+    pub fn train_counts(&self, ids: &[TaskId]) -> Vec<usize> {
+        ids.iter().map(|id| self.table[id.index as usize].train.len()).collect()
     }
 
     /// How many sets of classes the episodes of a client can have: `C(classes, ways)`, turned ones among the classes.
@@ -283,7 +283,7 @@ mod tests {
         let slot = |name: &str| Slot { name: name.into(), dims: vec![] };
         let source = Source {
             data: "data".into(),
-            partition: Partition::Classes { first: 0, end: classes },
+            partition: Partition::Classes { first: 0, end: classes, further: vec![] },
             hold_out: 0.0,
             ways: Some(ways),
             example: vec![slot("x"), slot("y")],

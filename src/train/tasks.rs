@@ -14,7 +14,7 @@ use crate::plan::lower::{Input, Part, TaskPrograms};
 use crate::plan::{Arm, Draw, Family, Objective, PoolStratum, TaskSource};
 use crate::rng::Stream;
 
-/// A task: its stratum (by position in the source) and its number within it.
+/// A task: its stratum (by position in the source) and its number within it, or among all clients of a data set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct TaskId {
     pub stratum: usize,
@@ -148,8 +148,8 @@ impl<'a, E: Executor> TaskMaker<'a, E> {
         };
         if let TaskSource::Pool { strata, law, batch, replace, .. } = source {
             if *law != Weights::Uniform {
-                let all: Vec<TaskId> = pool_ids(strata).collect();
-                let held = maker.clients.as_ref().map_or_else(Vec::new, |clients| clients.train_counts());
+                let all: Vec<TaskId> = pool_ids(family, strata).collect();
+                let held = maker.clients.as_ref().map_or_else(Vec::new, |clients| clients.train_counts(&all));
                 maker.chances = maker.weights(law, &all, &held);
                 let possible = maker.chances.iter().filter(|&&chance| chance > 0.0).count() as u64;
                 if possible == 0 || !replace && possible < *batch {
@@ -223,7 +223,7 @@ impl<'a, E: Executor> TaskMaker<'a, E> {
                 ((0..ids.len()).collect(), ids, values)
             }
             TaskSource::Pool { strata, batch, replace, .. } => {
-                let all: Vec<TaskId> = pool_ids(strata).collect();
+                let all: Vec<TaskId> = pool_ids(self.family, strata).collect();
                 let batch = *batch as usize;
                 let stream = self.streams.sample.child(step);
                 let places = match (*replace, batch == all.len()) {
@@ -408,10 +408,13 @@ impl<'a, E: Executor> TaskMaker<'a, E> {
     }
 }
 
-/// The tasks of a pool, stratum by stratum.
-fn pool_ids(strata: &[PoolStratum]) -> impl Iterator<Item = TaskId> {
-    let of = |(stratum, s): (usize, &PoolStratum)| (0..s.count).map(move |index| TaskId { stratum, index });
-    strata.iter().enumerate().flat_map(of)
+/// The tasks of a pool, stratum by stratum. Clients of a data set have one number among all of their family.
+fn pool_ids<'f>(family: &'f Family, strata: &'f [PoolStratum]) -> impl Iterator<Item = TaskId> {
+    let before = |name: &str| family.strata.iter().take_while(|s| s.name != name).map(|s| s.count).sum();
+    strata.iter().enumerate().flat_map(move |(stratum, s)| {
+        let first = if family.source.is_some() { before(&s.name) } else { 0 };
+        (first..first + s.count).map(move |index| TaskId { stratum, index })
+    })
 }
 
 /// What a visit draws: an episode's variables, and the examples of its two parts.

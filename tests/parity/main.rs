@@ -22,6 +22,7 @@ mod meta;
 mod methods;
 mod points;
 mod solvers;
+mod strata;
 mod support;
 mod updates;
 mod weights;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::super::{Features, Owners};
 use super::*;
+use crate::catalog::Stretch;
 use proptest::prelude::*;
 
 /// The tests read better with the partition first.
@@ -203,18 +204,32 @@ fn hold_out_sizes() {
     assert_eq!(sizes(0, 0.5), (0, 0));
 }
 
+fn stretches(ranges: &[(u64, u64)]) -> Vec<Stretch> {
+    ranges.iter().map(|&(first, end)| Stretch { first, end }).collect()
+}
+
+fn owners(first: u64, end: u64, further: &[(u64, u64)]) -> Partition {
+    Partition::Owners { first, end, further: stretches(further) }
+}
+
+fn classes(first: u64, end: u64, further: &[(u64, u64)]) -> Partition {
+    Partition::Classes { first, end, further: stretches(further) }
+}
+
 #[test]
 fn owners_and_classes_leave_out_what_they_do_not_name() {
     let names = ["c", "a", "b", "a", "c"].map(str::to_owned);
     let data = set(&[0, 1, 2, 1, 0], Some(Owners::from_names(&names)));
     let divided = |partition: Partition| divide(&partition, &data, &stream(0));
-    assert_eq!(divided(Partition::Owners { first: 0, end: 3 }).unwrap(), [vec![1, 3], vec![2], vec![0, 4]]);
-    assert_eq!(divided(Partition::Owners { first: 1, end: 2 }).unwrap(), [[2]]);
-    assert_eq!(divided(Partition::Classes { first: 0, end: 2 }).unwrap(), [[0, 1, 3, 4]]);
+    assert_eq!(divided(owners(0, 3, &[])).unwrap(), [vec![1, 3], vec![2], vec![0, 4]]);
+    assert_eq!(divided(owners(1, 2, &[])).unwrap(), [[2]]);
+    assert_eq!(divided(owners(2, 3, &[(0, 1)])).unwrap(), [[0, 4], [1, 3]]);
+    assert_eq!(divided(classes(2, 3, &[(0, 1)])).unwrap(), [[0, 2, 4]]);
+    assert_eq!(divided(classes(0, 2, &[])).unwrap(), [[0, 1, 3, 4]]);
     let past = |what| Err(PartitionError::Range { what, end: 4, found: 3 });
-    assert_eq!(divided(Partition::Owners { first: 0, end: 4 }), past("owners"));
-    assert_eq!(divided(Partition::Classes { first: 2, end: 4 }), past("classes"));
-    let nobody = divide(&Partition::Owners { first: 0, end: 1 }, &set(&[0], None), &stream(0));
+    assert_eq!(divided(owners(0, 4, &[])), past("owners"));
+    assert_eq!(divided(classes(2, 4, &[])), past("classes"));
+    let nobody = divide(&owners(0, 1, &[]), &set(&[0], None), &stream(0));
     assert_eq!(nobody, Err(PartitionError::NoOwners));
     let numbers = DataSet { targets: Targets::Numbers(vec![0.5, 1.5]), ..set(&[], None) };
     assert_eq!(
@@ -238,13 +253,17 @@ proptest! {
 #[test]
 fn groups_of_classes_number_their_own() {
     let labels = [3, 0, 1, 2, 5, 4, 1];
-    let groups = |first, end, size| Partition::ClassGroups { first, end, size };
+    let groups = |first, end, size| Partition::ClassGroups { first, end, size, further: vec![] };
+    let several = Partition::ClassGroups { first: 5, end: 6, size: 2, further: stretches(&[(0, 2), (3, 4)]) };
     let divided = |partition: Partition| partition.divide(&labels, &stream(0));
     assert_eq!(divided(groups(0, 6, 2)).unwrap(), [vec![1, 2, 6], vec![0, 3], vec![4, 5]]);
     assert_eq!(divided(groups(1, 5, 4)).unwrap(), [[0, 2, 3, 5, 6]]);
     let of = |partition: Partition| labels.map(|label| partition.target(f64::from(label)));
     assert_eq!(of(groups(0, 6, 2)), [1.0, 0.0, 1.0, 0.0, 1.0, 0.0, 1.0]);
     assert_eq!(groups(1, 5, 4).target(4.0), 3.0);
+    assert_eq!(divided(several.clone()).unwrap(), [vec![1, 4], vec![0, 2, 6]]);
+    assert_eq!([5, 0, 1, 3].map(|class| several.target(f64::from(class))), [0.0, 1.0, 0.0, 1.0]);
+    assert_eq!((several.twice(), classes(0, 3, &[(2, 4)]).twice()), (None, Some(2)));
     assert_eq!(divided(groups(0, 8, 2)), Err(PartitionError::Range { what: "classes", end: 8, found: 6 }));
     // What no text says, and a damaged plan might.
     assert_eq!(divided(groups(0, 6, 0)), Err(PartitionError::Nobody));
