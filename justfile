@@ -68,11 +68,11 @@ bench-language:
 mutants:
     METADSL_ALL_MUTANTS=1 cargo test --release --test mutants
 
-# sentence embeddings of a pretrained transformer against `transformers`, with both times (fetches MiniLM and mails; installs PyTorch into .venv)
+# sentence embeddings of a pretrained transformer and gradients of its adapters against `transformers` and PEFT, with all times (fetches MiniLM and mails; installs PyTorch into .venv)
 minilm:
     experiments/get-data.sh minilm spam
     bash bench/setup.sh
-    .venv/bin/pip install --quiet transformers==5.24.0
+    .venv/bin/pip install --quiet transformers==5.24.0 peft==0.21.2
     .venv/bin/python bench/minilm.py
     cargo test --release --features text --test minilm -- --nocapture
 

@@ -39,6 +39,16 @@ def torch_times():
         "relu": lambda: torch.clamp_min(x, 0.0, out=out),
         "sum": lambda: torch.sum(x, 0, out=total),
     }
+    images, seen = torch.rand(32, 64, 14, 14, requires_grad=True), torch.rand(32, 64, 14, 14)
+    conv = torch.nn.Conv2d(64, 64, 3, padding=1)
+    parameters = [images, conv.weight, conv.bias]
+
+    def forward():
+        with torch.no_grad():
+            conv(images)
+
+    works = {f"{name} of 1 M": work for name, work in works.items()}
+    works |= {"conv": forward, "conv with gradients": lambda: torch.autograd.grad(conv(images), parameters, seen)}
     times = {}
     for name, work in works.items():
         for _ in range(10):
@@ -49,7 +59,7 @@ def torch_times():
             for _ in range(10):
                 work()
             spans.append((time.perf_counter() - start) / 10)
-        times[f"{name} of 1 M"] = 1e6 * statistics.median(spans)
+        times[name] = 1e6 * statistics.median(spans)
     return times
 
 
@@ -60,7 +70,7 @@ def main():
     for work, row in wide.items():
         other = narrow[work]
         print(f"| {work} | {row['exact']} | {row['gemm']} | {row['exact'] / row['gemm']:.2f} | {other['exact']} | {other['exact'] / other['gemm']:.2f} |")
-    rounds = [(exact("elementwise"), torch_times()) for _ in range(ROUNDS)]
+    rounds = [(exact("elementwise") | exact("convolutions"), torch_times()) for _ in range(ROUNDS)]
     print("\n| work | exact, us | PyTorch, us | how many times faster |\n|---|---:|---:|---:|")
     for work in rounds[0][0]:
         ours = statistics.median(r[0][work]["exact"] for r in rounds)

@@ -2,15 +2,20 @@
 
 use std::time::Instant;
 
-use metadsl::catalog::operator;
+use metadsl::catalog::operator::{self, Windows};
 use metadsl::exec::Executor;
 use metadsl::exec::exact::{Exact, Path};
-use metadsl::ir::{Builder, NodeId, Tensor, Unary};
+use metadsl::ir::{Builder, NodeId, Tensor, Unary, batch, grad};
 
 /// How often each side is timed; the median counts.
 const TURNS: usize = 15;
 /// The entries of elementwise work.
 const MANY: usize = 1 << 20;
+/// What a convolution works on.
+const IMAGES: usize = 32;
+const IMAGE: (&str, &[usize]) = ("x", &[64, 14, 14]);
+const KERNEL: (&str, &[usize]) = ("kernel", &[64, 64, 3, 3]);
+const SHIFT: (&str, &[usize]) = ("shift", &[64]);
 
 /// A program of inputs with these dims, compiled.
 struct Ready {
@@ -21,11 +26,15 @@ struct Ready {
 
 impl Ready {
     fn new(path: Path, inputs: &[&[usize]], body: impl FnOnce(&mut Builder, &[NodeId]) -> NodeId) -> Ready {
+        Ready::of_several(path, inputs, |b, x| vec![body(b, x)])
+    }
+
+    fn of_several(path: Path, inputs: &[&[usize]], body: impl FnOnce(&mut Builder, &[NodeId]) -> Vec<NodeId>) -> Ready {
         let exec = Exact::<f32>::new(path);
         let mut b = Builder::new();
         let nodes: Vec<NodeId> = inputs.iter().enumerate().map(|(i, dims)| b.input(format!("x{i}"), dims)).collect();
-        let output = body(&mut b, &nodes);
-        let kernel = exec.compile(&b.finish("kernel", vec![("y".to_owned(), output)])).expect("the program is sound");
+        let outputs = body(&mut b, &nodes).into_iter().enumerate().map(|(i, y)| (format!("y{i}"), y)).collect();
+        let kernel = exec.compile(&b.finish("kernel", outputs)).expect("the program is sound");
         let number = |i: usize| (i * 7919 % 1009) as f64 / 504.0 - 1.0;
         let tensor = |dims: &[usize]| Tensor::new(dims.to_vec(), (0..dims.iter().product()).map(number).collect());
         let args = inputs.iter().map(|dims| exec.upload(&tensor(dims)).expect("there is room")).collect();
@@ -124,13 +133,48 @@ fn elementwise(path: Path) {
     }
 }
 
+/// 32 images of 64 channels and 14 x 14 entries under 64 filters of 3 x 3: the result, and with `backward` the gradients of images, filters
+/// and shifts as well.
+fn convolution(b: &mut Builder, x: &[NodeId], backward: bool) -> Vec<NodeId> {
+    let mut one = Builder::new();
+    let [image, kernel, shift] = [IMAGE, KERNEL, SHIFT].map(|(name, dims)| one.input(name, dims));
+    let window = Windows { size: 3, stride: 1, dilation: 1, padding: 1 };
+    let map = operator::conv(&mut one, image, kernel, &[window; 2], 1);
+    let wide = IMAGE.1[1..].iter().rev().fold(shift, |wide, &count| one.broadcast(wide, 1, count));
+    let map = one.add(map, wide);
+    let one = one.finish("conv", vec![("y".to_owned(), map)]);
+    let y = batch(b, &one, &x[..3], &[true, false, false], IMAGES)[0];
+    if !backward {
+        return vec![y];
+    }
+    let seen = b.mul(y, x[3]);
+    let total = b.sum_all(seen);
+    [vec![y], grad(b, total, &x[..3])].concat()
+}
+
+fn convolutions(path: Path) {
+    let images = [&[IMAGES], IMAGE.1].concat();
+    let inputs: [&[usize]; 4] = [&images, KERNEL.1, SHIFT.1, &images];
+    let mut results = Vec::new();
+    for (name, backward) in [("conv", false), ("conv with gradients", true)] {
+        let used = if backward { 4 } else { 3 };
+        let ready = Ready::of_several(path, &inputs[..used], |b, x| convolution(b, x, backward));
+        let times = (0..TURNS).map(|_| seconds(|| ready.run(&mut results))).collect();
+        println!("{{\"work\": \"{name}\", \"unit\": \"us\", \"exact\": {:.1}}}", 1e6 * median(times));
+    }
+}
+
 fn main() {
     let path = std::env::var("METADSL_CPU").ok().map_or_else(Path::detect, |name| name.parse().expect("a known path"));
     let one = std::env::args().nth(1);
-    if one.as_deref() != Some("elementwise") {
+    let wanted = |what: &str| one.as_deref().is_none_or(|one| one == what);
+    if wanted("products") {
         products(path);
     }
-    if one.as_deref() != Some("products") {
+    if wanted("elementwise") {
         elementwise(path);
+    }
+    if wanted("convolutions") {
+        convolutions(path);
     }
 }
