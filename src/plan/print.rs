@@ -79,7 +79,7 @@ fn write_arm(out: &mut String, arm: &Arm) -> fmt::Result {
     }
     for m in &arm.measures {
         writeln!(out, "  measure {} every {}", m.name, count(m.every, "step"))?;
-        writeln!(out, "    {}", measured(&m.what))?;
+        writeln!(out, "    {}", measured(arm, &m.what))?;
         match &m.what {
             What::State { function, .. }
             | What::Evaluation { metric: Metric::Loss { loss: Loss::Expression { function } }, .. } => {
@@ -108,8 +108,8 @@ fn write_model(out: &mut String, model: &Model) -> fmt::Result {
     Ok(())
 }
 
-/// What a measure takes, in one line.
-pub fn measured(what: &What) -> String {
+/// What a measure of an arm takes, in one line.
+pub fn measured(arm: &Arm, what: &What) -> String {
     match what {
         What::State { metric, .. } => format!("{} of the state", metric.describe()),
         What::Evaluation { name, metric, reduction, after, share, query } => {
@@ -118,7 +118,9 @@ pub fn measured(what: &What) -> String {
                 Whose::Others => " on the examples of all others",
                 Whose::All => " on the examples of all",
             };
-            let after = after.map_or_else(String::new, |after| format!(", after {after} of its adaptation"));
+            let adapt = arm.evaluation(name).and_then(|evaluation| length(&evaluation.adapt));
+            let unit = if matches!(adapt, Some(Budget::Epochs { .. })) { "epoch" } else { "step" };
+            let after = after.map_or_else(String::new, |n| format!(", after {} of its adaptation", count(n, unit)));
             let share = share.map_or_else(String::new, |share| format!(", {} of the way to its end", shortest(share)));
             let (reduction, metric) = (reduction_name(reduction), metric_name(metric));
             format!("{reduction} over tasks of {metric}{whose} under {name}{after}{share}")

@@ -6,7 +6,7 @@ use super::record::Record;
 use super::text::{count, number};
 use crate::ledger::Status;
 use crate::numeric;
-use crate::plan::print;
+use crate::plan::{Arm, print};
 
 /// What is drawn in one coordinate system.
 #[derive(Debug, Clone)]
@@ -82,7 +82,10 @@ fn figure(records: &[Record], measure: &str) -> Figure {
             style += 1;
         }
     }
-    let described = records.iter().flat_map(|r| &r.plan.arms).flat_map(|a| &a.measures).find(|m| m.name == measure);
+    let described = |arm: &Arm| {
+        let found = arm.measures.iter().find(|m| m.name == measure)?;
+        Some(print::measured(arm, &found.what))
+    };
     let file: String = measure.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect();
     Figure {
         name: match records {
@@ -90,7 +93,7 @@ fn figure(records: &[Record], measure: &str) -> Figure {
             _ => format!("compared.{file}"),
         },
         title: measure.to_owned(),
-        subtitle: described.map_or_else(String::new, |m| print::measured(&m.what)),
+        subtitle: records.iter().flat_map(|r| &r.plan.arms).find_map(described).unwrap_or_default(),
         note: band_words(seeds),
         curves,
     }
