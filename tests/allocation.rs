@@ -10,7 +10,7 @@ mod shipped;
 use metadsl::data::{self, DataSet, Features, Targets};
 use metadsl::exec::Executor;
 use metadsl::exec::exact::{self, Exact, Path, Room};
-use metadsl::ir::{Precision, Tensor};
+use metadsl::ir::{Builder, Precision, Tensor};
 use metadsl::plan::Arm;
 use metadsl::plan::lower::{ClientSizes, TrainPrograms, lower};
 use metadsl::train::{DataSets, client_sizes, footprint};
@@ -85,6 +85,29 @@ fn the_memory_of_a_step_is_what_the_plan_says() {
             );
         }
     }
+}
+
+#[test]
+fn a_large_program_that_rests_gives_its_memory_back() {
+    let _alone = alone();
+    let mut b = Builder::new();
+    let (column, row) = (b.input("column", &[4096, 1]), b.input("row", &[1, 4096]));
+    let outer = b.matmul(column, row, false, false);
+    let result = b.matmul(outer, column, false, false);
+    let function = b.finish("outer", vec![("result".to_owned(), result)]);
+    let exec = Exact::<f32>::new(Path::detect());
+    let kernel = exec.compile(&function).expect("compiles");
+    let values: Vec<_> =
+        function.input_dims().map(|dims| exec.upload(&Tensor::full(dims, 0.5)).expect("uploads")).collect();
+    let run = || exec.run(&kernel, &values.iter().collect::<Vec<_>>()).expect("runs").remove(0);
+    let large = 4096 * 4096 * 4;
+    let mut first = None;
+    let counted = allocation_counter::measure(|| first = Some(run()));
+    assert!(counted.bytes_current > large, "{} are kept", counted.bytes_current);
+    let counted = allocation_counter::measure(|| exec.rest(&kernel));
+    assert!(counted.bytes_current < -large, "{} are kept", counted.bytes_current);
+    let download = |value| exec.download(value).expect("downloads");
+    assert_eq!(download(&run()), download(&first.expect("it ran")));
 }
 
 /// The images of noise of the benchmark of convolutions: 50 classes of 20.

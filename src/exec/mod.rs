@@ -109,6 +109,9 @@ pub trait Executor: Send + Sync {
     /// Verifies and compiles a program.
     fn compile(&self, function: &Function) -> Result<Self::Kernel, ExecError>;
 
+    /// Says that a program will not be run for a while, so that much memory that it works in can be given back.
+    fn rest(&self, _kernel: &Self::Kernel) {}
+
     /// Runs a compiled program on one value per input; gives one value per output.
     fn run(&self, kernel: &Self::Kernel, args: &[&Self::Value]) -> Result<Vec<Self::Value>, ExecError>;
 

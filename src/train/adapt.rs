@@ -60,6 +60,11 @@ impl<'a, E: Executor> Adaptation<'a, E> {
         })
     }
 
+    /// Says that nothing will be adapted for a while.
+    pub fn rest(&self) {
+        self.steps.iter().chain([&self.spread]).for_each(|kernel| kernel.rest(self.exec));
+    }
+
     /// Adapts the parameters of every task, `[T, ..]` each, in the order of the model, from where they begin; those that tasks do not move
     /// stay without the axis of the tasks. `stops` are numbers of steps (or of epochs, where that is what the block counts) of the last
     /// block after which the parameters are wanted, too.

@@ -26,6 +26,11 @@ impl<E: Executor> Kernel<E> {
         self.inputs.iter().copied().zip(self.dims.iter().map(Vec::as_slice))
     }
 
+    /// Says that it will not be run for a while.
+    pub fn rest(&self, exec: &E) {
+        exec.rest(&self.kernel);
+    }
+
     /// Runs the program on values found by their tags.
     pub fn run<'v>(&self, exec: &E, find: impl Fn(Input) -> &'v E::Value) -> Result<Vec<E::Value>, ExecError>
     where

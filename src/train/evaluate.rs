@@ -50,6 +50,7 @@ impl<'a, E: Executor> Measures<'a, E> {
             // Fresh tasks stay the same over the visits, too: only what an episode draws is new.
             let visits: Vec<Visit<E>> =
                 (0..evaluation.episodes).map(|visit| maker.revisit(visit)).collect::<Result<_, _>>()?;
+            maker.rest();
             if matches!(evaluation.objective, Objective::Sample { .. })
                 && visits[0].query_counts().iter().all(|&n| n == 0)
             {
@@ -156,6 +157,7 @@ impl<'a, E: Executor> Measures<'a, E> {
             })?;
             visits.push(exec.download(&results[0])?.into_data());
         }
+        kernel.rest(exec);
         Ok((0..visits[0].len())
             .map(|task| numeric::mean(&visits.iter().map(|v| v[task]).collect::<Vec<_>>()))
             .collect())
@@ -224,7 +226,7 @@ impl<E: Executor> Protocol<'_, E> {
             })
             .collect();
         let numbered = self.visits.iter().zip(0..);
-        numbered
+        let adapted = numbered
             .map(|(visit, number)| {
                 // Only parameters that the evaluation shares with training: its tasks need not be those of the pool.
                 let kept = |source: &Source<E>| match source {
@@ -235,7 +237,9 @@ impl<E: Executor> Protocol<'_, E> {
                 let begin = Begin { shared: &shared, kept, corrections: vec![] };
                 self.adapt.run(&self.maker, visit, world, begin, number, &self.stops)
             })
-            .collect()
+            .collect();
+        self.adapt.rest();
+        adapted
     }
 }
 

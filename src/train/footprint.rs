@@ -3,7 +3,7 @@
 use super::DataSets;
 use crate::catalog::Budget;
 use crate::exec::ExecError;
-use crate::exec::exact::Need;
+use crate::exec::exact::{LARGE, Need};
 use crate::ir::{Function, Precision};
 use crate::plan::lower::{AdaptPrograms, Input, Program, Programs, TaskPrograms, TrainPrograms};
 use crate::plan::{Arm, Block, TaskSource, What};
@@ -42,7 +42,8 @@ pub fn footprint(
         Precision::F32 => 4,
         Precision::F64 => 8,
     };
-    let mut tally = Tally { width, need, kept: 0, shared: 0, held: 0, training: 0, measuring: 0 };
+    let mut tally =
+        Tally { width, need, kept: 0, awake: None, resting: 0, shared: 0, held: 0, training: 0, measuring: 0 };
     tally.held += tally.outputs(&programs.world);
     let train = &programs.train;
     let readers: Vec<&Program> = match train {
@@ -64,9 +65,11 @@ pub fn footprint(
         let measuring = arm.measures.iter().zip(measures).filter(|(measure, _)| of_it(&measure.what));
         let measuring = measuring.filter_map(|(_, program)| program.as_ref());
         let readers: Vec<&Program> = programs.adapt.blocks.iter().chain(&programs.between).chain(measuring).collect();
-        tally.tasks(&evaluation.tasks, &programs.tasks, &readers, Some(evaluation.episodes))?;
+        tally.resting(|t| t.tasks(&evaluation.tasks, &programs.tasks, &readers, Some(evaluation.episodes)))?;
         let support = programs.tasks.support.size;
-        tally.measuring += tally.adapting(&evaluation.adapt, &programs.adapt, evaluation.episodes, support)?;
+        let meanwhile =
+            tally.resting(|t| t.adapting(&evaluation.adapt, &programs.adapt, evaluation.episodes, support))?;
+        tally.measuring += meanwhile;
         tally.held += programs.init.as_ref().map_or(0, |init| tally.outputs(init));
         if let Some(between) = &programs.between {
             tally.compiled(between)?;
@@ -74,7 +77,7 @@ pub fn footprint(
         }
     }
     for measure in measures.iter().flatten() {
-        tally.compiled(measure)?;
+        tally.resting(|t| t.compiled(measure))?;
         tally.held += tally.outputs(measure);
     }
     let size = |i: usize| arm.model.params[i].dims.iter().map(|&d| d as u64).product::<u64>();
@@ -94,7 +97,7 @@ pub fn footprint(
         data: sets.bytes(),
         parameters: width * (all - kept + slots * moved) + HOST * pool * kept,
         values: tally.held + tally.training.max(tally.measuring),
-        programs: tally.kept + tally.shared,
+        programs: tally.kept + tally.resting + tally.shared,
     })
 }
 
@@ -116,6 +119,9 @@ struct Tally<'n> {
     /// What programs keep from run to run, each for itself, and what they share.
     kept: u64,
     shared: u64,
+    /// What large programs that rest afterwards keep until then, where it is such that are looked at, and the most of it.
+    awake: Option<u64>,
+    resting: u64,
     /// Values that are always there, and those that are there while a step is made or something is measured.
     held: u64,
     training: u64,
@@ -125,9 +131,20 @@ struct Tally<'n> {
 impl Tally<'_> {
     fn compiled(&mut self, program: &Program) -> Result<(), ExecError> {
         let Need { kept, shared, .. } = (self.need)(&program.function)?;
-        self.kept += kept;
+        match &mut self.awake {
+            Some(awake) if kept > LARGE => *awake += kept,
+            _ => self.kept += kept,
+        }
         self.shared = self.shared.max(shared);
         Ok(())
+    }
+
+    /// Looks at programs that rest together afterwards.
+    fn resting<R>(&mut self, look: impl FnOnce(&mut Self) -> R) -> R {
+        self.awake = Some(0);
+        let found = look(self);
+        self.resting = self.resting.max(self.awake.take().unwrap_or(0));
+        found
     }
 
     fn bytes<'d>(&self, dims: impl Iterator<Item = &'d [usize]>) -> u64 {

@@ -215,6 +215,11 @@ impl<'a, E: Executor> TaskMaker<'a, E> {
         self.visit_tasks_of(0, visit)
     }
 
+    /// Says that no tasks will be made for a while.
+    pub fn rest(&self) {
+        self.strata.iter().chain(&self.visit).for_each(|kernel| kernel.rest(self.exec));
+    }
+
     /// The tasks chosen for `step`, with the episodes and examples of visit number `visit`.
     fn visit_tasks_of(&self, step: u64, visit: u64) -> Result<Visit<E>, TrainError> {
         let (places, ids, mut values): (Vec<usize>, Vec<TaskId>, Vec<E::Value>) = match self.source {

@@ -24,8 +24,10 @@ pub struct Kernel<T: 'static> {
     schedule: Schedule,
     stages: Stages,
     tuning: Tuning,
+    /// How many bytes of its own it keeps from run to run.
+    kept: u64,
     memory: Memory<T>,
-    /// The memory of every thread that takes part; the first is the one that calls.
+    /// The memory of every thread that takes part; the first is the one that calls. None before the first run and while it rests.
     desks: Vec<Desk<T>>,
 }
 
@@ -59,6 +61,9 @@ struct Desk<T: 'static> {
 
 /// The most results of one output that are kept: what was given last, what was given before, and one to fill.
 const KEPT: usize = 3;
+
+/// A program that rests gives back what it works in where that is more: to be given pages anew costs about as much as to write them.
+pub const LARGE: u64 = 32 << 20;
 
 /// Who is told of every instruction once it is done, and for how many cases it was.
 pub type Told<'a> = &'a mut dyn FnMut(&Instruction, usize);
@@ -128,9 +133,9 @@ fn flops(schedule: &Schedule, sketch: &Sketch, groups: &[Group]) -> u64 {
 impl<T: Vectors> Kernel<T> {
     /// Compiles a verified program.
     pub fn new(function: &Function, fuse: bool, tuning: Tuning, room: Room) -> Result<Kernel<T>, ExecError> {
-        let Planned { schedule, stages, .. } = plan(function, fuse, tuning, size_of::<T>(), room)?;
+        let Planned { schedule, stages, need } = plan(function, fuse, tuning, size_of::<T>(), room)?;
         let memory = Memory {
-            shared: stages.sizes.iter().map(|&len| vec![T::ZERO; len]).collect(),
+            shared: vec![],
             positions: (0..positions(&schedule)).map(|i| T::from_f64(i as f64)).collect(),
             results: schedule.outputs.iter().map(|_| Vec::with_capacity(KEPT)).collect(),
             dims: function.output_dims().map(Arc::from).collect(),
@@ -138,12 +143,29 @@ impl<T: Vectors> Kernel<T> {
             no_dims: Arc::from([]),
             no_data: Arc::default(),
         };
-        let desks = vec![Desk::new(stages.stages.iter())];
-        Ok(Kernel { schedule, stages, tuning, memory, desks })
+        Ok(Kernel { schedule, stages, tuning, kept: need.kept, memory, desks: vec![] })
+    }
+
+    /// Gives back the memory that it works in, where that is much; the next run takes as much again.
+    pub fn rest(&mut self) {
+        if self.kept > LARGE {
+            self.memory.shared.clear();
+            self.memory.results.iter_mut().for_each(Vec::clear);
+            self.desks.clear();
+        }
+    }
+
+    /// Takes the memory that it works in.
+    fn wake(&mut self) {
+        if self.desks.is_empty() {
+            self.memory.shared = self.stages.sizes.iter().map(|&len| vec![T::ZERO; len]).collect();
+            self.desks.push(Desk::new(self.stages.stages.iter()));
+        }
     }
 
     /// Runs the program on arguments of the right shapes, and appends its results.
     pub fn run(&mut self, path: Path, args: &[&Array<T>], results: &mut Vec<Array<T>>, mut told: Option<Told>) {
+        self.wake();
         let Kernel { schedule, stages, memory, .. } = self;
         for (number, output) in schedule.outputs.iter().enumerate() {
             if let Output::Computed(buffer) = output {

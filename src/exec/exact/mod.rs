@@ -34,6 +34,7 @@ use super::{ExecError, Executor, Precision, Signature};
 use crate::ir::{Function, Tensor};
 
 pub use float::Float;
+pub use kernel::LARGE;
 use schedule::Instruction;
 pub use simd::Path;
 use stage::Tuning;
@@ -161,6 +162,10 @@ macro_rules! executor {
                 let room = Room { threads: rayon::current_num_threads(), bytes: self.memory };
                 let kernel = kernel::Kernel::new(function, self.fuse, self.tuning, room)?;
                 Ok(Program { signature, kernel: RefCell::new(kernel) })
+            }
+
+            fn rest(&self, program: &Program<$t>) {
+                program.kernel.borrow_mut().rest();
             }
 
             fn run(&self, program: &Program<$t>, args: &[&Array<$t>]) -> Result<Vec<Array<$t>>, ExecError> {
