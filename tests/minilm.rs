@@ -160,6 +160,8 @@ fn as_in_transformers_and_peft() {
         assert_eq!(found, numbers(wanted), "the tokens of mail {row}");
     }
 
+    // Like PyTorch, on one thread; a run reads parameters on all.
+    let _alone = rayon::ThreadPoolBuilder::new().num_threads(1).use_current_thread().build().expect("a pool of one");
     let works = [(Work::Forward, "forward"), (Work::Full, "full"), (Work::Adapters, "adapters")];
     for (work, what) in works {
         let kernel = exact.compile(&program(model, work)).expect("compiles");
@@ -176,9 +178,10 @@ fn as_in_transformers_and_peft() {
             args.push(exact.upload(&Tensor::new(vec![BATCH, LENGTH], rows)).expect("uploads"));
             let results = exact.run(&kernel, &args.iter().collect::<Vec<_>>()).expect("runs");
             args.pop();
-            results.iter().map(|value| exact.download(value).expect("downloads")).collect::<Vec<_>>()
+            results
         };
-        let results = run(0);
+        let download = |value: &_| exact.download(value).expect("downloads");
+        let results: Vec<Tensor> = run(0).iter().map(download).collect();
         let ours = median((0..9).map(|_| seconds(|| run(0)).0).collect());
         let torch = reference[what].as_f64().expect("a time");
         println!(
@@ -192,7 +195,8 @@ fn as_in_transformers_and_peft() {
                 let firsts = (0..=100 - BATCH).step_by(BATCH).chain([100 - BATCH]);
                 let wanted: Vec<Vec<f64>> =
                     reference["embeddings"].as_array().expect("rows").iter().map(numbers).collect();
-                let apart = firsts.map(|first| largest(run(first)[0].data(), &wanted[first..first + BATCH].concat()));
+                let mut found = |first| download(&run(first)[0]);
+                let apart = firsts.map(|first| largest(found(first).data(), &wanted[first..first + BATCH].concat()));
                 let apart = apart.fold(0.0, f64::max);
                 println!("100 embeddings differ from those of transformers by {apart:.1e} at most");
                 assert!(apart <= 1e-4, "{apart}");
