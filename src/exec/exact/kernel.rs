@@ -13,6 +13,7 @@ use super::simd::{Dispatch, Path, Vectors};
 use super::solve::Systems;
 use super::spread::{Spread, spread};
 use super::stage::{Group, Place, Source, Stage, Stages, Tuning};
+use super::view::copy;
 use super::watch::Operation;
 use super::{Array, Need, Room, recompute};
 use crate::exec::ExecError;
@@ -400,7 +401,7 @@ impl<'b, T: Vectors> Bench<'b, T> {
                 let data = &find(from.0)[from.1..from.1 + count * outer * row];
                 if *row > 0 {
                     for (to, from) in out.chunks_exact_mut(before + row + after).zip(data.chunks_exact(*row)) {
-                        to[*before..before + row].copy_from_slice(from);
+                        copy(from, &mut to[*before..before + row]);
                     }
                 }
             }

@@ -238,22 +238,27 @@ fn entries<T: Copy>(data: &[T], at: usize, stride: usize, to: &mut [T]) {
     }
 }
 
-/// Copies entries; rows are often so short that a call for each would take longer than the copy.
+/// Copies entries; rows are often so short that a call for each would take longer than the copy. What is left of a row behind whole chunks
+/// is the end of a chunk that is copied twice in part.
 #[inline(always)]
-fn copy<T: Copy>(from: &[T], to: &mut [T]) {
-    if from.len() > 256 {
-        return to.copy_from_slice(from);
+pub(super) fn copy<T: Copy>(from: &[T], to: &mut [T]) {
+    match from.len() {
+        0..4 => chunks::<1, T>(from, to),
+        4..8 => chunks::<4, T>(from, to),
+        8..16 => chunks::<8, T>(from, to),
+        16..=256 => chunks::<16, T>(from, to),
+        _ => to.copy_from_slice(from),
     }
-    let ((from, rest), (to, places)) = (from.as_chunks::<16>(), to.as_chunks_mut::<16>());
-    for (to, from) in to.iter_mut().zip(from) {
+}
+
+#[inline(always)]
+fn chunks<const N: usize, T: Copy>(from: &[T], to: &mut [T]) {
+    for (to, from) in to.as_chunks_mut::<N>().0.iter_mut().zip(from.as_chunks::<N>().0) {
         *to = *from;
     }
-    let ((from, rest), (to, places)) = (rest.as_chunks::<4>(), places.as_chunks_mut::<4>());
-    for (to, from) in to.iter_mut().zip(from) {
-        *to = *from;
-    }
-    let ((from, _), (to, _)) = (rest.as_chunks::<1>(), places.as_chunks_mut::<1>());
-    for (to, from) in to.iter_mut().zip(from) {
+    if !from.len().is_multiple_of(N)
+        && let (Some(to), Some(from)) = (to.last_chunk_mut::<N>(), from.last_chunk::<N>())
+    {
         *to = *from;
     }
 }
