@@ -32,6 +32,11 @@ pub struct Machine {
     /// side by side. Where a program needs more, it computes values again in place of keeping them; the bits stay the same.
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub memory: Option<u64>,
+    /// How much memory there is for all arms and seeds of the exact device, such as `8GB` [default: nine tenths of what the system has
+    /// available]. What does not fit beside those that run waits for them; what does not fit alone computes values again in place of
+    /// keeping them. The bits stay the same. With `--memory`, nothing waits.
+    #[arg(long, env = "METADSL_FREE_MEMORY", value_name = "SIZE", value_parser = size)]
+    pub free_memory: Option<u64>,
 }
 
 /// A number of bytes: `800000`, `500MB`, `1.5 GB` of a thousand thousands each.

@@ -23,7 +23,7 @@ struct Work<'a> {
 /// once. Under a limit of `memory` the operations that it makes again count, too.
 pub fn cost(arm: &Arm, programs: &Programs, sets: &DataSets, memory: Option<u64>) -> Result<String, ExecError> {
     let needs = Needs { precision: arm.train.precision, memory, known: RefCell::default() };
-    let mut out = format!("\ncost of arm {}\n  {}\n", arm.name, parameters(arm, width(needs.precision)));
+    let mut out = format!("\ncost of arm {}\n  {}\n", arm.name, parameters(arm, needs.precision.bytes()));
     out.push_str(&table("one step", &step(arm, programs), &needs)?);
     for (evaluation, programs) in arm.evaluations.iter().zip(&programs.evaluations) {
         let mut work = making(&evaluation.tasks, &programs.tasks, evaluation.episodes);
@@ -61,14 +61,6 @@ impl<'p> Needs<'p> {
         let need = self.of(function)?;
         self.known.borrow_mut().push((function, need));
         Ok(need)
-    }
-}
-
-/// The bytes of a number.
-fn width(precision: Precision) -> u64 {
-    match precision {
-        Precision::F32 => 4,
-        Precision::F64 => 8,
     }
 }
 
@@ -126,7 +118,7 @@ fn table<'p>(title: &str, work: &[Work<'p>], needs: &Needs<'p>) -> Result<String
     let (mut flops, mut moved, mut repeated) = (0, 0, 0);
     for w in work.iter().filter(|w| !w.program.function.outputs.is_empty()) {
         let cost = w.program.function.cost();
-        let (all, values) = (cost.flops * w.runs, cost.elements * width(needs.precision) * w.runs);
+        let (all, values) = (cost.flops * w.runs, cost.elements * needs.precision.bytes() * w.runs);
         let Need { bytes: alive, again, .. } = needs.keep(&w.program.function)?;
         let again = again * w.runs;
         let mut row = vec![
@@ -147,7 +139,8 @@ fn table<'p>(title: &str, work: &[Work<'p>], needs: &Needs<'p>) -> Result<String
     Ok(columns(&rows).lines().map(|line| format!("  {line}\n")).collect())
 }
 
-fn bytes(n: u64) -> String {
+/// `19.0 GB`: a number of bytes in three digits.
+pub fn bytes(n: u64) -> String {
     format!("{}B", scaled(n))
 }
 

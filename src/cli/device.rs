@@ -1,11 +1,12 @@
 //! Choosing an executor, and running all cells of a plan on it.
 
-use rayon::prelude::*;
-
+use super::admission::{self, Limits, Queue};
 use super::args::{Device, Machine};
+use super::execute::note;
 use super::failure::Failure;
+use super::memory::free as free_memory;
 use super::progress::Progress;
-use super::record;
+use super::{needs, record};
 use crate::exec::exact::{self, Exact, Path};
 use crate::exec::reference::Reference;
 use crate::exec::shadow::Host;
@@ -13,7 +14,7 @@ use crate::exec::{ExecError, Numerics};
 use crate::ir::Precision;
 use crate::plan::{Arm, Plan, Verdict};
 use crate::rng;
-use crate::train::{Cell, DataSets, Observer, TrainError, run_cell};
+use crate::train::{Cell, DataSets, Held, Observer, TrainError, run_cell};
 
 /// Raised whenever the same plan may give other bits on the same executor.
 const NUMERICS_EPOCH: u32 = 1;
@@ -63,40 +64,86 @@ pub fn run_plan(
     plan: &Plan,
     sets: &DataSets,
 ) -> Result<(Vec<Cell>, Vec<Verdict>), Failure> {
-    let progress = Progress::new(plan);
     let known = cells(plan).iter().map(|_| None).collect();
-    let cells = run_cells(device, machine, plan, sets, &progress, known);
+    let batch = Batch::new(device, machine, plan, sets, known)?;
+    let progress = Progress::new(plan);
+    let cells = batch.run(&progress);
     progress.finish();
     let cells = cells?;
     let claims = plan.claims.iter().map(|c| c.evaluate(&record::at(plan, &cells))).collect();
     Ok((cells, claims))
 }
 
-/// Runs every cell that is not `known`, side by side.
-pub fn run_cells(
+/// The cells of a plan on a device, of which those that are not known are to be run.
+pub struct Batch<'a> {
     device: Device,
-    machine: &Machine,
-    plan: &Plan,
-    sets: &DataSets,
-    observer: &dyn Observer,
+    path: Path,
+    sets: &'a DataSets,
+    pool: rayon::ThreadPool,
     known: Vec<Option<Cell>>,
-) -> Result<Vec<Cell>, Failure> {
-    let threads = machine.threads.map_or(0, usize::from);
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
-    let path = machine.cpu.unwrap_or_else(Path::detect);
-    if machine.memory.is_some() && device != Device::Exact {
-        return Err(Failure::Usage("only the exact device knows what it has in use; leave `--memory` out".into()));
+    missing: Vec<Missing<'a>>,
+    limits: Limits,
+}
+
+/// A cell that is to be run.
+struct Missing<'a> {
+    arm: &'a Arm,
+    seed: u64,
+    /// The most bytes that a program may have in use.
+    memory: Option<u64>,
+    held: Held,
+}
+
+impl<'a> Batch<'a> {
+    /// Finds how many cells can run side by side, and says where that is fewer than there are threads.
+    pub fn new(
+        device: Device,
+        machine: &Machine,
+        plan: &'a Plan,
+        sets: &'a DataSets,
+        known: Vec<Option<Cell>>,
+    ) -> Result<Batch<'a>, Failure> {
+        let threads = machine.threads.map_or(0, usize::from);
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
+        let path = machine.cpu.unwrap_or_else(Path::detect);
+        if machine.memory.is_some() && device != Device::Exact {
+            return Err(Failure::Usage("only the exact device knows what it has in use; leave `--memory` out".into()));
+        }
+        let all = cells(plan).into_iter().zip(&known);
+        let missing: Vec<(&Arm, u64)> = all.filter(|(_, known)| known.is_none()).map(|(cell, _)| cell).collect();
+        let lanes = pool.current_num_threads();
+        let side_by_side = missing.len().clamp(1, lanes) as u64;
+        let memory = machine.memory.map(|bytes| bytes / side_by_side);
+        let mut limits = Limits { lanes, free: u64::MAX };
+        let asks = device == Device::Exact && memory.is_none();
+        let free = machine.free_memory.or_else(free_memory).filter(|_| asks);
+        let needs = match free {
+            Some(free) => {
+                limits.free = free;
+                pool.install(|| needs::of(&missing, sets, limits))?
+            }
+            None => vec![],
+        };
+        needs::notes(&needs, limits).iter().for_each(|text| note(text));
+        let found = needs.iter().flat_map(|need| std::iter::repeat_n((need.held, need.limit), need.cells));
+        let found = found.chain(std::iter::repeat((Held::default(), memory)));
+        let missing = missing.into_iter().zip(found);
+        let missing = missing.map(|((arm, seed), (held, memory))| Missing { arm, seed, memory, held }).collect();
+        Ok(Batch { device, path, sets, pool, known, missing, limits })
     }
-    let work: Vec<((&Arm, u64), Option<Cell>)> = cells(plan).into_iter().zip(known).collect();
-    let missing = work.iter().filter(|(_, known)| known.is_none()).count();
-    let side_by_side = missing.clamp(1, pool.current_num_threads()) as u64;
-    let chip = Chip { path, memory: machine.memory.map(|bytes| bytes / side_by_side) };
-    let run = |((arm, seed), known): ((&Arm, u64), Option<Cell>)| match known {
-        Some(cell) => Ok(cell),
-        None => cell(device, chip, arm, seed, sets, observer),
-    };
-    let cells: Result<Vec<Cell>, TrainError> = pool.install(|| work.into_par_iter().map(run).collect());
-    Ok(cells?)
+
+    /// Runs the cells that are not known; gives all, in the order of the plan.
+    pub fn run(self, observer: &dyn Observer) -> Result<Vec<Cell>, Failure> {
+        let Batch { device, path, sets, pool, known, missing, limits } = self;
+        let queue = Queue::new(limits, missing.iter().map(|cell| cell.held).collect());
+        let run = |i: usize| {
+            let Missing { arm, seed, memory, .. } = missing[i];
+            cell(device, Chip { path, memory }, arm, seed, sets, observer)
+        };
+        let mut made = pool.install(|| admission::run(queue, run))?.into_iter();
+        let all = known.into_iter().map(|known| known.or_else(|| made.next()));
+        Ok(all.map(|cell| cell.expect("what was not known was run")).collect())
+    }
 }
 
 /// How the exact executor computes.

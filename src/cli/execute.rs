@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::args::{Cache, Device, KeepWeights, Machine};
-use super::device;
+use super::device::{self, Batch};
 use super::failure::Failure;
 use super::progress::Progress;
 use super::record::{self, CellKeys, Facts, Held};
@@ -178,6 +178,7 @@ fn held(store: &Store, job: &Job, how: &How, input: Id) -> Result<Option<Done>, 
 }
 
 fn run_cells(job: &Job, how: &How, live: &Live, known: Vec<Option<Cell>>) -> Result<Vec<Cell>, Failure> {
+    let batch = Batch::new(job.device, how.machine, job.plan, job.sets, known)?;
     let progress = Progress::new(job.plan);
     let places = device::cells(job.plan).into_iter().zip(0..);
     let recorder = Recorder {
@@ -189,13 +190,13 @@ fn run_cells(job: &Job, how: &How, live: &Live, known: Vec<Option<Cell>>) -> Res
         saved: Mutex::default(),
         interrupted: interrupted(),
     };
-    let cells = device::run_cells(job.device, how.machine, job.plan, job.sets, &recorder, known);
+    let cells = batch.run(&recorder);
     progress.finish();
     cells
 }
 
 /// Says something beside the result.
-fn note(text: &str) {
+pub fn note(text: &str) {
     // Nobody is left to tell where this fails.
     let _ = writeln!(anstream::stderr(), "note: {text}");
 }

@@ -46,6 +46,19 @@ pub enum Failure {
     /// The device failed.
     #[error(transparent)]
     Exec(#[from] ExecError),
+    /// A cell needs more memory than there is, whatever is computed again.
+    #[error(
+        "arm `{arm}` holds {least} at once even if it computes values again in place of keeping them, and {free} are free: make it smaller \
+         by fewer tasks or examples a step, or say by `--free-memory SIZE` that there is more"
+    )]
+    Memory {
+        /// The arm.
+        arm: String,
+        /// The fewest bytes that were found to do.
+        least: String,
+        /// What is free.
+        free: String,
+    },
     /// Training failed.
     #[error(transparent)]
     Train(#[from] TrainError),

@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "clock and environment are read here and nowhere else")]
 
+mod admission;
 mod args;
 mod bench;
 mod bundle;
@@ -24,6 +25,8 @@ mod import;
 mod imports;
 mod load;
 mod log;
+mod memory;
+mod needs;
 mod new;
 mod note;
 #[cfg(feature = "parquet")]

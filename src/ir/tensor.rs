@@ -21,6 +21,14 @@ impl Precision {
             Precision::F64 => "f64",
         }
     }
+
+    /// The bytes of a number.
+    pub fn bytes(self) -> u64 {
+        match self {
+            Precision::F32 => 4,
+            Precision::F64 => 8,
+        }
+    }
 }
 
 /// Row-major values with their dims. Elements are `f64`, which holds every `f32` exactly; an executor rounds

@@ -4,7 +4,7 @@ use super::DataSets;
 use crate::catalog::Budget;
 use crate::exec::ExecError;
 use crate::exec::exact::{LARGE, Need};
-use crate::ir::{Function, Precision};
+use crate::ir::Function;
 use crate::plan::lower::{AdaptPrograms, Input, Program, Programs, TaskPrograms, TrainPrograms};
 use crate::plan::{Arm, Block, TaskSource, What};
 
@@ -38,10 +38,7 @@ pub fn footprint(
     sets: &DataSets,
     need: &dyn Fn(&Function) -> Result<Need, ExecError>,
 ) -> Result<Footprint, ExecError> {
-    let width = match arm.train.precision {
-        Precision::F32 => 4,
-        Precision::F64 => 8,
-    };
+    let width = arm.train.precision.bytes();
     let mut tally =
         Tally { width, need, kept: 0, awake: None, resting: 0, shared: 0, held: 0, training: 0, measuring: 0 };
     tally.held += tally.outputs(&programs.world);
@@ -110,7 +107,7 @@ fn tasks(source: &TaskSource) -> u64 {
 }
 
 /// The bytes of a number on the host.
-const HOST: u64 = 8;
+pub(super) const HOST: u64 = 8;
 
 /// What adds up over the programs of an arm.
 struct Tally<'n> {

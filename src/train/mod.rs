@@ -14,6 +14,7 @@ mod draw;
 mod dropout;
 mod evaluate;
 mod footprint;
+mod forecast;
 mod initial;
 mod merge;
 mod outer;
@@ -24,6 +25,7 @@ mod tasks;
 pub use cell::{Cell, Series, Status, run_cell};
 pub use clients::{Client, ClientTables};
 pub use footprint::{Footprint, footprint};
+pub use forecast::{Forecast, Held};
 pub use merge::merged;
 pub use snapshot::{Points, Saved, Snapshot};
 

@@ -1,6 +1,6 @@
 //! What frozen parameters make of every example, computed once.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::clients::{ClientTables, data_set};
 use super::{DataSets, TrainError};
@@ -16,6 +16,28 @@ const ROWS: usize = 16;
 /// The most numbers that are kept of all examples of a data set: 1 GiB of single precision.
 const MOST: usize = 1 << 28;
 
+/// An arm behind its frozen prefix.
+pub(super) struct Behind {
+    /// The prefix, and the arm as it goes on from there.
+    pub split: Split,
+    /// By data set, how many numbers the prefix makes of all its examples.
+    pub numbers: BTreeMap<String, usize>,
+}
+
+/// An arm behind its frozen prefix; none where it has none, or where too many numbers would be kept.
+pub(super) fn behind(arm: &Arm, sets: &DataSets) -> Result<Option<Behind>, TrainError> {
+    let Some(split) = split(arm) else { return Ok(None) };
+    let mut numbers = BTreeMap::new();
+    for source in arm.families.iter().filter_map(|family| family.source.as_ref()) {
+        let all = data_set(source, sets)?.len().saturating_mul(width(&split.prefix));
+        if all > MOST {
+            return Ok(None);
+        }
+        numbers.insert(source.data.clone(), all);
+    }
+    Ok(Some(Behind { split, numbers }))
+}
+
 /// An arm and its data behind the arm's frozen prefix; none where it has none.
 pub(super) fn computed_once<E: Executor>(
     exec: &E,
@@ -24,16 +46,13 @@ pub(super) fn computed_once<E: Executor>(
     tables: &ClientTables,
     sets: &DataSets,
 ) -> Result<Option<(Arm, DataSets)>, TrainError> {
-    let Some(Split { prefix, arm: behind }) = split(arm) else { return Ok(None) };
+    let Some(Behind { split: Split { prefix, arm: behind }, .. }) = behind(arm, sets)? else { return Ok(None) };
     let mut found = DataSets { weights: sets.weights.clone(), ..DataSets::default() };
     for source in arm.families.iter().filter_map(|family| family.source.as_ref()) {
         if found.get(&source.data).is_some() {
             continue;
         }
         let set = data_set(source, sets)?;
-        if set.len().saturating_mul(width(&prefix)) > MOST {
-            return Ok(None);
-        }
         let same = arm.families.iter().filter(|f| f.source.as_ref().is_some_and(|other| other.data == source.data));
         let clients = same.filter_map(|family| tables.get(&family.name)).flatten();
         let rows: BTreeSet<usize> = clients.flat_map(|c| c.train.iter().chain(&c.held_out).copied()).collect();
@@ -67,7 +86,7 @@ impl<E: Executor> Prefix<'_, E> {
         let (width, len) = (width(self.program), features.row_len());
         let mut numbers = vec![0.0; all * width];
         let mut filling = vec![0.0; width];
-        let kernel = self.exec.compile(&self.batched())?;
+        let kernel = self.exec.compile(&batched(self.model, self.program))?;
         // The zeros go first.
         let places: Vec<Option<usize>> = std::iter::once(None).chain(rows.iter().copied().map(Some)).collect();
         for chunk in places.chunks(ROWS) {
@@ -92,21 +111,6 @@ impl<E: Executor> Prefix<'_, E> {
         Ok(features.filled_with(filling))
     }
 
-    /// The program for many examples at once.
-    fn batched(&self) -> Function {
-        let mut b = Builder::new();
-        let mapped: Vec<bool> =
-            self.program.inputs.iter().map(|port| self.model.position(&port.name).is_none()).collect();
-        let ports = self.program.inputs.iter().zip(self.program.input_dims()).zip(&mapped);
-        let args = ports.map(|((port, dims), mapped)| match mapped {
-            true => b.input(port.name.clone(), &[&[ROWS], dims].concat()),
-            false => b.input(port.name.clone(), dims),
-        });
-        let args: Vec<NodeId> = args.collect();
-        let values = batch(&mut b, self.program, &args, &mapped, ROWS);
-        b.finish("prefix", self.program.outputs.iter().map(|port| port.name.clone()).zip(values).collect())
-    }
-
     fn run(&self, kernel: &E::Kernel, x: Vec<f64>) -> Result<Vec<Tensor>, ExecError> {
         let position = |name: &str| self.model.position(name);
         let of_example =
@@ -120,4 +124,18 @@ impl<E: Executor> Prefix<'_, E> {
         let args: Vec<&E::Value> = self.program.inputs.iter().map(|port| value(&port.name)).collect();
         self.exec.run(kernel, &args)?.iter().map(|value| self.exec.download(value)).collect()
     }
+}
+
+/// A prefix for many examples at once.
+pub(super) fn batched(model: &Model, prefix: &Function) -> Function {
+    let mut b = Builder::new();
+    let mapped: Vec<bool> = prefix.inputs.iter().map(|port| model.position(&port.name).is_none()).collect();
+    let ports = prefix.inputs.iter().zip(prefix.input_dims()).zip(&mapped);
+    let args = ports.map(|((port, dims), mapped)| match mapped {
+        true => b.input(port.name.clone(), &[&[ROWS], dims].concat()),
+        false => b.input(port.name.clone(), dims),
+    });
+    let args: Vec<NodeId> = args.collect();
+    let values = batch(&mut b, prefix, &args, &mapped, ROWS);
+    b.finish("prefix", prefix.outputs.iter().map(|port| port.name.clone()).zip(values).collect())
 }

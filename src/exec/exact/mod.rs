@@ -108,11 +108,15 @@ pub struct Need {
 /// left out. Fails where the program does not fit.
 pub fn need(function: &Function, precision: Precision, room: Room) -> Result<Need, ExecError> {
     Signature::of(function)?;
-    let bytes = match precision {
-        Precision::F32 => size_of::<f32>(),
-        Precision::F64 => size_of::<f64>(),
-    };
-    Ok(kernel::plan(function, true, Tuning::default(), bytes, room)?.need)
+    Ok(kernel::plan(function, true, Tuning::default(), precision.bytes() as usize, room)?.need)
+}
+
+/// No less than what a run of a program needs on so many threads, said without a plan: room for every value, and at each thread for
+/// what goes through the cache.
+pub fn bound(function: &Function, precision: Precision, threads: usize) -> Need {
+    let values = function.cost().elements.saturating_mul(precision.bytes());
+    let bytes = values.saturating_add(values.min(4 * Tuning::default().cache as u64).saturating_mul(threads as u64));
+    Need { bytes, again: 0, kept: bytes, shared: 0 }
 }
 
 /// A value of the exact executor: row-major elements that other values may share.
