@@ -13,7 +13,8 @@ use metadsl::exec::exact::{self, Exact, Path, Room};
 use metadsl::ir::{Builder, Precision, Tensor};
 use metadsl::plan::Arm;
 use metadsl::plan::lower::{ClientSizes, TrainPrograms, lower};
-use metadsl::train::{DataSets, client_sizes, footprint};
+use metadsl::plan::prefix::split;
+use metadsl::train::{DataSets, Forecast};
 
 /// Where the tests run.
 const ONE_THREAD: Room = Room { threads: 1, bytes: None };
@@ -143,18 +144,40 @@ train {
 measure size = sum(w)
 ";
 
-/// What `plan --cost` says a run holds, and what one held at most.
-fn said_and_used(arm: &Arm, sets: DataSets, memory: Option<u64>) -> (f64, f64) {
+/// A frozen layer, of which all examples keep what it makes of them.
+const FROZEN: &str = "
+edition 2026
+experiment frozen
+dim d = 64
+dim h = 2048
+dim classes = 10
+data digits = csv(\"../data/digits.csv.gz\", features: 0..64, label: 64, scale: 1 / 16)
+tasks clients from digits { partition = iid(clients: 40); hold_out = 0.1 }
+model net(x: [d]) -> [classes] {
+  group base { param E: [d, h] ~ normal }
+  param W: [h, classes] = 0
+  relu(x @ E) @ W
+}
+train {
+  tasks = pool(clients, batch: 4); loss = cross_entropy; freeze = base
+  adapt = none; outer = mean; update = sgd(rate: 0.1); steps = 2
+}
+measure size = sum(W ^ 2)
+";
+
+/// What a run is said to hold, and what one held at most.
+fn said_and_used(arm: &Arm, sets: &DataSets, memory: Option<u64>) -> (f64, f64) {
     let room = Room { bytes: memory, ..ONE_THREAD };
-    let sizes = client_sizes(arm, 0, &sets).expect("the data can be divided");
-    let programs = lower(arm, &sizes).expect("the plan is sound");
+    let forecast = Forecast::new(arm, 0, sets).expect("the plan is sound");
     let need = |function: &_| exact::need(function, arm.train.precision, room);
-    let said = footprint(arm, &programs, &sets, &need).expect("it fits");
-    drop(programs);
+    let said = forecast.held(&need).expect("it fits");
+    drop(forecast);
     let exec = Exact::<f32>::new(Path::detect()).within(memory);
-    let counted = allocation_counter::measure(|| drop(run::run(&exec, arm, 0, &sets)));
-    // The data was read before.
-    (said.total() as f64, (counted.bytes_max + said.data) as f64)
+    let mut after = None;
+    let counted = allocation_counter::measure(|| after = Some(run::run(&exec, arm, 0, sets)));
+    let result: usize = after.iter().flat_map(|cell| &cell.weights).map(|(_, tensor)| 8 * tensor.data().len()).sum();
+    assert_eq!(result as u64, said.after, "`{}`", arm.name);
+    (said.most as f64, counted.bytes_max as f64)
 }
 
 #[test]
@@ -168,7 +191,7 @@ fn the_memory_of_a_run_is_what_the_plan_says() {
     let holds = |text: &str, overrides: &[&str], sets: &dyn Fn() -> DataSets, memory: Option<u64>| {
         let plan = compile::compile(text, overrides);
         for arm in &plan.arms {
-            let (said, used) = said_and_used(arm, sets(), memory);
+            let (said, used) = said_and_used(arm, &sets(), memory);
             let ratio = used / said;
             assert!((0.9..=1.1).contains(&ratio), "`{}` of {}: {used} used, {said} said", arm.name, plan.experiment);
         }
@@ -176,6 +199,33 @@ fn the_memory_of_a_run_is_what_the_plan_says() {
     holds(&shipped::unclaimed("maml_sine"), &[steps, "h = 128"], &DataSets::new, None);
     holds(DROPPED, &[], &DataSets::new, None);
     holds(&shipped::unclaimed("fedrep_digits"), &[steps, "hidden = 2048"], &digits, None);
+    assert!(split(&compile::compile(FROZEN, &[]).arms[0]).is_some(), "the layer goes ahead");
+    holds(FROZEN, &[], &digits, None);
     holds(&conv4, &[steps], &noise, None);
     holds(&conv4, &[steps], &noise, Some(100_000_000));
+}
+
+#[test]
+fn what_is_said_without_a_plan_is_no_less() {
+    let mut asked = 0;
+    for name in ["maml_sine", "maml_anil", "tr_maml", "icl_softmax", "multitask_relu"] {
+        let plan = compile::compile(&shipped::unclaimed(name), &[]);
+        let sets = DataSets::new();
+        for arm in &plan.arms {
+            let forecast = Forecast::new(arm, 0, &sets).expect("the plan is sound");
+            for threads in [1, 16] {
+                let room = Room { threads, bytes: None };
+                let need = forecast.held(&|function| exact::need(function, arm.train.precision, room));
+                let bound = forecast.held(&|function| Ok(exact::bound(function, arm.train.precision, threads)));
+                let (need, bound) = (need.expect("it fits"), bound.expect("it fits"));
+                assert!(
+                    need.most <= bound.most && need.after == bound.after,
+                    "`{}` of {name}: {need:?}, {bound:?}",
+                    arm.name
+                );
+                asked += 1;
+            }
+        }
+    }
+    assert!(asked > 20, "{asked}");
 }

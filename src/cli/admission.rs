@@ -12,7 +12,7 @@ use crate::train::Held;
 pub struct Limits {
     /// The most that run at once.
     pub lanes: usize,
-    /// The bytes that they share.
+    /// The bytes that they share; all that there are where nothing is known.
     pub free: u64,
 }
 

@@ -114,20 +114,13 @@ impl<'a> Batch<'a> {
         let lanes = pool.current_num_threads();
         let side_by_side = missing.len().clamp(1, lanes) as u64;
         let memory = machine.memory.map(|bytes| bytes / side_by_side);
-        let mut limits = Limits { lanes, free: u64::MAX };
         let asks = device == Device::Exact && memory.is_none();
-        let free = machine.free_memory.or_else(free_memory).filter(|_| asks);
-        let needs = match free {
-            Some(free) => {
-                limits.free = free;
-                pool.install(|| needs::of(&missing, sets, limits))?
-            }
-            None => vec![],
-        };
+        let free = asks.then(|| machine.free_memory.or_else(free_memory)).flatten();
+        let limits = Limits { lanes, free: free.unwrap_or(u64::MAX) };
+        let needs = pool.install(|| needs::of(&missing, sets, limits))?;
         needs::notes(&needs, limits).iter().for_each(|text| note(text));
-        let found = needs.iter().flat_map(|need| std::iter::repeat_n((need.held, need.limit), need.cells));
-        let found = found.chain(std::iter::repeat((Held::default(), memory)));
-        let missing = missing.into_iter().zip(found);
+        let needs = needs.iter().flat_map(|need| std::iter::repeat_n((need.held, need.limit.or(memory)), need.cells));
+        let missing = missing.into_iter().zip(needs);
         let missing = missing.map(|((arm, seed), (held, memory))| Missing { arm, seed, memory, held }).collect();
         Ok(Batch { device, path, sets, pool, known, missing, limits })
     }

@@ -30,7 +30,7 @@ pub struct ArmNeed {
 }
 
 /// What every arm with cells needs where they run; cells of an arm follow each other. Those of one arm hardly differ, so that one is
-/// asked. The threads of this pool take part.
+/// asked; none where there is no end of memory. The threads of this pool take part.
 pub fn of(cells: &[(&Arm, u64)], sets: &DataSets, limits: Limits) -> Result<Vec<ArmNeed>, Failure> {
     let arms: Vec<&[(&Arm, u64)]> = cells.chunk_by(|(one, _), (other, _)| std::ptr::eq(*one, *other)).collect();
     let unknown = |cells: &&[(&Arm, u64)]| {
@@ -38,6 +38,9 @@ pub fn of(cells: &[(&Arm, u64)], sets: &DataSets, limits: Limits) -> Result<Vec<
         ArmNeed { name, cells: cells.len(), held: Held::default(), plain: 0, limit: None }
     };
     let mut needs: Vec<ArmNeed> = arms.iter().map(unknown).collect();
+    if limits.free == u64::MAX {
+        return Ok(needs);
+    }
     // An arm that has no programs says why when it runs.
     let asked = arms.par_iter().map(|cells| {
         let (arm, seed) = cells[0];
@@ -55,7 +58,9 @@ pub fn of(cells: &[(&Arm, u64)], sets: &DataSets, limits: Limits) -> Result<Vec<
         Some((place, _)) => place.need(need),
         None => Ok(ArmNeed { held: Held::default(), ..need.clone() }),
     });
-    found.collect()
+    // Of several that do not fit, the first is named.
+    let found: Vec<Result<ArmNeed, Failure>> = found.collect();
+    found.into_iter().collect()
 }
 
 /// What so many cells hold at once that hold the most.
@@ -78,11 +83,12 @@ pub fn notes(needs: &[ArmNeed], limits: Limits) -> Vec<String> {
     let lanes = limits.lanes.min(needs.iter().map(|need| need.cells).sum());
     if largest(needs, lanes) > limits.free {
         let share = limits.free / lanes as u64;
-        let large: Vec<(&str, u64)> =
-            needs.iter().filter(|need| need.held.most > share).map(|need| (&*need.name, need.held.most)).collect();
+        let large = needs.iter().filter(|need| need.limit.is_none() && need.held.most > share);
+        let large: Vec<(&str, u64)> = large.map(|need| (&*need.name, need.held.most)).collect();
         let fit = (2..lanes).rev().find(|&count| largest(needs, count) <= limits.free).unwrap_or(1);
         let what = format!("only what fits runs side by side, at times {fit} in place of {lanes}");
-        notes.push(format!("{} and {free} are free: {what}", said(&large)));
+        // Of an arm that computes values again this goes without saying.
+        notes.extend((!large.is_empty()).then(|| format!("{} and {free} are free: {what}", said(&large))));
     }
     notes
 }
