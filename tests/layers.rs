@@ -52,6 +52,7 @@ const EFFECTS: &[&str] = &[
     "std::io::stdout",
     "std::io::stderr",
     "std::process::",
+    "sysinfo",
 ];
 
 struct Source {
