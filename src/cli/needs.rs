@@ -185,7 +185,7 @@ impl Place<'_> {
                     found => found,
                 },
             })?;
-            if wanting.get() == 0 {
+            if wanting.get() <= limit {
                 return Ok((limit, held));
             }
             limit = wanting.get();

@@ -23,8 +23,8 @@ const ROUNDS: usize = 8;
 /// Where more segments need so many times what fewer need, still more are not tried: they keep ever more checkpoints.
 const TOO_MANY: u64 = 2;
 
-/// The instructions of a schedule and their groups, changed until `need` of them is at most `limit`, by as few segments as do; or the
-/// least need that was found.
+/// The instructions of a schedule and their groups, where they must be changed until `need` of them is at most `limit`, by as few segments as
+/// do; or the least need that was found.
 pub(super) fn fit(
     schedule: &Schedule,
     sketch: &Sketch,
@@ -34,6 +34,9 @@ pub(super) fn fit(
 ) -> Result<(Sketch, Vec<Group>), u64> {
     let mut best = (sketch.clone(), groups.to_vec());
     let mut least = need(sketch, groups);
+    if least <= limit {
+        return Ok(best);
+    }
     for _ in 0..ROUNDS {
         let (mut better, before) = (None, least);
         let own = own(schedule, &best.0, &best.1);
@@ -332,6 +335,30 @@ mod tests {
         let Err(ExecError::Memory { needed, .. }) = bytes(&function, Some(100_000)) else { panic!("it cannot fit") };
         assert!(bytes(&function, Some(needed)).unwrap().bytes <= needed);
         assert!(matches!(bytes(&function, Some(needed - 1)), Err(ExecError::Memory { .. })));
+    }
+
+    /// Two layers with a product between whose rows are measured: it is done a few rows at a time, and all at once needs less room on many
+    /// threads, without anything that could be computed again.
+    fn layers() -> Function {
+        program(&[&[512, 64], &[64, 64], &[64, 64]], |b, x| {
+            let first = b.matmul(x[0], x[1], false, false);
+            let squares = b.mul(first, first);
+            let sizes = b.sum(squares, 1);
+            let sizes = b.broadcast(sizes, 1, 64);
+            let scaled = b.mul(sizes, first);
+            vec![b.matmul(scaled, x[2], false, false)]
+        })
+    }
+
+    #[test]
+    fn what_a_refusal_says_is_needed_does() {
+        for (function, threads) in [(maml(1), 1), (maml(1), 16), (layers(), 1), (layers(), 2), (layers(), 16)] {
+            let within = |bytes| need(&function, Precision::F32, Room { threads, bytes });
+            let Err(ExecError::Memory { needed, .. }) = within(Some(1000)) else { panic!("it cannot fit") };
+            let found = within(Some(needed)).map(|need| need.bytes);
+            let plain = within(None).map(|need| need.bytes);
+            assert!(found.is_ok_and(|bytes| bytes <= needed), "{threads} threads need {needed} of {plain:?}");
+        }
     }
 
     #[test]
