@@ -96,23 +96,21 @@ pub fn notes(needs: &[ArmNeed], limits: Limits) -> Vec<String> {
 /// How many arms are named each.
 const NAMED: usize = 4;
 
-/// ``arms `a` and `b` need 19.0 GB each``, of at least one arm.
+/// ``arms `a` and `b` need up to 19.0 GB each``, of at least one arm.
 fn said(arms: &[(&str, u64)]) -> String {
     let list = |words: &[String]| match words {
         [first @ .., last] if !first.is_empty() => format!("{} and {last}", first.join(", ")),
         words => words.concat(),
     };
     let names: Vec<String> = arms.iter().map(|(name, _)| format!("`{name}`")).collect();
-    let mut sizes: Vec<String> = arms.iter().map(|(_, size)| bytes(*size)).collect();
-    let most = arms.iter().map(|(_, size)| *size).max().unwrap_or(0);
-    sizes.dedup();
-    match (names.len(), &sizes[..]) {
-        (1, _) => format!("arm {} needs {}", names[0], sizes[0]),
-        (count, _) if count > NAMED => format!("{count} arms need up to {} each", bytes(most)),
-        (_, [size]) => format!("arms {} need {size} each", list(&names)),
-        _ => {
-            let each = arms.iter().zip(&names).map(|((_, size), name)| format!("{name} {}", bytes(*size)));
-            format!("arms need {}", list(&each.collect::<Vec<_>>()))
+    let most = bytes(arms.iter().map(|(_, size)| *size).max().unwrap_or(0));
+    let alike = arms.iter().all(|(_, size)| bytes(*size) == most);
+    match names.as_slice() {
+        [name] => format!("arm {name} needs {most}"),
+        names => {
+            let who =
+                if names.len() > NAMED { format!("{} arms", names.len()) } else { format!("arms {}", list(names)) };
+            format!("{who} need {}{most} each", if alike { "" } else { "up to " })
         }
     }
 }
@@ -219,7 +217,7 @@ mod tests {
         assert_eq!(notes(&one, Limits { lanes: 16, free: 21 * GB }), [all]);
         assert_eq!(notes(&one[1..], Limits { lanes: 16, free: 21 * GB }), [""; 0]);
         let two = [need("a", 1, 3 * GB), need("b", 1, 4 * GB), need("c", 1, 4 * GB)];
-        let all = "arms need `a` 3.00 GB, `b` 4.00 GB and `c` 4.00 GB and 8.00 GB are free: only what fits runs side by side, at times 2 \
+        let all = "arms `a`, `b` and `c` need up to 4.00 GB each and 8.00 GB are free: only what fits runs side by side, at times 2 \
                    in place of 3";
         assert_eq!(notes(&two, Limits { lanes: 4, free: 8 * GB }), [all]);
         let many: Vec<ArmNeed> = (1..9).map(|i| need(&format!("a[{i}]"), 1, (4 + i / 8) * GB)).collect();
