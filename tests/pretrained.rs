@@ -201,6 +201,11 @@ fn data_beside_the_ledger_is_found_from_any_folder() {
         assert!(!message.contains("plans") && !message.contains("/./"), "{message}");
     };
     tells(&message);
+    // Where the ledger lies in a folder of what it lay beside, an end of the path leads there.
+    desk::copy(&moved.path("ledger"), &moved.path("inner/ledger"));
+    std::fs::copy(moved.path("elsewhere"), moved.path("inner/base.safetensors")).unwrap();
+    let output = command(&there, &moved.path("inner/ledger"), &["replay", &run]);
+    assert_eq!(code(&output), 0, "{}", desk::stdout(&output));
     let output = moved.run(&["export", &run, "--model", "out"]);
     assert_eq!(code(&output), 2);
     tells(&stderr(&output));

@@ -63,14 +63,25 @@ pub fn contents(
             None => store.get_blob(file.blob).map(FileBytes::from).or_else(|_| {
                 let hint = hints.iter().find(|hint| hint.name == *name).map(|hint| Path::new(&hint.path));
                 let hint = hint.ok_or_else(|| format!("data `{name}` is not in the ledger; {}", advice(name)))?;
-                // Also from the working folder: a run may have come here from another project with the same files.
-                let read = read(&home(store).join(hint)).or_else(|reason| read(hint).map_err(|_| reason));
-                read.map_err(|reason| format!("data `{name}` is not in the ledger, and {reason}; {}", advice(name)))
+                // A run may have come here from a ledger that lay in another folder, or from another project with the same files.
+                let elsewhere = ends(hint).map(|end| home(store).join(end)).chain([hint.to_owned()]);
+                let found = read(&home(store).join(hint))
+                    .or_else(|reason| elsewhere.into_iter().find_map(|place| read(&place).ok()).ok_or(reason));
+                found.map_err(|reason| format!("data `{name}` is not in the ledger, and {reason}; {}", advice(name)))
             })?,
         };
         contents.insert(name.clone(), bytes);
     }
     Ok(contents)
+}
+
+/// A path without its first part, without the first two, and so on.
+fn ends(path: &Path) -> impl Iterator<Item = &Path> {
+    let mut parts = path.components();
+    std::iter::from_fn(move || {
+        parts.next()?;
+        Some(parts.as_path()).filter(|end| !end.as_os_str().is_empty())
+    })
 }
 
 fn advice(name: &str) -> String {
@@ -96,5 +107,14 @@ mod tests {
         assert_eq!(way("/home/a/project", "/home/a/project/data/x.csv"), "data/x.csv");
         assert_eq!(way("/home/a/project/deep", "/home/a/data/x.csv"), "../../data/x.csv");
         assert_eq!(way("/home/a", "/data/x.csv"), "/data/x.csv");
+    }
+
+    #[test]
+    fn ends_of_a_path() {
+        let ends = |path| ends(Path::new(path)).map(|end| end.display().to_string()).collect::<Vec<_>>();
+        assert_eq!(ends("project/data/x.csv"), ["data/x.csv", "x.csv"]);
+        assert_eq!(ends("../data/x.csv"), ["data/x.csv", "x.csv"]);
+        assert_eq!(ends("/data/x.csv"), ["data/x.csv", "x.csv"]);
+        assert!(ends("x.csv").is_empty());
     }
 }
