@@ -18,6 +18,8 @@ use serde_json::Value as Json;
 
 #[path = "common/compile.rs"]
 mod compile;
+#[path = "common/compose.rs"]
+mod compose;
 
 const LENGTH: usize = 32;
 const BATCH: usize = 16;
@@ -79,12 +81,8 @@ fn program(model: &Model, work: Work) -> Function {
     let x = b.input("x", &[BATCH, LENGTH]);
     let place = |name: &str| slots.iter().position(|slot| slot.name == name);
     let mut params = inputs.clone();
-    for group in model.added.iter().filter(|_| work == Work::Adapters) {
-        let args: Vec<NodeId> =
-            group.compose.inputs.iter().map(|p| params[place(&p.name).expect("a parameter")]).collect();
-        for (port, node) in group.compose.outputs.iter().zip(b.inline(&group.compose, &args)) {
-            params[place(&port.name).expect("a parameter")] = node;
-        }
+    if work == Work::Adapters {
+        compose::compose(&mut b, model, place, &mut params);
     }
     let forward = &model.forward;
     let args: Vec<NodeId> = forward.inputs.iter().map(|p| place(&p.name).map_or(x, |i| params[i])).collect();

@@ -113,6 +113,11 @@ impl Partition {
         begin.into_iter().chain(further.iter().copied())
     }
 
+    /// The owners or classes that it names, in its order.
+    pub fn numbers(&self) -> impl Iterator<Item = u64> {
+        self.stretches().flat_map(|s| s.first..s.end)
+    }
+
     /// How many owners or classes it names.
     pub fn named(&self) -> u64 {
         self.stretches().fold(0, |sum: u64, s| sum.saturating_add(s.end.saturating_sub(s.first)))

@@ -165,8 +165,7 @@ impl Division<'_> {
     fn name(&self, client: usize) -> String {
         match (&self.source.partition, &self.set.owners) {
             (partition @ Partition::Owners { .. }, Some(owners)) => {
-                let mut named = partition.stretches().flat_map(|s| s.first..s.end);
-                let owner = named.nth(client).expect("every client is an owner that is named");
+                let owner = partition.numbers().nth(client).expect("every client is an owner that is named");
                 visible(&owners.names[owner as usize])
             }
             _ => client.to_string(),

@@ -262,11 +262,7 @@ fn check_set(plan: &Plan, name: &str, set: &DataSet, span: Span, sink: &mut Sink
 }
 
 fn takes_classes(arm: &Arm) -> bool {
-    let objectives = arm
-        .evaluations
-        .iter()
-        .map(|e| &e.objective)
-        .chain(std::iter::once(&arm.train).chain(arm.stages.iter().map(|s| &s.train)).map(|t| &t.objective));
+    let objectives = arm.evaluations.iter().map(|e| &e.objective).chain(arm.trains().map(|t| &t.objective));
     let mut losses = objectives.filter_map(|o| if let Objective::Sample { loss, .. } = o { Some(loss) } else { None });
     let accuracy = arm.measures.iter().any(|m| matches!(m.what, What::Evaluation { metric: Metric::Accuracy, .. }));
     accuracy || losses.any(|l| *l == Loss::CrossEntropy)

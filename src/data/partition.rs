@@ -154,7 +154,7 @@ fn grouped(
         return Err(PartitionError::Range { what, end, found });
     }
     let mut places = vec![None; found];
-    for (place, number) in partition.stretches().flat_map(|s| s.first..s.end).enumerate() {
+    for (place, number) in partition.numbers().enumerate() {
         places[number as usize] = Some(place);
     }
     let mut groups = vec![Vec::new(); partition.named() as usize];

@@ -32,8 +32,7 @@ pub fn split(arm: &Arm) -> Option<Split> {
     }
     // Examples that change have no value that could be computed once.
     let turn = sources().flatten().any(|source| source.turns > 1);
-    let trains = std::iter::once(&arm.train).chain(arm.stages.iter().map(|stage| &stage.train));
-    let mut changes = trains.map(|train| &train.augment).chain(arm.evaluations.iter().map(|e| &e.augment));
+    let mut changes = arm.trains().map(|train| &train.augment).chain(arm.evaluations.iter().map(|e| &e.augment));
     if turn || changes.any(|changes| !changes.is_empty()) {
         return None;
     }
@@ -58,7 +57,7 @@ fn changed(slot: &Slot, dims: &[usize]) -> Slot {
 
 /// The parameters that keep the values they begin with through all stages and evaluations.
 fn frozen(arm: &Arm) -> Vec<&str> {
-    let trains: Vec<&Train> = std::iter::once(&arm.train).chain(arm.stages.iter().map(|stage| &stage.train)).collect();
+    let trains: Vec<&Train> = arm.trains().collect();
     let blocks = trains.iter().flat_map(|train| &train.adapt);
     let blocks: Vec<&Block> = blocks.chain(arm.evaluations.iter().flat_map(|e| &e.adapt)).collect();
     let composed = |name: &String| arm.model.added.iter().any(|g| g.compose.outputs.iter().any(|p| p.name == *name));
@@ -78,8 +77,7 @@ fn frozen(arm: &Arm) -> Vec<&str> {
 /// The formulas of an arm that see an example beside its prediction.
 fn others(arm: &Arm) -> Vec<&Function> {
     let mut found = Vec::new();
-    let trains = std::iter::once(&arm.train).chain(arm.stages.iter().map(|stage| &stage.train));
-    for train in trains {
+    for train in arm.trains() {
         formulas(&train.objective, &train.adapt, &mut found);
     }
     for Evaluation { objective, adapt, .. } in &arm.evaluations {

@@ -604,10 +604,15 @@ impl Arm {
         self.stages.iter().fold(self.train.steps, |steps, stage| steps.saturating_add(stage.train.steps))
     }
 
+    /// How every stage trains, the first included.
+    pub fn trains(&self) -> impl Iterator<Item = &Train> {
+        std::iter::once(&self.train).chain(self.stages.iter().map(|stage| &stage.train))
+    }
+
     /// Every stage as an arm of its own, the first included.
     pub fn phases(&self) -> Vec<Arm> {
         let of = |train: &Train| Arm { train: train.clone(), stages: vec![], ..self.clone() };
-        std::iter::once(&self.train).chain(self.stages.iter().map(|stage| &stage.train)).map(of).collect()
+        self.trains().map(of).collect()
     }
 
     /// The model that an evaluation measures.
@@ -628,10 +633,8 @@ impl Arm {
 
     /// The shared parameters that no stage moves, by position in the model: they are always as they began.
     pub fn unmoved(&self) -> Vec<usize> {
-        let stays = |name: &String| {
-            let mut trains = std::iter::once(&self.train).chain(self.stages.iter().map(|stage| &stage.train));
-            trains.all(|train| train.freeze.contains(name) || train.reset.contains(name))
-        };
+        let stays =
+            |name: &String| self.trains().all(|train| train.freeze.contains(name) || train.reset.contains(name));
         (0..self.model.params.len()).filter(|&i| stays(&self.model.params[i].name)).collect()
     }
 }

@@ -8,6 +8,7 @@ use metadsl::ir::{Builder, Function, NodeId, Tensor, grad};
 use metadsl::plan::Model;
 
 use crate::compile::compile;
+use crate::compose::compose;
 use crate::harness::{outputs, reference, tensor};
 
 const TINY: &str = r#"
@@ -76,14 +77,7 @@ fn program(model: &Model) -> (Function, Vec<String>) {
     let factors: Vec<NodeId> = (0..names.len()).filter(|&i| names[i].starts_with("lora.")).map(|i| params[i]).collect();
     let ids = b.input("ids", &[6]);
     let place = |name: &str| names.iter().position(|n| n == name);
-    for group in &model.added {
-        let args: Vec<NodeId> =
-            group.compose.inputs.iter().map(|p| params[place(&p.name).expect("a parameter")]).collect();
-        let changed = b.inline(&group.compose, &args);
-        for (port, node) in group.compose.outputs.iter().zip(changed) {
-            params[place(&port.name).expect("a parameter")] = node;
-        }
-    }
+    compose(&mut b, model, place, &mut params);
     let args: Vec<NodeId> = model.forward.inputs.iter().map(|p| place(&p.name).map_or(ids, |i| params[i])).collect();
     let hidden = b.inline(&model.forward, &args)[0];
     let square = b.mul(hidden, hidden);

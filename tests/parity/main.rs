@@ -5,6 +5,8 @@
 
 #[path = "../common/compile.rs"]
 mod compile;
+#[path = "../common/compose.rs"]
+mod compose;
 #[path = "../common/run.rs"]
 mod run;
 
