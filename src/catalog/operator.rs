@@ -58,12 +58,12 @@ pub enum Pool {
 /// Windows over the last axes of `x`, as further axes at the end: `[R.., n..]` becomes `[R.., count.., size..]`.
 fn windows(b: &mut Builder, x: NodeId, over: &[Windows], outside: f64) -> NodeId {
     let first = b.dims(x).len() - over.len();
-    let mut y = x;
-    for (i, windows) in over.iter().enumerate() {
-        let axis = first + 2 * i;
-        y = pad(b, y, axis, windows.padding, outside);
-        y = b.window(y, axis, windows.size, windows.stride, windows.dilation);
-    }
+    // All padding comes first, so that what has windows is an array of its own: windows are read where they lie.
+    let padded = over.iter().enumerate().fold(x, |x, (i, windows)| pad(b, x, first + i, windows.padding, outside));
+    let y = over
+        .iter()
+        .enumerate()
+        .fold(padded, |y, (i, windows)| b.window(y, first + 2 * i, windows.size, windows.stride, windows.dilation));
     let which = (0..over.len()).map(|i| first + 2 * i);
     let order: Vec<usize> = (0..first).chain(which.clone()).chain(which.map(|axis| axis + 1)).collect();
     b.permute(y, &order)
