@@ -364,7 +364,7 @@ impl<'a, T: Vectors, F: Fn(usize) -> &'a [T], O: DerefMut<Target = [T]> + Defaul
     type Output = ();
 
     #[inline(always)]
-    fn run<V: Vector<T>>(self, _here: Here<V>) {
+    fn run<V: Vector<T>>(self, here: Here<V>) {
         let Range { mut start, end } = self.entries;
         let first = start;
         // A row that repeats all along these entries is brought once; the first block is the longest.
@@ -406,9 +406,9 @@ impl<'a, T: Vectors, F: Fn(usize) -> &'a [T], O: DerefMut<Target = [T]> + Defaul
                     (StepOp::Load { buffer, offset, axes }, _) => match self.fused.runs[number] {
                         Some(run) => {
                             let (few, outer) = (&mut out[..block.len() / run], &axes[..axes.len() - 1]);
-                            load((self.find)(*buffer), *offset, outer, block.start / run, few);
+                            load(here, (self.find)(*buffer), (*offset, outer), block.start / run, few);
                         }
-                        None => load((self.find)(*buffer), *offset, axes, block.start, out),
+                        None => load(here, (self.find)(*buffer), (*offset, axes), block.start, out),
                     },
                     (StepOp::Before(output), _) => out.copy_from_slice(&self.outputs[*output][place.clone()]),
                     (StepOp::Copy, [a]) => match source(a) {

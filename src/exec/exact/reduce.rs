@@ -240,13 +240,17 @@ fn lane<T: Float>(
 
 /// So many entries from a place on.
 #[inline(always)]
-fn block<T, const N: usize>(entries: &[T], from: usize) -> &[T; N] {
+pub(super) fn block<T, const N: usize>(entries: &[T], from: usize) -> &[T; N] {
     entries[from..from + N].try_into().expect("a slice of that length")
 }
 
 /// Some terms, each joined with its partner.
 #[inline(always)]
-fn joined<T: Float, const N: usize>(mut terms: [T; N], partners: &[T; N], join: impl Fn(T, T) -> T) -> [T; N] {
+pub(super) fn joined<T: Float, const N: usize>(
+    mut terms: [T; N],
+    partners: &[T; N],
+    join: impl Fn(T, T) -> T,
+) -> [T; N] {
     for i in 0..N {
         terms[i] = join(terms[i], partners[i]);
     }

@@ -1,5 +1,8 @@
 //! Reading a buffer under other dims without moving anything: broadcasts, permutations and slices are strides.
 
+use super::float::Float;
+use super::simd::{Here, Vector, turn};
+
 /// Sizes and strides, outermost first.
 pub(super) type Axes = Vec<(usize, usize)>;
 
@@ -165,51 +168,69 @@ fn merged(parts: impl Iterator<Item = (usize, usize)>) -> Axes {
     merged
 }
 
+/// So many rows whose entries lie side by side are turned together.
+const TURNED: usize = 8;
+
 /// Copies the entries `start..start + out.len()` of a view with these merged axes.
 #[inline(always)]
-pub(super) fn load<T: Copy>(data: &[T], offset: usize, axes: &[(usize, usize)], start: usize, out: &mut [T]) {
+pub(super) fn load<T: Float, V: Vector<T>>(
+    here: Here<V>,
+    data: &[T],
+    (offset, axes): (usize, &[(usize, usize)]),
+    start: usize,
+    out: &mut [T],
+) {
     let Some((&(inner, stride), outer)) = axes.split_last() else {
         out.fill(data[offset]);
         return;
     };
-    let (mut row, within) = (start / inner, start % inner);
-    // The part of a row that comes first, and then whole rows.
-    let (first, rows) = out.split_at_mut(out.len().min(inner - within));
-    if let [(_, step)] = *outer {
-        let at = offset + row * step;
-        entries(data, at + within * stride, stride, first);
-        // Loops and not closures: one that becomes a function of its own is compiled without the vectors of the path.
-        for (i, to) in rows.chunks_mut(inner).enumerate() {
-            entries(data, at + (i + 1) * step, stride, to);
-        }
-        return;
-    }
-    // The position along every outer axis, on the stack unless there are very many.
+    let (row, within) = (start / inner, start % inner);
+    // A line is the rows along the last of the other axes.
+    let (&(size, step), lines) = outer.split_last().unwrap_or((&(usize::MAX, 0), &[]));
+    let (mut line, mut along) = (row / size, row % size);
+    // The position along every axis of the lines, on the stack unless there are very many.
     let (mut few, mut many) = ([0; 8], vec![]);
-    let position = if outer.len() <= few.len() {
-        &mut few[..outer.len()]
+    let position = if lines.len() <= few.len() {
+        &mut few[..lines.len()]
     } else {
-        many.resize(outer.len(), 0);
+        many.resize(lines.len(), 0);
         &mut many[..]
     };
     let mut at = offset;
-    for (i, &(size, stride)) in outer.iter().enumerate().rev() {
-        position[i] = row % size;
+    for (i, &(size, stride)) in lines.iter().enumerate().rev() {
+        position[i] = line % size;
         at += position[i] * stride;
-        row /= size;
+        line /= size;
     }
-    entries(data, at + within * stride, stride, first);
-    for to in rows.chunks_mut(inner) {
-        for (i, &(size, stride)) in outer.iter().enumerate().rev() {
-            position[i] += 1;
-            at += stride;
-            if position[i] < size {
-                break;
+    // The part of a row that comes first, and then whole rows.
+    let (first, mut rows) = out.split_at_mut(out.len().min(inner - within));
+    entries(data, at + along * step + within * stride, stride, first);
+    along += 1;
+    while !rows.is_empty() {
+        if along == size {
+            along = 0;
+            for (i, &(size, stride)) in lines.iter().enumerate().rev() {
+                position[i] += 1;
+                at += stride;
+                if position[i] < size {
+                    break;
+                }
+                position[i] = 0;
+                at -= size * stride;
             }
-            position[i] = 0;
-            at -= size * stride;
         }
-        entries(data, at, stride, to);
+        let (mut line, rest) = rows.split_at_mut(rows.len().min((size - along).saturating_mul(inner)));
+        let whole = line.len() / inner;
+        if step == 1 && stride > 1 && whole.min(inner) >= TURNED {
+            let (turned, left) = line.split_at_mut(whole * inner);
+            turn(here, (whole, inner), &data[at + along..], stride, turned);
+            (line, along) = (left, along + whole);
+        }
+        // A loop and not a closure: one that becomes a function of its own is compiled without the vectors of the path.
+        for (i, to) in line.chunks_mut(inner).enumerate() {
+            entries(data, at + (along + i) * step, stride, to);
+        }
+        (rows, along) = (rest, size);
     }
 }
 
@@ -277,30 +298,70 @@ fn repeat<T: Copy>(x: T, to: &mut [T]) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::simd::{Dispatch, Path, Work};
     use super::*;
 
-    fn read(view: &View, data: &[i32]) -> Vec<i32> {
-        let mut out = vec![0; view.len()];
-        load(data, view.offset, &view.merged(), 0, &mut out);
-        // Any part of it is a part of the whole.
-        for start in 0..out.len() {
-            let mut part = vec![0; (out.len() - start).min(3)];
-            load(data, view.offset, &view.merged(), start, &mut part);
-            assert_eq!(part, out[start..start + part.len()]);
+    /// A part of a view.
+    struct Load<'a> {
+        view: &'a View,
+        data: &'a [f32],
+        start: usize,
+        out: &'a mut [f32],
+    }
+
+    impl Work<f32> for Load<'_> {
+        type Output = ();
+
+        #[inline(always)]
+        fn run<V: Vector<f32>>(self, here: Here<V>) {
+            load(here, self.data, (self.view.offset, &self.view.merged()), self.start, self.out);
         }
-        out
+    }
+
+    /// All entries of a view, as its axes say one by one.
+    fn wanted(view: &View, data: &[f32]) -> Vec<f32> {
+        let places = view.axes.iter().flatten().fold(vec![view.offset], |places, &(size, stride)| {
+            places.iter().flat_map(|place| (0..size).map(move |i| place + i * stride)).collect()
+        });
+        places.into_iter().map(|place| data[place]).collect()
+    }
+
+    fn read(view: &View, data: &[f32]) -> Vec<f32> {
+        let wanted = wanted(view, data);
+        // Any part of it is a part of the whole.
+        for path in Path::available() {
+            for (start, len) in (0..wanted.len()).flat_map(|start| [3, 100, usize::MAX].map(|len| (start, len))) {
+                let mut out = vec![f32::NAN; (wanted.len() - start).min(len)];
+                path.run(Load { view, data, start, out: &mut out });
+                assert_eq!(out, wanted[start..start + out.len()], "{} from {start} on", path.name());
+            }
+        }
+        wanted
+    }
+
+    #[test]
+    fn parts_of_views_are_read() {
+        let data: Vec<f32> = (0..2 * 9 * 4 * 11).map(|i| i as f32).collect();
+        let all = View::whole(0, &[2, 9, 4, 11]);
+        for order in [[0, 1, 2, 3], [0, 3, 1, 2], [3, 2, 1, 0], [1, 0, 3, 2], [2, 3, 0, 1]] {
+            let view = all.permute(&order);
+            read(&view, &data);
+            read(&view.slice(3, 0, 1).unwrap(), &data);
+            read(&view.slice(1, 1, 2).unwrap().broadcast(1, 2), &data);
+        }
+        read(&View::whole(0, &[36, 22]).permute(&[1, 0]).slice(0, 3, 17).unwrap(), &data);
     }
 
     #[test]
     fn views_of_a_matrix() {
-        let data = [0, 1, 2, 3, 4, 5];
+        let data = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0];
         let matrix = View::whole(0, &[2, 3]);
-        assert_eq!(read(&matrix.permute(&[1, 0]), &data), [0, 3, 1, 4, 2, 5]);
-        assert_eq!(read(&matrix.broadcast(1, 2), &data), [0, 1, 2, 0, 1, 2, 3, 4, 5, 3, 4, 5]);
-        assert_eq!(read(&matrix.broadcast(2, 2), &data), [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]);
-        assert_eq!(read(&matrix.slice(1, 1, 2).unwrap(), &data), [1, 2, 4, 5]);
-        assert_eq!(read(&matrix.slice(1, 2, 1).unwrap().permute(&[1, 0]), &data), [2, 5]);
-        assert_eq!(read(&matrix.at(0, 1).unwrap(), &data), [3, 4, 5]);
+        assert_eq!(read(&matrix.permute(&[1, 0]), &data), [0.0, 3.0, 1.0, 4.0, 2.0, 5.0]);
+        assert_eq!(read(&matrix.broadcast(1, 2), &data), [0.0, 1.0, 2.0, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 3.0, 4.0, 5.0]);
+        assert_eq!(read(&matrix.broadcast(2, 2), &data), [0.0, 0.0, 1.0, 1.0, 2.0, 2.0, 3.0, 3.0, 4.0, 4.0, 5.0, 5.0]);
+        assert_eq!(read(&matrix.slice(1, 1, 2).unwrap(), &data), [1.0, 2.0, 4.0, 5.0]);
+        assert_eq!(read(&matrix.slice(1, 2, 1).unwrap().permute(&[1, 0]), &data), [2.0, 5.0]);
+        assert_eq!(read(&matrix.at(0, 1).unwrap(), &data), [3.0, 4.0, 5.0]);
         assert!(matrix.is_dense() && !matrix.permute(&[1, 0]).is_dense() && matrix.slice(0, 1, 1).unwrap().is_dense());
         assert!(View::whole(0, &[]).broadcast(0, 3).is_scalar() && !matrix.is_scalar());
         assert!(matrix.is_full() && !matrix.broadcast(0, 2).is_full());
@@ -308,7 +369,7 @@ mod tests {
 
     #[test]
     fn axes_can_be_joined_and_cut_where_their_parts_end() {
-        let data: Vec<i32> = (0..12).collect();
+        let data: Vec<f32> = (0..12).map(|i| i as f32).collect();
         let matrix = View::whole(0, &[3, 4]);
         let turned = matrix.permute(&[1, 0]);
         assert_eq!(read(&turned.reshape(&[12]).unwrap(), &data), read(&turned, &data));

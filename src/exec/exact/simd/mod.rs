@@ -1,9 +1,10 @@
 //! The vectors of the kernels, and how a kernel is compiled for each path.
 //!
-//! A kernel is ordinary scalar Rust that the compiler turns into vector code, but for the inner loop of the matrix product, which names
-//! its instructions.
-#![allow(unsafe_code, reason = "the loads, stores and shuffles of the matrix product")]
+//! A kernel is ordinary scalar Rust that the compiler turns into vector code, but for the inner loops of the matrix product and
+//! of overlapping rows, which name their instructions.
+#![allow(unsafe_code, reason = "the loads, stores and shuffles of matrix products and overlapping rows")]
 
+mod overlap;
 mod tile;
 mod vector;
 
@@ -12,6 +13,7 @@ use std::marker::PhantomData;
 pub use crate::simd::Path;
 use crate::simd::{self, Avx2, Avx512};
 
+pub use overlap::{Overlap, overlap};
 pub use tile::{Entries, Matrix, multiply, turn};
 pub use vector::{Lanes, Vector, Vectors};
 

@@ -1,4 +1,4 @@
-//! Vectors: the few instructions of the matrix product that are named and not left to the compiler.
+//! Vectors: the few instructions that are named and not left to the compiler.
 
 use super::super::float::Float;
 
@@ -17,8 +17,12 @@ pub trait Vector<T: Copy>: Copy {
     unsafe fn splat(x: T) -> Self;
     /// The first `count` lanes from memory, 0 in the others.
     unsafe fn load(from: *const T, count: usize) -> Self;
+    /// The lanes `first..end` from memory, 0 in the others; `from` is where lane 0 would lie, in that memory or not.
+    unsafe fn load_between(from: *const T, first: usize, end: usize) -> Self;
     /// The first `count` lanes to memory.
     unsafe fn store(self, to: *mut T, count: usize);
+    /// `self + other`.
+    unsafe fn add(self, other: Self) -> Self;
     /// `self + a * b`, rounded once.
     unsafe fn fma(self, a: Self, b: Self) -> Self;
 
@@ -54,6 +58,23 @@ impl<T: Float, const N: usize> Vector<T> for Lanes<T, N> {
         // SAFETY: the caller's pointer is valid for `count` elements, and `count` is at most `N`.
         unsafe { std::ptr::copy_nonoverlapping(from, lanes.as_mut_ptr(), count) };
         Lanes(lanes)
+    }
+
+    #[inline(always)]
+    unsafe fn load_between(from: *const T, first: usize, end: usize) -> Self {
+        let mut lanes = [T::ZERO; N];
+        for (l, to) in lanes.iter_mut().enumerate().take(end).skip(first) {
+            // SAFETY: the caller's memory has the lanes between these.
+            *to = unsafe { *from.wrapping_add(l) };
+        }
+        Lanes(lanes)
+    }
+
+    #[inline(always)]
+    unsafe fn add(self, other: Self) -> Self {
+        let mut sum = self.0;
+        sum.iter_mut().zip(&other.0).for_each(|(sum, &x)| *sum = sum.add(x));
+        Lanes(sum)
     }
 
     #[inline(always)]
@@ -116,6 +137,16 @@ mod x86 {
             unsafe { if count == 16 { _mm512_loadu_ps(from) } else { _mm512_maskz_loadu_ps((1 << count) - 1, from) } }
         }
         #[inline(always)]
+        unsafe fn load_between(from: *const f32, first: usize, end: usize) -> Self {
+            // SAFETY: the other lanes are masked and not read.
+            unsafe { _mm512_maskz_loadu_ps(((1_u32 << end) - (1 << first)) as u16, from) }
+        }
+        #[inline(always)]
+        unsafe fn add(self, other: Self) -> Self {
+            // SAFETY: the caller has the instructions.
+            unsafe { _mm512_add_ps(self, other) }
+        }
+        #[inline(always)]
         unsafe fn store(self, to: *mut f32, count: usize) {
             // SAFETY: lanes beyond `count` are masked and not written.
             unsafe {
@@ -147,6 +178,16 @@ mod x86 {
         unsafe fn load(from: *const f64, count: usize) -> Self {
             // SAFETY: lanes beyond `count` are masked and not read.
             unsafe { if count == 8 { _mm512_loadu_pd(from) } else { _mm512_maskz_loadu_pd((1 << count) - 1, from) } }
+        }
+        #[inline(always)]
+        unsafe fn load_between(from: *const f64, first: usize, end: usize) -> Self {
+            // SAFETY: the other lanes are masked and not read.
+            unsafe { _mm512_maskz_loadu_pd(((1_u32 << end) - (1 << first)) as u8, from) }
+        }
+        #[inline(always)]
+        unsafe fn add(self, other: Self) -> Self {
+            // SAFETY: the caller has the instructions.
+            unsafe { _mm512_add_pd(self, other) }
         }
         #[inline(always)]
         unsafe fn store(self, to: *mut f64, count: usize) {
@@ -242,6 +283,16 @@ mod x86 {
             unsafe { if count == 8 { _mm256_loadu_ps(from) } else { _mm256_maskload_ps(from, mask32(count)) } }
         }
         #[inline(always)]
+        unsafe fn load_between(from: *const f32, first: usize, end: usize) -> Self {
+            // SAFETY: the other lanes are masked and not read.
+            unsafe { _mm256_maskload_ps(from, _mm256_andnot_si256(mask32(first), mask32(end))) }
+        }
+        #[inline(always)]
+        unsafe fn add(self, other: Self) -> Self {
+            // SAFETY: the caller has the instructions.
+            unsafe { _mm256_add_ps(self, other) }
+        }
+        #[inline(always)]
         unsafe fn store(self, to: *mut f32, count: usize) {
             // SAFETY: lanes beyond `count` are masked and not written.
             unsafe {
@@ -273,6 +324,16 @@ mod x86 {
         unsafe fn load(from: *const f64, count: usize) -> Self {
             // SAFETY: lanes beyond `count` are masked and not read.
             unsafe { if count == 4 { _mm256_loadu_pd(from) } else { _mm256_maskload_pd(from, mask64(count)) } }
+        }
+        #[inline(always)]
+        unsafe fn load_between(from: *const f64, first: usize, end: usize) -> Self {
+            // SAFETY: the other lanes are masked and not read.
+            unsafe { _mm256_maskload_pd(from, _mm256_andnot_si256(mask64(first), mask64(end))) }
+        }
+        #[inline(always)]
+        unsafe fn add(self, other: Self) -> Self {
+            // SAFETY: the caller has the instructions.
+            unsafe { _mm256_add_pd(self, other) }
         }
         #[inline(always)]
         unsafe fn store(self, to: *mut f64, count: usize) {

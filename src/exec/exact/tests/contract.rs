@@ -274,6 +274,26 @@ fn windows() {
     both(&[&[0, 2, 3]], |b, x| b.fold(x[0], 1, 4, 1, 1), &[noise(&[0, 2, 3], 15)]);
 }
 
+/// Sums of windows that lie one entry apart, in rows shorter and longer than vectors, and of windows whose entries are rows.
+#[test]
+fn windows_that_lie_entry_by_entry() {
+    let entries = [(1, 3, 1), (5, 3, 14), (7, 2, 3), (4, 5, 31), (9, 1, 16), (3, 7, 40)].map(|(r, s, c)| (r, s, c, 1));
+    let rows = [(3, 5, 3), (3, 4, 6), (2, 3, 9), (3, 14, 16), (3, 3, 30), (2, 5, 70)].map(|(s, c, i)| (2, s, c, i));
+    for (rows, size, count, inner) in entries.into_iter().chain(rows) {
+        let dims = [rows, 2, size, count, inner];
+        for (stride, dilation) in [(1, 1), (1, 2), (1, 20), (2, 1), (3, 2)] {
+            let len = (count - 1) * stride + (size - 1) * dilation + 1;
+            let fold = |b: &mut Builder, x: &[NodeId]| {
+                let windows = b.permute(x[0], &[0, 1, 3, 2, 4]);
+                b.fold(windows, 2, len + rows % 2, stride, dilation)
+            };
+            for values in [noise, wild] {
+                both(&[&dims], fold, &[values(&dims, 23)]);
+            }
+        }
+    }
+}
+
 /// A network of one convolution over some cases, its gradient, and the gradient of that: windows, folds, pools and products whose
 /// operands and results lie in many ways.
 #[test]
