@@ -37,7 +37,7 @@ bench-kernels:
     cargo build --release --manifest-path bench/kernels/Cargo.toml
     .venv/bin/python bench/kernels.py
 
-# plants an error of one ulp in four kernels, and fails unless the tests notice each
+# plants an error of one ulp in five kernels, and fails unless the tests notice each
 plant:
     bash tests/plant/run.sh
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Plants an error of at most one unit in the last place of the result into four kernels, one at a time, in a copy of the tree, and fails unless the
+# Plants an error of at most one unit in the last place of the result into five kernels, one at a time, in a copy of the tree, and fails unless the
 # tests of the exact executor notice each of them. --check only looks whether what is replaced still stands there.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -9,6 +9,7 @@ plants=(
   "math32.rs|let p = p.mul_add(r, 0.5);|let p = p.mul_add(r, 0.500_000_06);"
   "reduce.rs|join(lane[i], lane[half + i])|join(lane[2 * i], lane[2 * i + 1])"
   "reduce.rs|joined(eight[l], &eight[l + half], join)|joined(eight[2 * l], &eight[2 * l + 1], join)"
+  "simd/overlap.rs|for entry in 0..size.0 {|for entry in (0..size.0).rev() {"
   "simd/vector.rs|*sum = a.fma(b, *sum)|*sum = a.mul(b).add(*sum)"
 )
 for plant in "${plants[@]}"; do
