@@ -125,6 +125,62 @@ fn folders_of_pictures() {
     assert!(message.contains("E0602") && message.contains("`dark/9.png`"), "{message}");
 }
 
+/// A table as a spreadsheet writes it: names of columns, values between tabs, classes and owners by name.
+#[test]
+fn a_table_with_tabs_and_names() {
+    let desk = Desk::new();
+    let row = |i: usize| {
+        format!("{i}\t0.5\t-1\t2e-1\t{}\tclinic {}\n", if i.is_multiple_of(2) { "ill" } else { "well" }, i / 4)
+    };
+    let table = format!("age\tdose\tchange\tweight\tstate\tplace\n{}", (0..8).map(row).collect::<String>());
+    desk.write("table.tsv", &table);
+    let data = "csv(\"table.tsv\", features: 0..4, label: 4, owner: 5)";
+    runs_and_replays(&desk, &experiment(data, "owners(0..2)"));
+    desk.write("table.tsv", table.replace("ill", "1"));
+    let message = refused(&desk, &experiment(data, "owners(0..2)"));
+    assert!(
+        message.contains("E0602") && message.contains("line 3, column 4") && message.contains("`well`"),
+        "{message}"
+    );
+}
+
+#[test]
+fn arrays_of_numpy_in_files_of_their_own() {
+    use npyz::WriterBuilder;
+    fn npy<T: npyz::AutoSerialize>(dims: &[u64], values: impl IntoIterator<Item = T>) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut writer = npyz::WriteOptions::new().default_dtype().shape(dims).writer(&mut bytes).begin_nd().unwrap();
+        writer.extend(values).unwrap();
+        writer.finish().unwrap();
+        bytes
+    }
+    let desk = Desk::new();
+    desk.write("x.npy", npy::<f32>(&[8, 4], (0..32).map(|i| i as f32 / 8.0)));
+    desk.write("y.npy", npy::<i64>(&[8], (0..8).map(|i| i % 2)));
+    desk.write("who.npy", npy::<u8>(&[8], (0..8).map(|i| i / 4)));
+    let data = "npy(x: \"x.npy\", y: \"y.npy\", owner: \"who.npy\")";
+    runs_and_replays(&desk, &experiment(data, "owners(0..2)"));
+    desk.write("y.npy", npy::<i64>(&[7], (0..7).map(|i| i % 2)));
+    let message = refused(&desk, &experiment(data, "owners(0..2)"));
+    assert!(message.contains("E0602") && message.contains("8 inputs and 7 targets"), "{message}");
+    let message = refused(&desk, &experiment("npy(x: \"x.npy\", y: \"x.npy\")", "owners(0..2)"));
+    assert!(message.contains("E0612"), "{message}");
+}
+
+#[test]
+fn classes_in_words() {
+    let desk = Desk::new();
+    let word = |i: usize| if i.is_multiple_of(2) { "ham" } else { "spam" };
+    let line = |i: usize| format!("{{\"x\": [{i}, 1, 0, 0.5], \"y\": \"{}\"}}\n", word(i));
+    let lines: String = (0..8).map(line).collect();
+    desk.write("mails.jsonl", &lines);
+    let data = "jsonl(\"mails.jsonl\")";
+    runs_and_replays(&desk, &experiment(data, "shards(clients: 2, classes: 1)"));
+    desk.write("mails.jsonl", format!("{lines}{{\"x\": [1, 1, 1, 1], \"y\": 1}}\n"));
+    let message = refused(&desk, &experiment(data, "iid(clients: 2)"));
+    assert!(message.contains("line 9: the target must be text like those before it, not a number"), "{message}");
+}
+
 #[test]
 fn numbers_are_no_classes() {
     let desk = Desk::new();

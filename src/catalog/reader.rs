@@ -16,6 +16,8 @@ variants! {
         Cifar { classes: u64, part: String, scale: f64 },
         /// Arrays of NumPy.
         Npz { x: String, y: String, owner: Option<String>, scale: f64 },
+        /// Arrays of NumPy, each in a file of its own: inputs, targets and, if so, owners.
+        Npy { owner: bool, scale: f64 },
         /// One JSON object a line.
         Jsonl { x: String, y: String, owner: Option<String>, scale: f64 },
         /// Texts, one JSON object a line, and their tokenizer.
@@ -60,6 +62,11 @@ impl Reader {
                 scale: args.real("scale"),
             },
             "npz" => Reader::Npz { x: text("x"), y: text("y"), owner: owner(), scale: args.real("scale") },
+            "npy" => {
+                let owner = args.get("owner").map(|_| text("owner"));
+                let reader = Reader::Npy { owner: owner.is_some(), scale: args.real("scale") };
+                return (reader, [text("x"), text("y")].into_iter().chain(owner).collect());
+            }
             "jsonl" => Reader::Jsonl { x: text("x"), y: text("y"), owner: owner(), scale: args.real("scale") },
             "texts" => {
                 let length = args.count("length").expect("a required parameter");
@@ -110,6 +117,7 @@ impl Reader {
             | Reader::Parquet { .. }
             | Reader::Convai { .. }
             | Reader::Npz { .. }
+            | Reader::Npy { .. }
             | Reader::Jsonl { .. }
             | Reader::Leaf { .. }
             | Reader::Safetensors {} => None,
@@ -127,7 +135,7 @@ impl Reader {
             Reader::Csv { owner, .. } => owner.is_some(),
             Reader::Npz { owner, .. } | Reader::Jsonl { owner, .. } | Reader::Texts { owner, .. } => owner.is_some(),
             Reader::Parquet { owner, .. } => owner.is_some(),
-            Reader::Images { owner, .. } => *owner,
+            Reader::Images { owner, .. } | Reader::Npy { owner, .. } => *owner,
             Reader::Cifar { classes, .. } => *classes == 100,
             Reader::Leaf { .. } | Reader::Convai { .. } | Reader::Instructions { .. } => true,
             Reader::Idx { .. } | Reader::Safetensors {} => false,
@@ -149,7 +157,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         params: &[
             FILE,
             Param::required("features", Ty::Range, "the feature columns, counted from 0"),
-            Param::optional("label", Ty::Count(0), Initial::Absent, "the column of the class number, counted from 0"),
+            Param::optional("label", Ty::Count(0), Initial::Absent, "the column of the class, counted from 0"),
             Param::optional(
                 "target",
                 Ty::Count(0),
@@ -159,8 +167,9 @@ pub(super) const ENTRIES: &[Entry] = &[
             Param::optional("owner", Ty::Count(0), Initial::Absent, "the column that names the owner of an example"),
             SCALE,
         ],
-        doc: "A table of numbers separated by commas, one example a row, read as `x` (the features) and `y` (the class number, or with \
-              `target` a number).",
+        doc: "A table, one example a row, read as `x` (the features) and `y` (the class, or with `target` a number). Values are separated by \
+              commas, or by tabs, semicolons or bars where the first row has no comma; a first row without a number names the columns. Classes \
+              are whole numbers, or names, which are numbered in their order.",
         example: "data digits = csv(\"data/digits.csv.gz\", features: 0..64, label: 64, scale: 1 / 16)",
     },
     Entry {
@@ -221,6 +230,18 @@ pub(super) const ENTRIES: &[Entry] = &[
         example: "data schools = npz(\"schools.npz\", owner: \"school\")",
     },
     Entry {
+        name: "npy",
+        kind: Kind::Data,
+        params: &[
+            Param::required("x", Ty::Text, "the file of inputs, one example a row, relative to the `.meta` file"),
+            Param::required("y", Ty::Text, "the file of targets: whole numbers are classes, floats are numbers"),
+            Param::optional("owner", Ty::Text, Initial::Absent, "the file of owners"),
+            SCALE,
+        ],
+        doc: "Arrays written by `numpy.save`, each in a file of its own.",
+        example: "data digits = npy(x: \"images.npy\", y: \"labels.npy\", scale: 1 / 255)",
+    },
+    Entry {
         name: "jsonl",
         kind: Kind::Data,
         params: &[
@@ -235,7 +256,7 @@ pub(super) const ENTRIES: &[Entry] = &[
             Param::optional("owner", Ty::Text, Initial::Absent, "the field that names the owner"),
             SCALE,
         ],
-        doc: "One JSON object a line. Targets are classes where all of them are whole numbers.",
+        doc: "One JSON object a line. Targets are classes where all of them are whole numbers, or text, which is numbered in its order.",
         example: "data notes = jsonl(\"notes.jsonl\", x: \"features\", y: \"label\", owner: \"writer\")",
     },
     Entry {
@@ -288,7 +309,7 @@ pub(super) const ENTRIES: &[Entry] = &[
                 "y",
                 Ty::Text,
                 Initial::Text("label"),
-                "the field of the target: a whole number is a class",
+                "the field of the target: whole numbers are classes, and so is text, numbered in its order",
             ),
             Param::optional("owner", Ty::Text, Initial::Absent, "the field that names the owner of an example"),
         ],
@@ -306,7 +327,11 @@ pub(super) const ENTRIES: &[Entry] = &[
                 Ty::Texts,
                 "the column of the inputs, of numbers or nested lists of them; or several columns of numbers",
             ),
-            Param::required("y", Ty::Text, "the column of the target: whole numbers are classes, floats are numbers"),
+            Param::required(
+                "y",
+                Ty::Text,
+                "the column of the target: whole numbers and text are classes, floats are numbers",
+            ),
             Param::optional("owner", Ty::Text, Initial::Absent, "the column that names the owner of an example"),
             SCALE,
         ],

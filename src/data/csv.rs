@@ -1,4 +1,4 @@
-//! Comma-separated values, plain or packed with gzip.
+//! Values separated by commas, tabs, semicolons or bars, plain or packed with gzip.
 
 use std::io::Read;
 use std::ops::Range;
@@ -53,8 +53,8 @@ impl CsvOptions {
         let owner = self.owner.map(|column| ("owner", column));
         for (role, column) in [("features", self.features.end - 1), (role, self.target)].into_iter().chain(owner) {
             if column >= file.columns {
-                let (columns, separator) = (file.columns, file.separator());
-                return Err(DataError::NoSuchColumn { role, column, columns, separator });
+                let (columns, blanks) = (file.columns, file.blanks());
+                return Err(DataError::NoSuchColumn { role, column, columns, blanks });
             }
         }
         Ok(())
@@ -73,11 +73,10 @@ pub struct Preview {
 }
 
 impl Preview {
-    /// The separator that the first row seems to use instead of the comma.
-    fn separator(&self) -> Option<char> {
-        let first = self.names.as_ref().or(self.rows.first())?;
-        let [cell] = first.as_slice() else { return None };
-        [';', '\t', '|', ' '].into_iter().find(|&c| cell.contains(c))
+    /// Whether blanks seem to separate the values of the first row.
+    fn blanks(&self) -> bool {
+        let first = self.names.as_ref().or(self.rows.first());
+        first.is_some_and(|first| matches!(&first[..], [cell] if cell.contains(' ')))
     }
 }
 
@@ -88,8 +87,8 @@ pub fn preview(bytes: &[u8], header: Header) -> Result<Preview, DataError> {
 
 /// The data set in the bytes of a file. Empty lines are skipped and blanks around values ignored.
 ///
-/// Fails where the options do not fit the file, a row is longer or shorter than the first, a feature is not a finite
-/// number, a label not an integer, or a packed file is damaged or holds more than 1 GiB.
+/// Labels are whole numbers or, all of them, names of classes. Fails where the options do not fit the file, a row is longer or shorter
+/// than the first, a feature is not a finite number, a label neither, or a packed file is damaged or holds more than 1 GiB.
 pub fn read_csv(bytes: &[u8], options: &CsvOptions) -> Result<DataSet, DataError> {
     read_within(bytes, options, LIMIT)
 }
@@ -98,6 +97,8 @@ fn read_within(bytes: &[u8], options: &CsvOptions, limit: u64) -> Result<DataSet
     options.check(&Rows::start(bytes, options.header, limit)?.preview(1)?)?;
     let mut rows = Rows::start(bytes, options.header, limit)?;
     let (mut features, mut labels, mut numbers, mut owners) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    // The names of classes, and the line of the first.
+    let (mut names, mut named) = (Vec::new(), 0);
     while let Some(row) = rows.next()? {
         let line = || rows.line(&row);
         let fault = |column: usize| DataError::Number { line: line(), column, found: shown(&row[column]) };
@@ -109,6 +110,14 @@ fn read_within(bytes: &[u8], options: &CsvOptions, limit: u64) -> Result<DataSet
         let target = number(&row[column]).filter(|x| x.is_finite());
         if options.regression {
             numbers.push(target.ok_or_else(|| fault(column))?);
+        } else if labels.is_empty() && is_name(&row[column]) {
+            if names.is_empty() {
+                named = line();
+            }
+            names.push(String::from_utf8_lossy(&row[column]).into_owned());
+        } else if let (Some(name), false) = (names.first(), row[column].is_empty()) {
+            // A number among names: the first name is the odd one.
+            return Err(DataError::Label { line: named, column, found: shown(name.as_bytes()) });
         } else {
             let label = target.filter(|x| x.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(x));
             let fault = || DataError::Label { line: line(), column, found: shown(&row[column]) };
@@ -116,9 +125,14 @@ fn read_within(bytes: &[u8], options: &CsvOptions, limit: u64) -> Result<DataSet
         }
         owners.extend(options.owner.map(|column| String::from_utf8_lossy(&row[column]).into_owned()));
     }
+    let targets = match options.regression {
+        true => Targets::Numbers(numbers),
+        false if names.is_empty() => Targets::classes(labels),
+        false => Targets::named(&names),
+    };
     Ok(DataSet {
         features: Features::double(&[options.features.len()], features),
-        targets: if options.regression { Targets::Numbers(numbers) } else { Targets::classes(labels) },
+        targets,
         owners: options.owner.map(|_| Owners::from_names(&owners)),
     })
 }
@@ -128,12 +142,20 @@ fn number(cell: &[u8]) -> Option<f64> {
     std::str::from_utf8(cell).ok()?.parse().ok()
 }
 
+/// Whether a cell can be the name of a class.
+fn is_name(cell: &[u8]) -> bool {
+    !cell.is_empty() && number(cell).is_none()
+}
+
 /// The beginning of a cell, for a message.
 fn shown(cell: &[u8]) -> String {
     let text = String::from_utf8_lossy(cell);
     let start: String = text.chars().take(40).collect();
     if start.len() < text.len() { format!("{start}...") } else { start }
 }
+
+/// What may stand between values in place of commas.
+const SEPARATORS: [u8; 3] = *b"\t;|";
 
 /// The rows of data of a file, all of one length.
 struct Rows<'a> {
@@ -146,24 +168,36 @@ struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
+    /// Values are separated by commas or, where the first row has none, by what it has of [`SEPARATORS`].
     fn start(bytes: &'a [u8], header: Header, limit: u64) -> Result<Rows<'a>, DataError> {
-        let mut builder = ReaderBuilder::new();
-        // Rows of another length are let through here and reported with their line.
-        let reader = builder.has_headers(false).flexible(true).trim(Trim::All).from_reader(open(bytes, limit));
-        let mut rows = Rows { bytes, reader, columns: 0, names: None, first: None };
-        let row = rows.read()?.ok_or(DataError::Empty)?;
-        rows.columns = row.len();
+        let (mut rows, mut first) = Rows::separated(bytes, b',', limit)?;
+        let other = SEPARATORS.into_iter().find(|other| first.as_slice().contains(other));
+        if let (1, Some(other)) = (first.len(), other) {
+            (rows, first) = Rows::separated(bytes, other, limit)?;
+        }
+        rows.columns = first.len();
         let named = match header {
             Header::Present => true,
             Header::Absent => false,
-            Header::Auto => row.iter().all(|cell| number(cell).is_none()),
+            Header::Auto => first.iter().all(|cell| number(cell).is_none()),
         };
         if named {
-            rows.names = Some(texts(&row));
+            rows.names = Some(texts(&first));
         } else {
-            rows.first = Some(row);
+            rows.first = Some(first);
         }
         Ok(rows)
+    }
+
+    /// The rows of a file with that separator, and the first of them.
+    fn separated(bytes: &'a [u8], separator: u8, limit: u64) -> Result<(Rows<'a>, ByteRecord), DataError> {
+        let mut builder = ReaderBuilder::new();
+        // Rows of another length are let through here and reported with their line.
+        builder.has_headers(false).flexible(true).trim(Trim::All).delimiter(separator);
+        let mut rows =
+            Rows { bytes, reader: builder.from_reader(open(bytes, limit)), columns: 0, names: None, first: None };
+        let first = rows.read()?.ok_or(DataError::Empty)?;
+        Ok((rows, first))
     }
 
     /// The next row; fails on one of another length.
@@ -312,6 +346,8 @@ mod tests {
             ("1,2,0\n1,2,0.5\n", label(2, "0.5")),
             ("1,2,0\n1,2,cat\n", label(2, "cat")),
             ("1,2,0\n1,2,NaN\n", label(2, "NaN")),
+            ("1,2,cat\n1,2,dog\n1,2,0\n", label(1, "cat")),
+            ("1,2,cat\n1,2,\n", label(2, "")),
             ("1,2,0\n1,2,4294967296\n", label(2, "4294967296")),
         ];
         for (text, fault) in cases {
@@ -322,7 +358,7 @@ mod tests {
     #[test]
     fn options_that_do_not_fit() {
         let text = b"1,2,0\n";
-        let no = |role, column| DataError::NoSuchColumn { role, column, columns: 3, separator: None };
+        let no = |role, column| DataError::NoSuchColumn { role, column, columns: 3, blanks: false };
         assert_eq!(read_csv(text, &options(0..4, 4)), Err(no("features", 3)));
         assert_eq!(read_csv(text, &options(0..2, 3)), Err(no("label", 3)));
         assert_eq!(read_csv(text, &options(0..usize::MAX, usize::MAX)), Err(no("features", usize::MAX - 1)));
@@ -331,12 +367,28 @@ mod tests {
         let scaled = |scale| read_csv(b"1e300,2,0\n", &CsvOptions { scale, ..options(0..2, 2) });
         assert_eq!(scaled(f64::INFINITY), Err(DataError::Scale(f64::INFINITY)));
         assert_eq!(scaled(1e300), Err(DataError::Number { line: 1, column: 0, found: "1e300".into() }));
-        let semicolons = read_csv(b"1;2;0\n1;2;0\n", &CsvOptions { header: Header::Absent, ..options(0..2, 2) });
-        let message = semicolons.unwrap_err().to_string();
+        let message = read("1 2 0\n1 2 0\n").unwrap_err().to_string();
         assert_eq!(
             message,
-            "there is no column 1 for the features: the file has 1 column, with its values separated by `;`"
+            "there is no column 1 for the features: the file has 1 column, with its values separated by blanks"
         );
+    }
+
+    #[test]
+    fn separators() {
+        let commas = read("a,b,c\n1,2.5,0\n-3,4,1\n").unwrap();
+        for separator in ["\t", ";", "|", "; "] {
+            assert_eq!(read(&format!("a,b,c\n1,2.5,0\n-3,4,1\n").replace(',', separator)).unwrap(), commas);
+        }
+        // Decimal commas are no numbers.
+        let message = read("1,5;2,5;0\n").unwrap_err();
+        assert_eq!(message, DataError::Number { line: 1, column: 1, found: "5;2".into() });
+    }
+
+    #[test]
+    fn names_of_classes() {
+        let set = read("x,y,animal\n1,2,dog\n3,4, cat \n5,6,\"dog\"\n").unwrap();
+        assert_eq!(set.targets, Targets::Classes { labels: vec![1, 0, 1], count: 2 });
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub enum DataError {
         expected: usize,
     },
     /// A column that the file does not have.
-    #[error("there is no column {column} for the {role}: the file has {}", described(*.columns, *.separator))]
+    #[error("there is no column {column} for the {role}: the file has {}", described(*.columns, *.blanks))]
     NoSuchColumn {
         /// `features` or `label`.
         role: &'static str,
@@ -33,8 +33,8 @@ pub enum DataError {
         column: usize,
         /// How many there are.
         columns: usize,
-        /// A separator found in the first row where there is no comma.
-        separator: Option<char>,
+        /// Whether blanks seem to separate its values.
+        blanks: bool,
     },
     /// No feature column was chosen.
     #[error("the range of feature columns is empty")]
@@ -71,7 +71,7 @@ pub enum DataError {
         /// How many targets.
         targets: usize,
     },
-    /// A label that is not an integer from 0 to 2^32 - 1.
+    /// A label that is not an integer from 0 to 2^32 - 1, among labels that are not all names.
     #[error("line {line}, column {column}: expected a label 0, 1, 2, ..., found `{found}`")]
     Label {
         /// The line where the row begins.
@@ -93,7 +93,7 @@ impl DataError {
             DataError::Ragged { expected, .. } => {
                 format!("give every row {expected} values; look for a missing or extra comma, or a quote left open")
             }
-            DataError::NoSuchColumn { separator: Some(_), .. } => "separate the values by commas".into(),
+            DataError::NoSuchColumn { blanks: true, .. } => "separate the values by commas or tabs".into(),
             DataError::NoSuchColumn { columns, .. } => {
                 format!("columns count from 0: the last one is {}", columns.saturating_sub(1))
             }
@@ -113,17 +113,14 @@ impl DataError {
             DataError::Counts { .. } => {
                 "give every input its target: the files may belong to different parts of a data set".into()
             }
-            DataError::Label { .. } => "number the classes from 0".into(),
+            DataError::Label { .. } => "number the classes from 0, or give every one a name".into(),
         }
     }
 }
 
 /// "65 columns", with a hint at the separator where that explains it.
-fn described(columns: usize, separator: Option<char>) -> String {
+fn described(columns: usize, blanks: bool) -> String {
     let s = if columns == 1 { "" } else { "s" };
-    match separator {
-        Some('\t') => format!("{columns} column{s}, with its values separated by tabs"),
-        Some(c) => format!("{columns} column{s}, with its values separated by `{c}`"),
-        None => format!("{columns} column{s}"),
-    }
+    let hint = if blanks { ", with its values separated by blanks" } else { "" };
+    format!("{columns} column{s}{hint}")
 }

@@ -34,7 +34,7 @@ pub use idx::{idx_dims, read_idx};
 pub use images::{ImageOptions, read_images};
 pub use instructions::read_instructions;
 pub use json::{JsonlOptions, read_jsonl, read_leaf};
-pub use npy::read_npz;
+pub use npy::{read_npys, read_npz};
 pub use partition::{PartitionError, divide, hold_out};
 pub use read::read;
 pub use set::{DataSet, Features, Owners, Targets};

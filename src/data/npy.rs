@@ -5,10 +5,7 @@ use npyz::{DType, NpyFile, TypeChar};
 use super::archive::Archive;
 use super::{DataError, DataSet, Features, Owners, Targets};
 
-/// The arrays of an `.npz` archive as a data set.
-///
-/// `x` holds one example a row, any numeric type; `y` is one-dimensional: whole numbers are classes, floats are numbers
-/// to be predicted. `owner`, where named, is one-dimensional and whole.
+/// The arrays of an `.npz` archive as a data set: inputs, targets and, where named, owners.
 pub fn read_npz(bytes: &[u8], x: &str, y: &str, owner: Option<&str>, scale: f64) -> Result<DataSet, DataError> {
     let mut archive = Archive::open(bytes)?;
     let mut array = |name: &str| -> Result<Array, DataError> {
@@ -19,8 +16,27 @@ pub fn read_npz(bytes: &[u8], x: &str, y: &str, owner: Option<&str>, scale: f64)
         }
         read_npy(&archive.read(&path)?, name)
     };
-    let (inputs, targets) = (array(x)?, array(y)?);
-    let owners = owner.map(&mut array).transpose()?;
+    let (inputs, targets) = ((array(x)?, x), (array(y)?, y));
+    let owners = owner.map(|name| array(name).map(|array| (array, name))).transpose()?;
+    data_set(inputs, targets, owners, scale)
+}
+
+/// The same arrays, each in an `.npy` file of its own.
+pub fn read_npys(x: &[u8], y: &[u8], owner: Option<&[u8]>, scale: f64) -> Result<DataSet, DataError> {
+    let owners = owner.map(|bytes| read_npy(bytes, "owner").map(|array| (array, "owner"))).transpose()?;
+    data_set((read_npy(x, "x")?, "x"), (read_npy(y, "y")?, "y"), owners, scale)
+}
+
+/// Arrays with their names as a data set.
+///
+/// `x` holds one example a row, any numeric type; `y` is one-dimensional: whole numbers are classes, floats are numbers
+/// to be predicted. `owner` is one-dimensional.
+fn data_set(
+    (inputs, x): (Array, &str),
+    (targets, y): (Array, &str),
+    owners: Option<(Array, &str)>,
+    scale: f64,
+) -> Result<DataSet, DataError> {
     let Some((&rows, one)) = inputs.dims.split_first() else {
         return Err(wrong(format!("`{x}` is a single number; one example a row is wanted")));
     };
@@ -59,8 +75,7 @@ pub fn read_npz(bytes: &[u8], x: &str, y: &str, owner: Option<&str>, scale: f64)
     };
     let owners = match owners {
         None => None,
-        Some(array) => {
-            let name = owner.unwrap_or_default();
+        Some((array, name)) => {
             let numbers = column(array, name)?.values.into_doubles();
             Some(Owners::from_names(&numbers.iter().map(f64::to_string).collect::<Vec<_>>()))
         }
@@ -145,7 +160,7 @@ fn read_npy(bytes: &[u8], name: &str) -> Result<Array, DataError> {
 }
 
 fn wrong(reason: String) -> DataError {
-    DataError::Format { what: "NumPy archive (.npz)", reason }
+    DataError::Format { what: "NumPy file", reason }
 }
 
 #[cfg(test)]
@@ -182,6 +197,20 @@ mod tests {
         let set = read_npz(&bytes, "x", "score", None, 0.5).unwrap();
         assert_eq!(set.targets, Targets::Numbers(vec![0.25, -1.0]));
         assert_eq!(set.features.tensor(2).data()[5], 2.5);
+    }
+
+    #[test]
+    fn arrays_in_files_of_their_own() {
+        let (x, y) = (npy::<u8>(&[2, 2, 1], [0, 255, 51, 0]), npy::<i32>(&[2], [1, 0]));
+        let owner = npy::<i64>(&[2], [7, 7]);
+        let set = read_npys(&x, &y, Some(&owner), 1.0 / 255.0).unwrap();
+        assert_eq!((set.features.dims(), &set.features.tensor(2).data()[..2]), (&[2, 1][..], &[0.0, 1.0][..]));
+        assert_eq!(set.targets, Targets::Classes { labels: vec![1, 0], count: 2 });
+        assert_eq!(set.owners.unwrap().names, ["7"]);
+        assert_eq!(read_npys(&x, &y, None, 1.0).unwrap().owners, None);
+        let short = npy::<i32>(&[1], [1]);
+        assert_eq!(read_npys(&x, &short, None, 1.0), Err(DataError::Counts { inputs: 2, targets: 1 }));
+        assert!(read_npys(b"\x93NUMPY", &y, None, 1.0).unwrap_err().to_string().contains("NumPy file: `x`"));
     }
 
     #[test]

@@ -2,7 +2,8 @@
 
 use super::{
     Cifar, ColumnOptions, CsvOptions, DataError, DataSet, Header, ImageOptions, JsonlOptions, read_cifar, read_convai,
-    read_csv, read_idx, read_images, read_instructions, read_jsonl, read_leaf, read_npz, read_parquet, read_texts,
+    read_csv, read_idx, read_images, read_instructions, read_jsonl, read_leaf, read_npys, read_npz, read_parquet,
+    read_texts,
 };
 use crate::catalog::Reader;
 
@@ -27,6 +28,10 @@ pub fn read(reader: &Reader, files: &[&[u8]]) -> Result<DataSet, DataError> {
             read_cifar(first, if *classes == 10 { Cifar::Ten } else { Cifar::Hundred }, part, *scale)
         }
         Reader::Npz { x, y, owner, scale } => read_npz(first, x, y, owner.as_deref(), *scale),
+        Reader::Npy { owner, scale } => {
+            let owners = if *owner { Some(*files.get(2).ok_or_else(missing)?) } else { None };
+            read_npys(first, files.get(1).ok_or_else(missing)?, owners, *scale)
+        }
         Reader::Jsonl { x, y, owner, scale } => {
             read_jsonl(first, JsonlOptions { x, y, owner: owner.as_deref(), scale: *scale })
         }

@@ -10,6 +10,8 @@ pub(super) struct Rows {
     dims: Option<Vec<usize>>,
     x: Vec<f64>,
     y: Vec<f64>,
+    /// The targets where they are names of classes.
+    names: Vec<String>,
     whole: bool,
     started: bool,
     owners: Vec<String>,
@@ -31,10 +33,16 @@ impl Rows {
             }
             Some(_) => {}
         }
-        let Value::Number(target) = y else { return Err(format!("the target must be a number, not {}", kind(y))) };
-        self.whole = (self.whole || !self.started) && target.as_u64().is_some_and(|n| u32::try_from(n).is_ok());
-        self.started = true;
-        self.y.push(target.as_f64().filter(|v| v.is_finite()).ok_or("the target is not a finite number")?);
+        match y {
+            Value::Number(target) if self.names.is_empty() => {
+                self.whole = (self.whole || !self.started) && target.as_u64().is_some_and(|n| u32::try_from(n).is_ok());
+                self.started = true;
+                self.y.push(target.as_f64().filter(|v| v.is_finite()).ok_or("the target is not a finite number")?);
+            }
+            Value::String(name) if !self.started => self.names.push(name.clone()),
+            other if self.names.is_empty() => return Err(format!("the target must be a number, not {}", kind(other))),
+            other => return Err(format!("the target must be text like those before it, not {}", kind(other))),
+        }
         self.owners.extend(owner);
         Ok(())
     }
@@ -45,10 +53,12 @@ impl Rows {
         8 * (self.x.len() as u64 + self.y.len() as u64)
     }
 
-    /// The examples; targets are classes where all of them are whole and written without a point.
+    /// The examples; targets are classes where all of them are text, or whole and written without a point.
     pub(super) fn finish(self) -> Result<DataSet, DataError> {
         let dims = self.dims.ok_or(DataError::Empty)?;
-        let targets = if self.whole {
+        let targets = if !self.names.is_empty() {
+            Targets::named(&self.names)
+        } else if self.whole {
             Targets::classes(self.y.iter().map(|&v| v as u32).collect())
         } else {
             Targets::Numbers(self.y)

@@ -108,6 +108,11 @@ impl Targets {
         Targets::Classes { labels, count }
     }
 
+    /// Classes by name, in the order of their names.
+    pub(super) fn named(of: &[String]) -> Targets {
+        Targets::classes(numbered(of).0)
+    }
+
     /// The number of examples.
     pub fn len(&self) -> usize {
         match self {
@@ -143,17 +148,22 @@ impl Owners {
     /// Numbers the owners in the order of their names; names that are all whole numbers count as numbers, so that 10
     /// comes after 9.
     pub fn from_names(of: &[String]) -> Owners {
-        let mut names: Vec<String> = of.to_vec();
-        match of.iter().map(|name| name.parse::<i64>()).collect::<Result<Vec<i64>, _>>() {
-            Ok(_) => names.sort_by_key(|name| (name.parse::<i64>().ok(), name.clone())),
-            Err(_) => names.sort(),
-        }
-        names.dedup();
-        let numbers: std::collections::HashMap<&str, u32> =
-            names.iter().enumerate().map(|(i, name)| (name.as_str(), i as u32)).collect();
-        let of = of.iter().map(|name| numbers[name.as_str()]).collect();
+        let (of, names) = numbered(of);
         Owners { of, names }
     }
+}
+
+/// The number of every name, and the names in order.
+fn numbered(of: &[String]) -> (Vec<u32>, Vec<String>) {
+    let mut names: Vec<String> = of.to_vec();
+    match of.iter().map(|name| name.parse::<i64>()).collect::<Result<Vec<i64>, _>>() {
+        Ok(_) => names.sort_by_key(|name| (name.parse::<i64>().ok(), name.clone())),
+        Err(_) => names.sort(),
+    }
+    names.dedup();
+    let numbers: std::collections::HashMap<&str, u32> =
+        names.iter().enumerate().map(|(i, name)| (name.as_str(), i as u32)).collect();
+    (of.iter().map(|name| numbers[name.as_str()]).collect(), names)
 }
 
 /// Examples: inputs, targets and, where the file says so, owners.

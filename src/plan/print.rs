@@ -144,6 +144,10 @@ fn reader_name(reader: &Reader) -> String {
             format!("cifar{classes}, {part}, x = pixels times {scale}, y = class")
         }
         Reader::Npz { x, y, owner, scale } => format!("npz, x = {x} times {scale}, y = {y}{}", owners(owner)),
+        Reader::Npy { owner, scale } => {
+            let owner = if *owner { ", owner = third file" } else { "" };
+            format!("npy, x = first file times {scale}, y = second file{owner}")
+        }
         Reader::Jsonl { x, y, owner, scale } => format!("jsonl, x = {x} times {scale}, y = {y}{}", owners(owner)),
         Reader::Texts { text, y, owner, length } => {
             format!("texts, x = {length} tokens of {text}, y = {y}{}", owners(owner))
