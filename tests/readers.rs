@@ -136,6 +136,23 @@ fn a_table_with_tabs_and_names() {
     desk.write("table.tsv", &table);
     let data = "csv(\"table.tsv\", features: 0..4, label: 4, owner: 5)";
     runs_and_replays(&desk, &experiment(data, "owners(0..2)"));
+    let named =
+        |features: &str| format!("csv(\"table.tsv\", features: {features}, label: \"state\", owner: \"place\")");
+    let four = "[\"age\", \"dose\", \"change\", \"weight\"]";
+    runs_and_replays(&desk, &experiment(&named(four), "owners(0..2)"));
+    runs_and_replays(&desk, &experiment(&named("0..4"), "owners(0..2)"));
+    let message = refused(&desk, &experiment(&named(&four.replace("dose", "doses")), "owners(0..2)"));
+    assert!(message.contains("E0602") && message.contains("no column `doses`"), "{message}");
+    assert!(message.contains("the first row names age, dose, change, weight, state, place"), "{message}");
+    for features in [&four.replace("dose", "state"), "1..5"] {
+        let message = refused(&desk, &experiment(&named(features), "owners(0..2)"));
+        assert!(
+            message.contains("E0610") || message.contains("column 4 is the label and a feature as well"),
+            "{message}"
+        );
+    }
+    let message = refused(&desk, &experiment(&named("[0, 1]"), "owners(0..2)"));
+    assert!(message.contains("E0415") && message.contains("quoted names, such as"), "{message}");
     desk.write("table.tsv", table.replace("ill", "1"));
     let message = refused(&desk, &experiment(data, "owners(0..2)"));
     assert!(

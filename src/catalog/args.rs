@@ -1,5 +1,6 @@
 //! Arguments that were checked against an entry's parameters.
 
+use super::reader::{Column, Columns};
 use super::schedule::Rate;
 use super::weights::Weights;
 
@@ -105,6 +106,24 @@ impl Args {
         match self.get(name) {
             Some(Arg::Range(lo, hi)) => (*lo, *hi),
             other => unreachable!("`{name}` was checked to be a range, not {other:?}"),
+        }
+    }
+
+    /// A column of a table, if given.
+    pub fn column(&self, name: &str) -> Option<Column> {
+        self.get(name).map(|arg| match arg {
+            Arg::Count(number) => Column::At { number: *number },
+            Arg::Text(name) => Column::Named { name: name.clone() },
+            other => unreachable!("`{name}` was checked to be a column, not {other:?}"),
+        })
+    }
+
+    /// Columns of a table.
+    pub fn columns(&self, name: &str) -> Columns {
+        match self.get(name) {
+            Some(Arg::Range(first, end)) => Columns::Range { first: *first, end: *end },
+            Some(Arg::Names(names)) => Columns::Named { names: names.clone() },
+            other => unreachable!("`{name}` was checked to be columns, not {other:?}"),
         }
     }
 

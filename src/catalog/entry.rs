@@ -110,6 +110,10 @@ pub enum Ty {
     Range,
     /// A range or a number, or a list of them.
     Ranges,
+    /// A column of a table, by number or name.
+    Column,
+    /// Columns of a table: a range of numbers, a name, or a list of names.
+    Columns,
     /// `true` or `false`.
     Bool,
     /// Quoted text.
@@ -175,6 +179,10 @@ impl Ty {
             Ty::Range => "a range of whole numbers, such as `0..64`".into(),
             Ty::Ranges => {
                 "a range of whole numbers, such as `0..64`, or a list of ranges and numbers, such as `[0..4, 7]`".into()
+            }
+            Ty::Column => "the number of a column, counted from 0, or its quoted name".into(),
+            Ty::Columns => {
+                "a range of whole numbers, such as `0..64`, or quoted names, such as `[\"age\", \"dose\"]`".into()
             }
             Ty::Bool => "`true` or `false`".into(),
             Ty::Text => "quoted text".into(),

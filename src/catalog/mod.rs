@@ -36,7 +36,7 @@ pub use metric::{Metric, Reduction, StateMetric, Whose};
 pub use operator::{Pool, Reducer, Windows};
 pub use outer::{Outer, Sees, Simplex, Through};
 pub use partition::{Partition, Stretch};
-pub use reader::Reader;
+pub use reader::{Column, Columns, Reader};
 pub use retract::Retraction;
 pub use schedule::{Factor, Rate};
 pub use solver::{Budget, Solver};

@@ -5,11 +5,35 @@ use super::entry::{Entry, Initial, Kind, Param, Ty};
 use crate::hash::variants;
 
 variants! {
+    /// A column of a table.
+    #[derive(Debug, Clone, PartialEq)]
+    pub enum Column {
+        /// Counted from 0.
+        At { number: u64 },
+        /// As the first row names it.
+        Named { name: String },
+    }
+}
+
+variants! {
+    /// Columns of a table.
+    #[derive(Debug, Clone, PartialEq)]
+    pub enum Columns {
+        /// Columns that follow each other, counted from 0.
+        Range { first: u64, end: u64 },
+        /// As the first row names them.
+        Named { names: Vec<String> },
+    }
+}
+
+variants! {
     /// How the files of a data set are read. Every reader gives inputs `x` and targets `y`, and some of them owners.
     #[derive(Debug, Clone, PartialEq)]
     pub enum Reader {
         /// A table, one example a row: the feature columns, the column of the target, the one of the owner.
         Csv { first_feature: u64, end_feature: u64, target: u64, regression: bool, owner: Option<u64>, scale: f64 },
+        /// The same, where the first row names some of the columns.
+        Table { features: Columns, target: Column, regression: bool, owner: Option<Column>, scale: f64 },
         /// A file of images and one of labels.
         Idx { scale: f64 },
         /// CIFAR-10 or CIFAR-100 in its binary version.
@@ -37,6 +61,16 @@ variants! {
     }
 }
 
+impl Column {
+    /// Its number, where it is not named.
+    pub fn number(&self) -> Option<u64> {
+        match self {
+            Column::At { number } => Some(*number),
+            Column::Named { .. } => None,
+        }
+    }
+}
+
 impl Reader {
     /// The reader of a checked call, and the paths it reads.
     pub fn from_args(name: &str, args: &Args) -> (Reader, Vec<String>) {
@@ -44,15 +78,19 @@ impl Reader {
         let owner = || args.get("owner").map(|_| text("owner"));
         let reader = match name {
             "csv" => {
-                let (first_feature, end_feature) = args.range("features");
-                let (label, target) = (args.count("label"), args.count("target"));
-                Reader::Csv {
-                    first_feature,
-                    end_feature,
-                    target: label.or(target).expect("the checker asks for one of them"),
-                    regression: label.is_none(),
-                    owner: args.count("owner"),
-                    scale: args.real("scale"),
+                let (features, label, owner) = (args.columns("features"), args.column("label"), args.column("owner"));
+                let (regression, scale) = (label.is_none(), args.real("scale"));
+                let target = label.or(args.column("target")).expect("the checker asks for one of them");
+                match (features, target, owner) {
+                    (
+                        Columns::Range { first, end },
+                        Column::At { number },
+                        owner @ (None | Some(Column::At { .. })),
+                    ) => {
+                        let owner = owner.and_then(|column| column.number());
+                        Reader::Csv { first_feature: first, end_feature: end, target: number, regression, owner, scale }
+                    }
+                    (features, target, owner) => Reader::Table { features, target, regression, owner, scale },
                 }
             }
             "idx" => return (Reader::Idx { scale: args.real("scale") }, vec![text("images"), text("labels")]),
@@ -108,7 +146,9 @@ impl Reader {
     /// The number of features, where the reader itself says it; otherwise the files do.
     pub fn features(&self) -> Option<u64> {
         match self {
-            Reader::Csv { first_feature, end_feature, .. } => Some(end_feature - first_feature),
+            Reader::Csv { first_feature: first, end_feature: end, .. } => Some(end - first),
+            Reader::Table { features: Columns::Range { first, end }, .. } => Some(end - first),
+            Reader::Table { features: Columns::Named { names }, .. } => Some(names.len() as u64),
             Reader::Cifar { .. } => Some(3 * 32 * 32),
             Reader::Images { size, channels, .. } => Some(size * size * channels),
             Reader::Texts { length, .. } => Some(*length),
@@ -133,6 +173,7 @@ impl Reader {
     pub fn has_owners(&self) -> bool {
         match self {
             Reader::Csv { owner, .. } => owner.is_some(),
+            Reader::Table { owner, .. } => owner.is_some(),
             Reader::Npz { owner, .. } | Reader::Jsonl { owner, .. } | Reader::Texts { owner, .. } => owner.is_some(),
             Reader::Parquet { owner, .. } => owner.is_some(),
             Reader::Images { owner, .. } | Reader::Npy { owner, .. } => *owner,
@@ -156,15 +197,15 @@ pub(super) const ENTRIES: &[Entry] = &[
         kind: Kind::Data,
         params: &[
             FILE,
-            Param::required("features", Ty::Range, "the feature columns, counted from 0"),
-            Param::optional("label", Ty::Count(0), Initial::Absent, "the column of the class, counted from 0"),
+            Param::required("features", Ty::Columns, "the feature columns, counted from 0 or by name"),
+            Param::optional("label", Ty::Column, Initial::Absent, "the column of the class"),
             Param::optional(
                 "target",
-                Ty::Count(0),
+                Ty::Column,
                 Initial::Absent,
                 "the column of the number to be predicted, instead of `label`",
             ),
-            Param::optional("owner", Ty::Count(0), Initial::Absent, "the column that names the owner of an example"),
+            Param::optional("owner", Ty::Column, Initial::Absent, "the column that names the owner of an example"),
             SCALE,
         ],
         doc: "A table, one example a row, read as `x` (the features) and `y` (the class, or with `target` a number). Values are separated by \

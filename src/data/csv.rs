@@ -1,12 +1,12 @@
 //! Values separated by commas, tabs, semicolons or bars, plain or packed with gzip.
 
 use std::io::Read;
-use std::ops::Range;
 
 use csv::{ByteRecord, ReaderBuilder, Trim};
 
 use super::source::{LIMIT, error_of, line_at, open};
 use super::{DataError, DataSet, Features, Owners, Targets};
+use crate::catalog::{Column, Columns};
 
 /// Whether the first row names the columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -20,44 +20,56 @@ pub enum Header {
     Absent,
 }
 
-/// How the columns of a file make a data set. Columns count from 0.
+/// How the columns of a file make a data set.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CsvOptions {
     /// The columns of the features.
-    pub features: Range<usize>,
+    pub features: Columns,
     /// The column of what is to be predicted.
-    pub target: usize,
+    pub target: Column,
     /// Whether that is a number and not a class.
     pub regression: bool,
     /// The column that names the owner of an example.
-    pub owner: Option<usize>,
+    pub owner: Option<Column>,
     /// What every feature is multiplied by.
     pub scale: f64,
     /// Whether the first row names the columns.
     pub header: Header,
 }
 
+/// The numbers of the columns that are read.
+struct Chosen {
+    features: Vec<usize>,
+    target: usize,
+    owner: Option<usize>,
+}
+
 impl CsvOptions {
-    /// Whether a file like that has the columns and the options make sense; what can be known before reading it all.
-    pub fn check(&self, file: &Preview) -> Result<(), DataError> {
-        if self.features.is_empty() {
-            return Err(DataError::NoFeatures);
-        }
-        if self.features.contains(&self.target) {
-            return Err(DataError::LabelIsFeature(self.target));
-        }
+    /// The columns in a file like that; fails where it does not have them, or the options make no sense.
+    fn choose(&self, file: &Preview) -> Result<Chosen, DataError> {
         if !self.scale.is_finite() {
             return Err(DataError::Scale(self.scale));
         }
-        let role = if self.regression { "target" } else { "label" };
-        let owner = self.owner.map(|column| ("owner", column));
-        for (role, column) in [("features", self.features.end - 1), (role, self.target)].into_iter().chain(owner) {
-            if column >= file.columns {
-                let (columns, blanks) = (file.columns, file.blanks());
-                return Err(DataError::NoSuchColumn { role, column, columns, blanks });
+        let features = match &self.features {
+            Columns::Range { first, end } if first >= end => return Err(DataError::NoFeatures),
+            Columns::Range { first, end } => {
+                let last = file.at("features", end - 1)?;
+                (*first as usize..=last).collect()
             }
+            Columns::Named { names } => {
+                names.iter().map(|name| file.named("features", name)).collect::<Result<Vec<_>, _>>()?
+            }
+        };
+        let one = |role, column: &Column| match column {
+            Column::At { number } => file.at(role, *number),
+            Column::Named { name } => file.named(role, name),
+        };
+        let target = one(if self.regression { "target" } else { "label" }, &self.target)?;
+        if features.contains(&target) {
+            return Err(DataError::LabelIsFeature(target));
         }
-        Ok(())
+        let owner = self.owner.as_ref().map(|column| one("owner", column)).transpose()?;
+        Ok(Chosen { features, target, owner })
     }
 }
 
@@ -73,6 +85,28 @@ pub struct Preview {
 }
 
 impl Preview {
+    /// The column of that number.
+    fn at(&self, role: &'static str, number: u64) -> Result<usize, DataError> {
+        let (columns, blanks) = (self.columns, self.blanks());
+        let column = usize::try_from(number).unwrap_or(usize::MAX);
+        if column < columns { Ok(column) } else { Err(DataError::NoSuchColumn { role, column, columns, blanks }) }
+    }
+
+    /// The column of that name.
+    fn named(&self, role: &'static str, name: &str) -> Result<usize, DataError> {
+        let names = self.names.as_deref().unwrap_or_default();
+        let mut found = names.iter().enumerate().filter(|(_, other)| *other == name);
+        match (found.next(), found.next()) {
+            (Some((column, _)), None) => Ok(column),
+            (first, _) => {
+                let some: Vec<&str> = names.iter().take(20).map(String::as_str).collect();
+                let more = if names.len() > some.len() { ", ..." } else { "" };
+                let there = format!("{}{more}", some.join(", "));
+                Err(DataError::NoSuchName { role, name: name.to_owned(), twice: first.is_some(), there })
+            }
+        }
+    }
+
     /// Whether blanks seem to separate the values of the first row.
     fn blanks(&self) -> bool {
         let first = self.names.as_ref().or(self.rows.first());
@@ -94,7 +128,7 @@ pub fn read_csv(bytes: &[u8], options: &CsvOptions) -> Result<DataSet, DataError
 }
 
 fn read_within(bytes: &[u8], options: &CsvOptions, limit: u64) -> Result<DataSet, DataError> {
-    options.check(&Rows::start(bytes, options.header, limit)?.preview(1)?)?;
+    let chosen = options.choose(&Rows::start(bytes, options.header, limit)?.preview(1)?)?;
     let mut rows = Rows::start(bytes, options.header, limit)?;
     let (mut features, mut labels, mut numbers, mut owners) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     // The names of classes, and the line of the first.
@@ -102,11 +136,11 @@ fn read_within(bytes: &[u8], options: &CsvOptions, limit: u64) -> Result<DataSet
     while let Some(row) = rows.next()? {
         let line = || rows.line(&row);
         let fault = |column: usize| DataError::Number { line: line(), column, found: shown(&row[column]) };
-        for column in options.features.clone() {
+        for &column in &chosen.features {
             let scaled = number(&row[column]).map(|x| x * options.scale).filter(|x| x.is_finite());
             features.push(scaled.ok_or_else(|| fault(column))?);
         }
-        let column = options.target;
+        let column = chosen.target;
         let target = number(&row[column]).filter(|x| x.is_finite());
         if options.regression {
             numbers.push(target.ok_or_else(|| fault(column))?);
@@ -123,7 +157,7 @@ fn read_within(bytes: &[u8], options: &CsvOptions, limit: u64) -> Result<DataSet
             let fault = || DataError::Label { line: line(), column, found: shown(&row[column]) };
             labels.push(label.ok_or_else(fault)? as u32);
         }
-        owners.extend(options.owner.map(|column| String::from_utf8_lossy(&row[column]).into_owned()));
+        owners.extend(chosen.owner.map(|column| String::from_utf8_lossy(&row[column]).into_owned()));
     }
     let targets = match options.regression {
         true => Targets::Numbers(numbers),
@@ -131,9 +165,9 @@ fn read_within(bytes: &[u8], options: &CsvOptions, limit: u64) -> Result<DataSet
         false => Targets::named(&names),
     };
     Ok(DataSet {
-        features: Features::double(&[options.features.len()], features),
+        features: Features::double(&[chosen.features.len()], features),
         targets,
-        owners: options.owner.map(|_| Owners::from_names(&owners)),
+        owners: chosen.owner.map(|_| Owners::from_names(&owners)),
     })
 }
 
@@ -247,6 +281,7 @@ fn texts(row: &ByteRecord) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
+    use std::ops::Range;
 
     use super::*;
     use flate2::Compression;
@@ -255,8 +290,10 @@ mod tests {
 
     const DIGITS: &[u8] = include_bytes!("../../experiments/data/digits.csv.gz");
 
-    fn options(features: Range<usize>, label: usize) -> CsvOptions {
-        CsvOptions { features, target: label, regression: false, owner: None, scale: 1.0, header: Header::Auto }
+    fn options(features: Range<u64>, label: u64) -> CsvOptions {
+        let features = Columns::Range { first: features.start, end: features.end };
+        let target = Column::At { number: label };
+        CsvOptions { features, target, regression: false, owner: None, scale: 1.0, header: Header::Auto }
     }
 
     fn read(text: &str) -> Result<DataSet, DataError> {
@@ -361,7 +398,7 @@ mod tests {
         let no = |role, column| DataError::NoSuchColumn { role, column, columns: 3, blanks: false };
         assert_eq!(read_csv(text, &options(0..4, 4)), Err(no("features", 3)));
         assert_eq!(read_csv(text, &options(0..2, 3)), Err(no("label", 3)));
-        assert_eq!(read_csv(text, &options(0..usize::MAX, usize::MAX)), Err(no("features", usize::MAX - 1)));
+        assert_eq!(read_csv(text, &options(0..u64::MAX, u64::MAX)), Err(no("features", usize::MAX - 1)));
         assert_eq!(read_csv(text, &options(0..0, 2)), Err(DataError::NoFeatures));
         assert_eq!(read_csv(text, &options(0..3, 2)), Err(DataError::LabelIsFeature(2)));
         let scaled = |scale| read_csv(b"1e300,2,0\n", &CsvOptions { scale, ..options(0..2, 2) });
@@ -378,7 +415,7 @@ mod tests {
     fn separators() {
         let commas = read("a,b,c\n1,2.5,0\n-3,4,1\n").unwrap();
         for separator in ["\t", ";", "|", "; "] {
-            assert_eq!(read(&format!("a,b,c\n1,2.5,0\n-3,4,1\n").replace(',', separator)).unwrap(), commas);
+            assert_eq!(read(&"a,b,c\n1,2.5,0\n-3,4,1\n".replace(',', separator)).unwrap(), commas);
         }
         // Decimal commas are no numbers.
         let message = read("1,5;2,5;0\n").unwrap_err();
@@ -393,14 +430,47 @@ mod tests {
 
     #[test]
     fn numbers_and_owners() {
-        let with = CsvOptions { regression: true, owner: Some(0), ..options(1..2, 2) };
+        let with = CsvOptions { regression: true, owner: Some(Column::At { number: 0 }), ..options(1..2, 2) };
         let set = read_csv(b"school,hours,score\n10,1.5,-0.25\n9,2,1e1\n", &with).unwrap();
         assert_eq!(set.targets, Targets::Numbers(vec![-0.25, 10.0]));
         assert_eq!(set.owners.unwrap().names, ["9", "10"]);
-        let no = read_csv(b"1,2,3\n", &CsvOptions { owner: Some(3), ..with.clone() }).unwrap_err();
+        let no =
+            read_csv(b"1,2,3\n", &CsvOptions { owner: Some(Column::At { number: 3 }), ..with.clone() }).unwrap_err();
         assert!(no.to_string().contains("no column 3 for the owner"), "{no}");
         let word = read_csv(b"1,2,x\n", &with).unwrap_err();
         assert_eq!(word, DataError::Number { line: 1, column: 2, found: "x".into() });
+    }
+
+    #[test]
+    fn columns_by_name() {
+        let name = |name: &str| Column::Named { name: name.into() };
+        let names = |list: &[&str]| Columns::Named { names: list.iter().map(|&name| name.into()).collect() };
+        let options = CsvOptions {
+            features: names(&["b", "a"]),
+            target: name("class"),
+            owner: Some(name("2019")),
+            header: Header::Present,
+            ..options(0..0, 0)
+        };
+        let text = b"\"a\",2019,class, b ,b2,b2\n1,x,0,2,5,5\n3,y,1,4,5,5\n";
+        let set = read_csv(text, &options).unwrap();
+        assert_eq!(set.features, Features::double(&[2], vec![2.0, 1.0, 4.0, 3.0]));
+        assert_eq!(
+            (set.targets, set.owners.unwrap().of),
+            (Targets::Classes { labels: vec![0, 1], count: 2 }, vec![0, 1])
+        );
+        let mixed = CsvOptions { features: Columns::Range { first: 0, end: 1 }, ..options.clone() };
+        assert_eq!(read_csv(text, &mixed).unwrap().features, Features::double(&[1], vec![1.0, 3.0]));
+        let message = |features: &[&str], target: &str| {
+            let options = CsvOptions { features: names(features), target: name(target), ..options.clone() };
+            read_csv(text, &options).unwrap_err().to_string()
+        };
+        assert_eq!(
+            message(&["a", "c"], "class"),
+            "there is no column `c` for the features: the first row names a, 2019, class, b, b2, b2"
+        );
+        assert!(message(&["b2"], "class").starts_with("there are two columns `b2` for the features"));
+        assert_eq!(message(&["a", "class"], "class"), "column 2 is the label and a feature as well");
     }
 
     #[test]

@@ -36,6 +36,18 @@ pub enum DataError {
         /// Whether blanks seem to separate its values.
         blanks: bool,
     },
+    /// A column that the first row does not name, or names twice.
+    #[error("there {} `{name}` for the {role}: the first row names {there}", if *twice { "are two columns" } else { "is no column" })]
+    NoSuchName {
+        /// `features` or `label`.
+        role: &'static str,
+        /// The name asked for.
+        name: String,
+        /// Whether it stands there twice.
+        twice: bool,
+        /// The names that are there.
+        there: String,
+    },
     /// No feature column was chosen.
     #[error("the range of feature columns is empty")]
     NoFeatures,
@@ -96,6 +108,9 @@ impl DataError {
             DataError::NoSuchColumn { blanks: true, .. } => "separate the values by commas or tabs".into(),
             DataError::NoSuchColumn { columns, .. } => {
                 format!("columns count from 0: the last one is {}", columns.saturating_sub(1))
+            }
+            DataError::NoSuchName { .. } => {
+                "give a name that the first row has once, or the column's number, counted from 0".into()
             }
             DataError::NoFeatures => "name at least one column, as in `features: 0..64`".into(),
             DataError::LabelIsFeature(_) => "choose a range of features that leaves the label out".into(),

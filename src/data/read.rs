@@ -5,7 +5,7 @@ use super::{
     read_csv, read_idx, read_images, read_instructions, read_jsonl, read_leaf, read_npys, read_npz, read_parquet,
     read_texts,
 };
-use crate::catalog::Reader;
+use crate::catalog::{Column, Columns, Reader};
 
 /// The data set in the contents of its files, in the order of their paths.
 pub fn read(reader: &Reader, files: &[&[u8]]) -> Result<DataSet, DataError> {
@@ -14,14 +14,19 @@ pub fn read(reader: &Reader, files: &[&[u8]]) -> Result<DataSet, DataError> {
     match reader {
         Reader::Csv { first_feature, end_feature, target, regression, owner, scale } => {
             let options = CsvOptions {
-                features: *first_feature as usize..*end_feature as usize,
-                target: *target as usize,
+                features: Columns::Range { first: *first_feature, end: *end_feature },
+                target: Column::At { number: *target },
                 regression: *regression,
-                owner: owner.map(|column| column as usize),
+                owner: owner.map(|number| Column::At { number }),
                 scale: *scale,
                 header: Header::Auto,
             };
             read_csv(first, &options)
+        }
+        Reader::Table { features, target, regression, owner, scale } => {
+            let (features, target, owner) = (features.clone(), target.clone(), owner.clone());
+            let (regression, scale, header) = (*regression, *scale, Header::Present);
+            read_csv(first, &CsvOptions { features, target, regression, owner, scale, header })
         }
         Reader::Idx { scale } => read_idx(first, files.get(1).ok_or_else(missing)?, *scale),
         Reader::Cifar { classes, part, scale } => {

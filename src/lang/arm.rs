@@ -16,7 +16,7 @@ use super::methods;
 use super::model::{CheckedModel, input_types, model, param_types};
 use super::sampler::sampler;
 use super::train::{CheckedTrain, stage, train};
-use crate::catalog::{Kind, Reader};
+use crate::catalog::{Column, Columns, Kind, Reader};
 use crate::diag::{Diagnostic, Sink, Span};
 use crate::plan::{Arm, DataSource, Evaluation, Measure, Stage, What};
 use crate::syntax::ast::{Decl, Item, ItemKind, Model, Name, Tasks};
@@ -258,22 +258,29 @@ fn check_target(call: &Call, span: Span, sink: &mut Sink) -> Option<()> {
     if call.entry.name != "csv" {
         return Some(());
     }
-    let (label, target) = (call.args.count("label"), call.args.count("target"));
-    let (Some(column), false) = (label.or(target), label.is_some() && target.is_some()) else {
+    let (label, target) = (call.args.column("label"), call.args.column("target"));
+    let two = label.is_some() && target.is_some();
+    let (Some(column), false) = (label.or(target), two) else {
         sink.push(
             Diagnostic::error("E0611", span, "a table needs one column to predict: `label` or `target`")
                 .help("`label: 64` is the column of a class number, `target: 64` the column of a number"),
         );
         return None;
     };
-    let (first, end) = call.args.range("features");
-    if (first..end).contains(&column) {
-        sink.push(
-            Diagnostic::error("E0610", span, format!("column {column} is the label and one of the features"))
-                .label(format!("the features are columns {first} to {}", end - 1))
-                .help("a model that reads the label has nothing to learn; columns are counted from 0"),
-        );
-        return None;
-    }
-    Some(())
+    let (column, features) = match (column, call.args.columns("features")) {
+        (Column::At { number }, Columns::Range { first, end }) if (first..end).contains(&number) => {
+            (format!("column {number}"), format!("columns {first} to {}", end - 1))
+        }
+        (Column::Named { name }, Columns::Named { names }) if names.contains(&name) => {
+            (format!("column `{name}`"), format!("`{}`", names.join("`, `")))
+        }
+        // A number and a name are compared once the file is open.
+        _ => return Some(()),
+    };
+    sink.push(
+        Diagnostic::error("E0610", span, format!("{column} is the label and one of the features"))
+            .label(format!("the features are {features}"))
+            .help("a model that reads the label has nothing to learn; columns are counted from 0"),
+    );
+    None
 }

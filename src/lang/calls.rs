@@ -175,7 +175,9 @@ impl Names<'_> {
         let value = match (param.ty, &expr.kind) {
             (_, ExprKind::Error) => return None,
             (Ty::Real { .. }, _) => return self.real(entry, param, expr, sink).map(Value::Real),
-            (Ty::Count(least), _) => {
+            (Ty::Column, ExprKind::Text(text)) => return Some(Value::Text(text.clone())),
+            (Ty::Count(_) | Ty::Column, _) => {
+                let least = if let Ty::Count(least) = param.ty { least } else { 0 };
                 let what = format!("`{}` of `{}`", param.name, entry.name);
                 return self.constants.count(expr, least, &what, sink).map(Value::Count);
             }
@@ -198,19 +200,22 @@ impl Names<'_> {
             }),
             (Ty::Input | Ty::Dim, _) => expr.single().map(|name| Some(Value::Word(name.text.clone()))),
             (Ty::Family, _) => expr.single().map(|name| self.family(name, sink).map(|f| Value::Names(vec![f]))),
-            (Ty::Range, ExprKind::Range(lo, hi)) => {
+            (Ty::Range | Ty::Columns, ExprKind::Range(lo, hi)) => {
                 Some(self.range(lo, hi, expr.span, sink).map(|(lo, hi)| Value::Range(lo, hi)))
             }
             (Ty::Ranges, ExprKind::Range(..)) => Some(self.ranges(std::slice::from_ref(expr), sink)),
             (Ty::Ranges, ExprKind::List(items)) if !items.is_empty() => Some(self.ranges(items, sink)),
             (Ty::Bool, ExprKind::Bool(b)) => Some(Some(Value::Bool(*b))),
             (Ty::Text, ExprKind::Text(text)) => Some(Some(Value::Text(text.clone()))),
-            (Ty::Path | Ty::Paths | Ty::Texts, ExprKind::Text(text)) => Some(Some(Value::Names(vec![text.clone()]))),
-            (Ty::Paths | Ty::Texts, ExprKind::List(items)) if !items.is_empty() => {
+            (Ty::Path | Ty::Paths | Ty::Texts | Ty::Columns, ExprKind::Text(text)) => {
+                Some(Some(Value::Names(vec![text.clone()])))
+            }
+            (Ty::Paths | Ty::Texts | Ty::Columns, ExprKind::List(items)) if !items.is_empty() => {
                 let text = |e: &Expr| if let ExprKind::Text(t) = &e.kind { Some(t.clone()) } else { None };
                 items.iter().map(text).collect::<Option<Vec<_>>>().map(|paths| Some(Value::Names(paths)))
             }
-            (Ty::Range | Ty::Ranges | Ty::Bool | Ty::Text | Ty::Texts | Ty::Path | Ty::Paths, _) => None,
+            (Ty::Range | Ty::Ranges | Ty::Columns, _) => None,
+            (Ty::Bool | Ty::Text | Ty::Texts | Ty::Path | Ty::Paths, _) => None,
             (
                 Ty::Tensor
                 | Ty::Dims

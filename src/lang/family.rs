@@ -212,7 +212,9 @@ fn of_clients(
         (Some(dims), found) => {
             let dims = dims.clone()?;
             match found {
-                Some(n) if matches!(set.reader, Reader::Csv { .. }) => vec![Dim { name: None, size: n as usize }],
+                Some(n) if matches!(set.reader, Reader::Csv { .. } | Reader::Table { .. }) => {
+                    vec![Dim { name: None, size: n as usize }]
+                }
                 _ => dims,
             }
         }

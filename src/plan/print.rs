@@ -4,8 +4,8 @@ use std::fmt::{self, Display, Write};
 
 use super::types::*;
 use crate::catalog::{
-    Augmentation, BaseLaw, Budget, Factor, Loss, Metric, Outer, Reader, Reduction, Sees, Simplex, Solver, Through,
-    Weights, Whose,
+    Augmentation, BaseLaw, Budget, Column, Columns, Factor, Loss, Metric, Outer, Reader, Reduction, Sees, Simplex,
+    Solver, Through, Weights, Whose,
 };
 use crate::ir::{Binary, Function, Node, NodeId, Op, Unary};
 
@@ -138,6 +138,19 @@ fn reader_name(reader: &Reader) -> String {
             format!(
                 "csv, x = columns {first_feature}..{end_feature} times {scale}, y = {kind} in column {target}{owner}"
             )
+        }
+        Reader::Table { features, target, regression, owner, scale } => {
+            let one = |column: &Column| match column {
+                Column::At { number } => number.to_string(),
+                Column::Named { name } => name.clone(),
+            };
+            let features = match features {
+                Columns::Range { first, end } => format!("{first}..{end}"),
+                Columns::Named { names } => list(names),
+            };
+            let kind = if *regression { "number" } else { "class" };
+            let owner = owner.as_ref().map_or(String::new(), |column| format!(", owner = column {}", one(column)));
+            format!("csv, x = columns {features} times {scale}, y = {kind} in column {}{owner}", one(target))
         }
         Reader::Idx { scale } => format!("idx, x = images times {scale}, y = class"),
         Reader::Cifar { classes, part, scale } => {
