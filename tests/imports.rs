@@ -59,6 +59,34 @@ fn a_used_file_means_what_its_text_would_mean_in_its_place() {
 }
 
 #[test]
+fn the_numbers_of_a_json_file_are_dims_and_constants() {
+    let config = "{\"model_type\": \"bert\", \"d_size\": 3, \"noise\": 1e-1, \"deep\": {\"d\": 4}, \"cache\": true, \"model\": 7, \"all\": 1, \"a-b\": 2}";
+    let head = "edition 2026\nexperiment shared\n";
+    let own = format!("{}{OWN}", BASE.replace("edition 2026\n", "").replace("let noise = 0.1\n", ""));
+    let sized = own.replace("dim d = 3", "").replace("[d]", "[d_size]");
+    let whole = plan(&format!("{head}let noise = 0.1\n{own}"), &[]);
+    let files = [("config.json", config)];
+    assert_eq!(plan(&format!("{head}use \"config.json\"\n{sized}"), &files), whole);
+    let frozen = format!("{head}use \"config.json\" b3:{}\n{sized}", frozen_hash(config));
+    assert_eq!(plan(&frozen, &files), whole);
+}
+
+#[test]
+fn a_json_file_of_another_kind_is_refused_where_it_is_used() {
+    let desk = project("use \"../base.json\"");
+    for (text, found) in [("[1, 2]", "no object of JSON: invalid type: sequence"), ("{\"d\": 3", "EOF while parsing")] {
+        fs::write(desk.path().join("project/base.json"), text).expect("written");
+        let shown = error_of(&metadsl(&["check", "own.meta"], &desk.path().join("project/runs")));
+        assert!(shown.contains("E0720") && shown.contains(found) && shown.contains("own.meta:"), "{shown}");
+    }
+    // What is defined there already says so in both files.
+    fs::write(desk.path().join("project/base.json"), "{\n  \"name\": \"bert\",\n  \"rate\": 0.5\n}\n")
+        .expect("written");
+    let shown = error_of(&metadsl(&["check", "own.meta"], &desk.path().join("project/runs")));
+    assert!(shown.contains("`rate`") && shown.contains("base.json:3"), "{shown}");
+}
+
+#[test]
 fn the_hash_of_a_file_is_its_blake3_hash() {
     // b3sum of an empty file
     assert_eq!(frozen_hash(""), "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262");

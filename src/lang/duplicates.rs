@@ -6,7 +6,7 @@ use crate::diag::{Diagnostic, Sink};
 use crate::syntax::ast::{Item, ItemKind, Name};
 
 /// Words that stand for something everywhere.
-const RESERVED: [(&str, &str); 4] = [
+pub(super) const RESERVED: [(&str, &str); 4] = [
     ("pi", "it is the circle's constant"),
     ("index", "it counts the tasks of a stratum"),
     ("all", "it stands for every parameter of the model"),

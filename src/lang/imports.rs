@@ -1,9 +1,10 @@
-//! `use "base.meta"`: the items of other files, in front of those of the file that uses them.
+//! `use "base.meta"`: the items of other files, in front of those of the file that uses them; `use "config.json"`: dims and constants.
 //!
 //! All texts of an experiment are laid one behind the other, so that a span says in which of them it stands.
 
+use super::duplicates::RESERVED;
 use crate::diag::{Diagnostic, Sink, Span};
-use crate::syntax::ast::{File, Item, Use};
+use crate::syntax::ast::{File, Item, ItemKind, Use};
 use crate::syntax::parse;
 
 /// A file that `use` names.
@@ -73,14 +74,14 @@ impl Imports<'_> {
     /// The items of one file, and of those that it uses; `None` where there is none, or they are there already.
     fn file(&mut self, line: &Use, sink: &mut Sink) -> Option<Vec<Item>> {
         let (from, _) = self.chain.last().expect("the experiment itself is read");
-        let source = match (self.read)(from, &line.path) {
+        let cannot = |reason| {
+            let message = format!("`{}` cannot be used: {reason}", line.path);
+            Diagnostic::error("E0720", line.path_span, message)
+        };
+        let mut source = match (self.read)(from, &line.path) {
             Ok(source) => source,
             Err(reason) => {
-                let message = format!("`{}` cannot be used: {reason}", line.path);
-                sink.push(
-                    Diagnostic::error("E0720", line.path_span, message)
-                        .help("the path is taken from the folder of the file that it stands in"),
-                );
+                sink.push(cannot(reason).help("the path is taken from the folder of the file that it stands in"));
                 return None;
             }
         };
@@ -99,6 +100,15 @@ impl Imports<'_> {
             return None;
         }
         self.done.push(source.id.clone());
+        if line.path.ends_with(".json") {
+            source.text = match numbers(&source.text, self.edition) {
+                Ok(text) => text,
+                Err(reason) => {
+                    sink.push(cannot(reason).help("of a JSON file, the numbers of one object are read"));
+                    return None;
+                }
+            };
+        }
         self.texts.all.push('\n');
         let start = self.texts.all.len();
         // Blanks in the place of the texts before it give every span its place among all texts.
@@ -135,6 +145,33 @@ impl Imports<'_> {
             }
         }
     }
+}
+
+/// The numbers of a JSON object under their names, each on the line where it stands: sizes as dims, others as constants. So the
+/// `config.json` of Hugging Face says what a trained network was made with. Fields of other kinds are left out, and names that cannot be
+/// defined.
+fn numbers(json: &str, edition: Option<u32>) -> Result<String, String> {
+    let fields: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_str(json).map_err(|e| format!("it is no object of JSON: {e}"))?;
+    let mut lines = vec![String::new(); json.lines().count()];
+    lines[0].extend(edition.map(|year| format!("edition {year}; ")));
+    for (name, value) in fields.iter().filter(|(_, value)| value.is_number()) {
+        let size = value.as_u64().is_some_and(|size| size > 0);
+        let item = format!("{} {name} = {value}; ", if size { "dim" } else { "let" });
+        if is_definition(&item) && !RESERVED.iter().any(|(word, _)| word == name) {
+            let before = json.find(&format!("\"{name}\"")).unwrap_or(0);
+            lines[json[..before].matches('\n').count()].push_str(&item);
+        }
+    }
+    Ok(lines.join("\n"))
+}
+
+/// Whether a text is one dim or constant and nothing else.
+fn is_definition(text: &str) -> bool {
+    let mut sink = Sink::new();
+    let tree = parse(text, &mut sink);
+    let one = |item: &Item| matches!(item.kind, ItemKind::Dim { .. } | ItemKind::Let { .. });
+    !sink.has_errors() && matches!(&tree.items[..], [item] if one(item))
 }
 
 impl Texts {
