@@ -351,7 +351,7 @@ mod tests {
         assert_eq!(labels(&with(Header::Present).unwrap()), [0]);
         let found = DataError::Number { line: 1, column: 0, found: "a".into() };
         assert_eq!(with(Header::Absent), Err(found.clone()));
-        assert!(found.help().contains("header: true"));
+        assert!(found.help().contains("by its name"));
         let seen = preview(text.as_bytes(), Header::Auto).unwrap();
         assert_eq!(seen.names, Some(vec!["a".into(), "b".into(), "c".into()]));
         assert_eq!(seen.rows, [["1", "2", "0"]]);

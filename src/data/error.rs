@@ -119,7 +119,7 @@ impl DataError {
                 "the cell is empty: fill missing values in or leave the row out".into()
             }
             DataError::Number { line: 1, .. } | DataError::Label { line: 1, .. } => {
-                "if the first line names the columns, say `header: true`; otherwise write numbers only".into()
+                "if the first line names the columns, choose one of them by its name, as in `label: \"class\"`; otherwise write numbers only".into()
             }
             DataError::Number { .. } => {
                 "write plain numbers such as `0.5` or `1e-3`; leave rows with missing values out".into()
