@@ -5,8 +5,11 @@
 
 #[path = "common/desk.rs"]
 mod desk;
+#[path = "common/npy.rs"]
+mod npy;
 
 use desk::{Desk, code, stderr};
+use npy::npy;
 
 /// Two rounds of federated training on four inputs and two classes; the partition and the data as given.
 fn experiment(data: &str, partition: &str) -> String {
@@ -163,14 +166,6 @@ fn a_table_with_tabs_and_names() {
 
 #[test]
 fn arrays_of_numpy_in_files_of_their_own() {
-    use npyz::WriterBuilder;
-    fn npy<T: npyz::AutoSerialize>(dims: &[u64], values: impl IntoIterator<Item = T>) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        let mut writer = npyz::WriteOptions::new().default_dtype().shape(dims).writer(&mut bytes).begin_nd().unwrap();
-        writer.extend(values).unwrap();
-        writer.finish().unwrap();
-        bytes
-    }
     let desk = Desk::new();
     desk.write("x.npy", npy::<f32>(&[8, 4], (0..32).map(|i| i as f32 / 8.0)));
     desk.write("y.npy", npy::<i64>(&[8], (0..8).map(|i| i % 2)));

@@ -101,7 +101,7 @@ impl Reader {
             },
             "npz" => Reader::Npz { x: text("x"), y: text("y"), owner: owner(), scale: args.real("scale") },
             "npy" => {
-                let owner = args.get("owner").map(|_| text("owner"));
+                let owner = owner();
                 let reader = Reader::Npy { owner: owner.is_some(), scale: args.real("scale") };
                 return (reader, [text("x"), text("y")].into_iter().chain(owner).collect());
             }

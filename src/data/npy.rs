@@ -164,19 +164,14 @@ fn wrong(reason: String) -> DataError {
 }
 
 #[cfg(test)]
+#[path = "../../tests/common/npy.rs"]
+mod written;
+
+#[cfg(test)]
 mod tests {
-    use npyz::WriterBuilder;
-
     use super::super::archive::pack;
+    use super::written::npy;
     use super::*;
-
-    fn npy<T: npyz::AutoSerialize>(dims: &[u64], values: impl IntoIterator<Item = T>) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        let mut writer = npyz::WriteOptions::new().default_dtype().shape(dims).writer(&mut bytes).begin_nd().unwrap();
-        writer.extend(values).unwrap();
-        writer.finish().unwrap();
-        bytes
-    }
 
     fn npz(files: &[(&str, Vec<u8>)]) -> Vec<u8> {
         pack(files.iter().map(|(name, bytes)| (format!("{name}.npy"), bytes.clone())).collect()).unwrap()

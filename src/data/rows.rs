@@ -13,7 +13,6 @@ pub(super) struct Rows {
     /// The targets where they are names of classes.
     names: Vec<String>,
     whole: bool,
-    started: bool,
     owners: Vec<String>,
 }
 
@@ -35,11 +34,11 @@ impl Rows {
         }
         match y {
             Value::Number(target) if self.names.is_empty() => {
-                self.whole = (self.whole || !self.started) && target.as_u64().is_some_and(|n| u32::try_from(n).is_ok());
-                self.started = true;
+                self.whole =
+                    (self.whole || self.y.is_empty()) && target.as_u64().is_some_and(|n| u32::try_from(n).is_ok());
                 self.y.push(target.as_f64().filter(|v| v.is_finite()).ok_or("the target is not a finite number")?);
             }
-            Value::String(name) if !self.started => self.names.push(name.clone()),
+            Value::String(name) if self.y.is_empty() => self.names.push(name.clone()),
             other if self.names.is_empty() => return Err(format!("the target must be a number, not {}", kind(other))),
             other => return Err(format!("the target must be text like those before it, not {}", kind(other))),
         }
