@@ -110,7 +110,7 @@ macro_rules! float {
                     Unary::Exp => map(x, out, $math::exp),
                     Unary::Ln => map(x, out, $math::ln),
                     Unary::Tanh => map(x, out, $math::tanh),
-                    Unary::Erf => map(x, out, $math::erf),
+                    Unary::Erf => $math::erf_all(x, out),
                     Unary::Sin => $math::sin_all(x, out),
                     Unary::Cos => $math::cos_all(x, out),
                 }

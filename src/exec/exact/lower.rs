@@ -15,6 +15,9 @@ const FEW: usize = 4;
 /// From so many rows on, a product may be computed turned, with its rows as the columns that vectors hold.
 const ROWS: usize = 16;
 
+/// The multiply-adds beside which it does not matter that one entry is moved.
+const MANY: usize = 256;
+
 impl Scheduler<'_> {
     /// A reduction over one axis.
     pub(super) fn reduce(&mut self, f: Reduce, axis: usize, value: &Value, dims: &[usize]) -> Value {
@@ -144,7 +147,10 @@ impl Scheduler<'_> {
             let smaller = if m < n && m >= ROWS { &mut a } else { &mut b };
             *smaller = self.tidy(smaller, &plain);
         }
-        let turned = m >= ROWS && plain(&a) && (!plain(&b) || moved(&a, last - 1) < moved(&b, last));
+        // Beside much work moving costs nothing, and what comes behind reads in order a result that lies row by row.
+        let work = (0..last - 1).map(|axis| a.size(axis)).product::<usize>() * m * k * n;
+        let less = moved(&b, last) > work / MANY && moved(&a, last - 1) < moved(&b, last);
+        let turned = m >= ROWS && plain(&a) && (!plain(&b) || less);
         if turned {
             let mut order: Vec<usize> = (0..=last).collect();
             order.swap(last - 1, last);
@@ -209,7 +215,7 @@ fn batch(view: &View) -> Option<Batch> {
 
 impl Listed {
     /// The entries whose rows and columns walk these parts.
-    fn new(rows: &Axes, columns: &Axes) -> Listed {
+    pub(super) fn new(rows: &Axes, columns: &Axes) -> Listed {
         let (rows, columns) = (offsets(rows), offsets(columns));
         let most = |list: &[usize]| list.iter().copied().max().unwrap_or(0);
         let reach = most(&rows) + most(&columns);

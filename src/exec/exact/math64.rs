@@ -54,10 +54,10 @@ pub fn tanh(x: f64) -> f64 {
     number(libm::tanh(x))
 }
 
-/// The error function.
+/// The error function of every entry.
 #[inline(always)]
-pub fn erf(x: f64) -> f64 {
-    number(libm::erf(x))
+pub fn erf_all(x: &[f64], out: &mut [f64]) {
+    out.iter_mut().zip(x).for_each(|(to, &x)| *to = number(libm::erf(x)));
 }
 
 /// The sine of every entry.

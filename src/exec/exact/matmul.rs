@@ -92,6 +92,9 @@ const FEW: usize = 16;
 /// The steps of `k` that such a product makes at a time where it reads the second operand in its place.
 const SHALLOW: usize = 32;
 
+/// From so many rows and columns on, entries that are listed are packed, and not found by the lists again for every strip of columns.
+const WIDE: usize = 256;
+
 /// The rows of `a` that are packed at a time.
 const ROWS: usize = 96;
 
@@ -134,15 +137,24 @@ impl Product {
         Product { count, ..self.clone() }
     }
 
+    /// Whether it is computed in blocks, with packed operands.
+    fn large(&self) -> bool {
+        let Product { m, k, n, b, ref listed, .. } = *self;
+        match listed {
+            Some(_) => m.min(n) >= WIDE,
+            None => n > 1 && k * n > SMALL && (m > FEW || b.column != 1 && b.row != 1),
+        }
+    }
+
     /// About how many entries of packed operands one thread holds meanwhile.
     pub fn packed(&self) -> usize {
         let Product { m, k, n, b, ref listed, .. } = *self;
         match k * n {
+            _ if self.large() => DEEP.min(k) * (n + ROWS),
             all if listed.is_some() => all * usize::from(b.column != 1),
             _ if n == 1 => k * ROWS.min(m) * usize::from(m * k > NEAR),
             small if small <= SMALL => small * usize::from(b.column != 1),
-            _ if m <= FEW => DEPTH * STRIP,
-            _ => DEEP.min(k) * (n + ROWS),
+            _ => DEPTH * STRIP,
         }
     }
 
@@ -218,7 +230,9 @@ impl<T: Vectors> Work<T> for Tiles<'_, T> {
             let c = (case - first) * m * n;
             let (from_a, from_b) = (&self.a[a.offset..], &self.b[b.offset..]);
             let to = &mut self.c[c..c + m * n];
-            if let Some(listed) = listed {
+            if self.product.large() {
+                self.blocks(here, a, b, c);
+            } else if let Some(listed) = listed {
                 let again = packed.replace(b.offset) == Some(b.offset);
                 self.listed(here, listed, from_a, (b, again), c);
             } else if n == 1 && a.row != 1 && m * k <= NEAR {
@@ -235,7 +249,7 @@ impl<T: Vectors> Work<T> for Tiles<'_, T> {
                 self.swapped(here, a, b, c);
             } else if m <= FEW && b.row == 1 && k * n > NEAR {
                 self.turned(here, a, b, c);
-            } else if k * n <= SMALL || (m <= FEW && b.column == 1) {
+            } else {
                 let place_b = if b.column == 1 {
                     Matrix { data: from_b, row: b.row, column: 1 }
                 } else {
@@ -253,8 +267,6 @@ impl<T: Vectors> Work<T> for Tiles<'_, T> {
                     let place_b = Matrix { data: &place_b.data[from * place_b.row..], ..place_b };
                     multiply(here, (m, depth.min(k - from), n), place_a, place_b, to, n, from > 0);
                 }
-            } else {
-                self.blocks(here, a, b, c);
             }
         }
     }
@@ -344,52 +356,93 @@ impl<T: Vectors> Tiles<'_, T> {
     /// A large product, in blocks that stay in the caches (Goto and van de Geijn, ACM TOMS 34(3), 2008).
     #[inline(always)]
     fn blocks<V: Vector<T>>(&mut self, here: Here<V>, a: Matrices, b: Matrices, c: usize) {
-        let Product { m, k, n, .. } = *self.product;
+        let Product { m, k, n, ref listed, .. } = *self.product;
         let (width, height) = (2 * V::LANES, V::ROWS[1]);
         let strips = n.div_ceil(width);
         let deep = (STRIP_BYTES / (width * size_of::<T>())).min(k);
-        self.packed.resize(deep * (strips * width + ROWS), T::ZERO);
+        // Rows that lie side by side are read in their place.
+        let in_place = a.column == 1 && listed.is_none();
+        let mut packed = std::mem::take(self.packed);
+        packed.resize(deep * (strips * width + ROWS), T::ZERO);
         for from in (0..k).step_by(deep) {
             let depth = deep.min(k - from);
-            let (packed_b, packed_a) = self.packed.split_at_mut(strips * width * depth);
-            for (strip, to) in packed_b.chunks_exact_mut(width * depth).enumerate() {
-                let columns = width.min(n - strip * width);
-                for (l, to) in to.chunks_exact_mut(width).enumerate() {
-                    let at = b.offset + (from + l) * b.row + strip * width * b.column;
-                    if b.column == 1 && columns == width {
-                        // The length is known when this is compiled, so that it becomes two loads and not a call.
-                        to.copy_from_slice(&self.b[at..at + width]);
-                    } else if b.column == 1 {
-                        to[..columns].copy_from_slice(&self.b[at..at + columns]);
-                    } else {
-                        to[..columns].iter_mut().enumerate().for_each(|(j, to)| *to = self.b[at + j * b.column]);
-                    }
-                }
-            }
+            let (packed_b, packed_a) = packed.split_at_mut(strips * width * depth);
+            self.pack_b(here, Matrices { offset: b.offset + from * b.row, ..b }, depth, packed_b);
             for top in (0..m).step_by(ROWS) {
                 let rows = ROWS.min(m - top);
-                // Rows that do not lie side by side are packed in groups of a tile, so that a tile reads them in order.
-                let packed = if a.column == 1 { 0 } else { rows.div_ceil(height) };
-                for (group, to) in packed_a.chunks_mut(height * depth).enumerate().take(packed) {
-                    let count = height.min(rows - group * height);
-                    for (l, to) in to.chunks_mut(height).enumerate().take(depth) {
-                        let at = a.offset + (top + group * height) * a.row + (from + l) * a.column;
-                        to.iter_mut().take(count).enumerate().for_each(|(i, to)| *to = self.a[at + i * a.row]);
-                    }
-                }
+                let packed_a = &mut packed_a[..if in_place { 0 } else { rows.next_multiple_of(height) * depth }];
+                self.pack_a(here, a, (top, rows), (from, depth), packed_a);
                 for (strip, b) in packed_b.chunks_exact(width * depth).enumerate() {
                     let columns = width.min(n - strip * width);
                     let b = Matrix { data: b, row: width, column: 1 };
                     let c = &mut self.c[c + top * n + strip * width..];
-                    if packed == 0 {
+                    if in_place {
                         let a = Matrix { data: &self.a[a.offset + top * a.row + from..], row: a.row, column: 1 };
                         multiply(here, (rows, depth, columns), a, b, c, n, from > 0);
                     }
-                    for (group, a) in packed_a.chunks(height * depth).enumerate().take(packed) {
+                    for (group, a) in packed_a.chunks_exact(height * depth).enumerate() {
                         let count = height.min(rows - group * height);
                         let a = Matrix { data: a, row: 1, column: height };
                         multiply(here, (count, depth, columns), a, b, &mut c[group * height * n..], n, from > 0);
                     }
+                }
+            }
+        }
+        *self.packed = packed;
+    }
+
+    /// Packs some rows of the second operand in strips as wide as a tile.
+    #[inline(always)]
+    fn pack_b<V: Vector<T>>(&self, here: Here<V>, b: Matrices, rows: usize, to: &mut [T]) {
+        let width = 2 * V::LANES;
+        for (strip, to) in to.chunks_exact_mut(width * rows).enumerate() {
+            let columns = width.min(self.product.n - strip * width);
+            let data = &self.b[b.offset + strip * width * b.column..];
+            if b.row == 1 && b.column > 0 && columns == width {
+                turn(here, (rows, width), data, b.column, to);
+                continue;
+            }
+            for (l, to) in to.chunks_exact_mut(width).enumerate() {
+                let row = &data[l * b.row..];
+                if b.column == 1 && columns == width {
+                    // The length is known when this is compiled, so that it becomes two loads and not a call.
+                    to.copy_from_slice(&row[..width]);
+                } else if b.column == 1 {
+                    to[..columns].copy_from_slice(&row[..columns]);
+                } else {
+                    to[..columns].iter_mut().enumerate().for_each(|(j, to)| *to = row[j * b.column]);
+                }
+            }
+        }
+    }
+
+    /// Packs some rows and columns of the first operand in groups as high as a tile, so that a tile reads them in order.
+    #[inline(always)]
+    fn pack_a<V: Vector<T>>(
+        &self,
+        _here: Here<V>,
+        a: Matrices,
+        (top, rows): (usize, usize),
+        (from, columns): (usize, usize),
+        to: &mut [T],
+    ) {
+        let height = V::ROWS[1];
+        for (group, to) in to.chunks_exact_mut(height * columns).enumerate() {
+            let (first, count) = (top + group * height, height.min(rows - group * height));
+            for (l, to) in to.chunks_exact_mut(height).enumerate() {
+                let to = &mut to[..count];
+                if let Some(listed) = &self.product.listed {
+                    let column = &self.a[a.offset + listed.columns[from + l]..];
+                    let places = &listed.rows[listed.first + first..];
+                    to.iter_mut().zip(places).for_each(|(to, &place)| *to = column[place]);
+                    continue;
+                }
+                let column = &self.a[a.offset + first * a.row + (from + l) * a.column..];
+                if a.row == 1 && count == height {
+                    // The length is known, as above.
+                    to.copy_from_slice(&column[..height]);
+                } else {
+                    to.iter_mut().enumerate().for_each(|(i, to)| *to = column[i * a.row]);
                 }
             }
         }
@@ -452,7 +505,9 @@ mod tests {
                 }
             }
         }
-        for path in Path::available() {
+        let listed = Listed::new(&vec![(m, a.row)], &vec![(k, a.column)]);
+        let products = [product.clone(), Product { listed: Some(listed), ..product }];
+        for (path, product) in Path::available().into_iter().flat_map(|path| products.iter().map(move |p| (path, p))) {
             for threads in [1, 3] {
                 let mut c = vec![T::NAN; count * m * n];
                 let part = Part { product: product.clone(), path, a: &data_a, b: &data_b, c: &mut c };
@@ -477,6 +532,7 @@ mod tests {
                 (13, 300, 70),
                 (100, 260, 66),
                 (20, 600, 40),
+                (257, 3, 259),
             ] {
                 check::<f32>(1, m, k, n, turned, false);
                 check::<f64>(2, m, k, n, turned, true);
