@@ -147,9 +147,10 @@ impl Scheduler<'_> {
             let smaller = if m < n && m >= ROWS { &mut a } else { &mut b };
             *smaller = self.tidy(smaller, &plain);
         }
-        // Beside much work moving costs nothing, and what comes behind reads in order a result that lies row by row.
+        let (mine, theirs) = (moved(&a, last - 1), moved(&b, last));
+        // Beside much work moving costs nothing, and what comes behind reads in order a result that lies as the first operand does.
         let work = (0..last - 1).map(|axis| a.size(axis)).product::<usize>() * m * k * n;
-        let less = moved(&b, last) > work / MANY && moved(&a, last - 1) < moved(&b, last);
+        let less = mine < theirs && (mine == 0 || theirs > work / MANY);
         let turned = m >= ROWS && plain(&a) && (!plain(&b) || less);
         if turned {
             let mut order: Vec<usize> = (0..=last).collect();
