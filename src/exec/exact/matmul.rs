@@ -223,14 +223,14 @@ impl<T: Vectors> Work<T> for Tiles<'_, T> {
     #[inline(always)]
     fn run<V: Vector<T>>(mut self, here: Here<V>) {
         let Product { first, m, k, n, count, a, b, ref listed } = *self.product;
-        let mut packed = None;
+        let (large, mut packed) = (self.product.large(), None);
         for case in first..first + count {
             let a = Matrices { offset: a.offset + a.next.at(case), ..a };
             let b = Matrices { offset: b.offset + b.next.at(case), ..b };
             let c = (case - first) * m * n;
             let (from_a, from_b) = (&self.a[a.offset..], &self.b[b.offset..]);
             let to = &mut self.c[c..c + m * n];
-            if self.product.large() {
+            if large {
                 self.blocks(here, a, b, c);
             } else if let Some(listed) = listed {
                 let again = packed.replace(b.offset) == Some(b.offset);
